@@ -1,0 +1,1 @@
+"""What happens beside training: pictures, scores, checkpoints, progress. No mathematics lives here."""

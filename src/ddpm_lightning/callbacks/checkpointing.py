@@ -1,0 +1,103 @@
+"""When checkpoints are written, and what they hold beside the weights."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+
+from ddpm_lightning.training.checkpoint import CONFIG_KEY
+from ddpm_lightning.training.module import DiffusionModule
+from ddpm_lightning.training.run_folder import RunFolder
+
+
+class Checkpointing(Callback):
+    """Keeps `checkpoints/last.ckpt`, from which a run resumes exactly, and `checkpoints/best.ckpt`.
+
+    `last` is due every `every_n_steps` optimizer steps and is written at the first moment from then on at which
+    Lightning resumes exactly: after a batch that ended an optimizer step, unless the epoch ends or a validation is due
+    right after it, or at the end of a validation. List this callback last, since what later callbacks do at the end of
+    that validation is not done again by a resumed run.
+
+    Args:
+        every_n_steps: optimizer steps between checkpoints.
+        monitor: the value that makes a checkpoint the best; it may be absent at some validations.
+        lower_is_better: which way.
+    """
+
+    def __init__(self, every_n_steps: int = 500, monitor: str = "val/loss", lower_is_better: bool = True) -> None:
+        if every_n_steps < 1:
+            raise ValueError(f"callbacks.checkpointing.every_n_steps must be at least 1, not {every_n_steps}")
+        self.every_n_steps = every_n_steps
+        self.monitor = monitor
+        self.lower_is_better = lower_is_better
+        self.best_value: float | None = None
+        self._saved_step = 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._saved_step = trainer.global_step
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        accumulating = (batch_idx + 1) % trainer.accumulate_grad_batches != 0
+        if self._due(trainer) and not accumulating and not _pause_follows(trainer, batch_idx):
+            self._save_last(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.sanity_checking or not trainer.fit_loop.epoch_loop.batch_progress.total.ready:
+            return
+        value = trainer.callback_metrics.get(self.monitor)
+        if value is not None and self._better(float(value)):
+            self.best_value = float(value)
+            trainer.save_checkpoint(RunFolder(Path(trainer.default_root_dir)).best_checkpoint)
+        if self._due(trainer):
+            self._save_last(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.global_step > self._saved_step:
+            self._save_last(trainer)
+
+    def _due(self, trainer: Trainer) -> bool:
+        return trainer.global_step // self.every_n_steps > self._saved_step // self.every_n_steps
+
+    def _better(self, value: float) -> bool:
+        if self.best_value is None:
+            return True
+        return value < self.best_value if self.lower_is_better else value > self.best_value
+
+    def _save_last(self, trainer: Trainer) -> None:
+        trainer.save_checkpoint(RunFolder(Path(trainer.default_root_dir)).last_checkpoint)
+        self._saved_step = trainer.global_step
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        assert isinstance(pl_module, DiffusionModule)
+        checkpoint[CONFIG_KEY] = pl_module.run_config
+        checkpoint["world_size"] = trainer.world_size
+        checkpoint["num_threads"] = torch.get_num_threads()
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        now = {"world_size": trainer.world_size, "num_threads": torch.get_num_threads()}
+        for name, value in now.items():
+            if checkpoint[name] != value:
+                rank_zero_warn(
+                    f"the run was made with {name}={checkpoint[name]} and goes on with {value}: it will be right, but "
+                    "not equal to the bit to an uninterrupted one"
+                )
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best_value": self.best_value}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best_value = state_dict["best_value"]
+
+
+def _pause_follows(trainer: Trainer, batch_idx: int) -> bool:
+    """Whether the epoch ends, or a validation is due, right after this batch."""
+    if trainer.is_last_batch or batch_idx + 1 == trainer.num_training_batches:
+        return True
+    every = trainer.val_check_batch
+    if every is None or trainer.check_val_every_n_epoch is not None:
+        return every is not None and (batch_idx + 1) % every == 0
+    return (trainer.fit_loop.epoch_loop.total_batch_idx + 1) % every == 0

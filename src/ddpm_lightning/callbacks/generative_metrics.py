@@ -1,0 +1,195 @@
+"""KID and FID of a module's samples, during training and at its end, on any number of devices."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from ddpm_lightning.atomic import atomic_path, write_json
+from ddpm_lightning.callbacks.pictures import image_grid, save_picture, show_picture
+from ddpm_lightning.callbacks.sampling import sample_stream
+from ddpm_lightning.data.datamodule import ImageDataModule
+from ddpm_lightning.diffusion.guidance import Guidance
+from ddpm_lightning.metrics.card import MetricCard
+from ddpm_lightning.metrics.extractor import FeatureExtractor, extract_features
+from ddpm_lightning.metrics.reference import choose_real_indices, reference_features
+from ddpm_lightning.metrics.report import GenerationReport, compare_features
+from ddpm_lightning.samplers.sampler import Sampler
+from ddpm_lightning.training.module import DiffusionModule
+
+log = logging.getLogger(__name__)
+
+
+class GenerativeMetrics(Callback):
+    """Scores samples against real images: of the validation split in training, of the test split in a test.
+
+    Sample i depends on (seed, i) alone and ranks take whole chunks of indices, so the samples and the scores are the
+    same on any number of devices. A test leaves `metrics.json`, `samples.png`, `samples.npz` and `features.npz` in the
+    run's folder, in the order of the sample indices.
+
+    Args:
+        extractor: gives the features that are compared. It is no part of the module, so it enters no checkpoint.
+        sampler: the method to sample with.
+        guidance: wraps the denoiser.
+        dataset: the data set's name, for the card.
+        cache_dir: where features of real images are kept.
+        num_samples: generated images.
+        num_real: real images, chosen at random.
+        seed: of the samples, the choice of real images and the subsets.
+        kid_subsets: subsets of torch-fidelity's KID.
+        kid_subset_size: their size, at most num_samples and num_real.
+        every_n_epochs: how often in training; None for the test alone.
+        weights: "ema" or "raw"; the average where there is one if None.
+        chunk_size: samples computed together.
+    """
+
+    def __init__(
+        self,
+        extractor: FeatureExtractor,
+        sampler: Sampler,
+        guidance: Guidance,
+        dataset: str,
+        cache_dir: str,
+        num_samples: int = 1000,
+        num_real: int = 1000,
+        seed: int = 0,
+        kid_subsets: int = 100,
+        kid_subset_size: int = 500,
+        every_n_epochs: int | None = None,
+        weights: str | None = None,
+        chunk_size: int = 250,
+    ) -> None:
+        if min(num_samples, num_real) < kid_subset_size:
+            raise ValueError(
+                f"metrics.num_samples={num_samples} and metrics.num_real={num_real} must be at least "
+                f"metrics.kid_subset_size={kid_subset_size}: raise them or lower it"
+            )
+        self.extractor = extractor
+        self.sampler = sampler
+        self.guidance = guidance
+        self.dataset = dataset
+        self.cache_dir = Path(cache_dir)
+        self.num_samples = num_samples
+        self.num_real = num_real
+        self.seed = seed
+        self.kid_subsets = kid_subsets
+        self.kid_subset_size = kid_subset_size
+        self.every_n_epochs = every_n_epochs
+        self.weights = weights
+        self.chunk_size = chunk_size
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Finds out before any work whether the scores can be computed."""
+        module, data = _own(trainer, pl_module)
+        self.extractor.check_images(data.image_shape)
+        self.sampler.times(self.guidance(module.evaluation_denoiser(self.weights)))
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.sanity_checking or self.every_n_epochs is None or (trainer.current_epoch + 1) % self.every_n_epochs:
+            return
+        module, data = _own(trainer, pl_module)
+        images = self._generate(trainer, module)
+        report = self._score(trainer, module, data, images, "val")[0]
+        module.log_dict({f"val/{name}": value for name, value in report.values.items()})
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        module, data = _own(trainer, pl_module)
+        images = self._generate(trainer, module)
+        report, features = self._score(trainer, module, data, images, "test")
+        module.log_dict({f"test/{name}": value for name, value in report.values.items()})
+        if trainer.is_global_zero:
+            self._save(trainer, report, images, features)
+
+    @torch.no_grad()
+    def _generate(self, trainer: Trainer, module: DiffusionModule) -> Tensor:
+        """All samples, (N, C, H, W), uint8, in order, on every rank."""
+        stream = sample_stream(
+            module, trainer, self.sampler, self.guidance, self.seed, self.weights, self.chunk_size
+        )
+        images = torch.zeros(self.num_samples, *stream.image_shape, dtype=torch.uint8, device=module.device)
+        log.info("drawing %d samples with %s in %d steps", self.num_samples, self.sampler.name, self.sampler.steps)
+        with trainer.precision_plugin.forward_context():
+            for chunk in stream.chunks(self.num_samples, trainer.global_rank, trainer.world_size):
+                images[chunk.indices] = module.normalizer.to_uint8(chunk.images)
+        return _sum_over_ranks(trainer, images)
+
+    def _score(
+        self, trainer: Trainer, module: DiffusionModule, data: ImageDataModule, images: Tensor, split: str
+    ) -> tuple[GenerationReport, Tensor]:
+        """The scores and the samples' features, the same on every rank."""
+        self.extractor.to(module.device)
+        mine = torch.arange(self.num_samples)[trainer.global_rank :: trainer.world_size]
+        features = torch.zeros(self.num_samples, self.extractor.num_features, device=module.device)
+        features[mine] = extract_features(self.extractor, images[mine]).to(module.device)
+        features = _sum_over_ranks(trainer, features).cpu()
+
+        real_images = data.split(split)
+        chosen = choose_real_indices(len(real_images), self.num_real, self.seed)
+        if not trainer.is_global_zero:
+            trainer.strategy.barrier()  # the first rank computes and caches them
+        real_features = reference_features(
+            self.extractor, real_images.images_at(chosen), self.cache_dir, f"{real_images.fingerprint}-{self.seed}"
+        )
+        if trainer.is_global_zero:
+            trainer.strategy.barrier()
+        denoiser = self.guidance(module.evaluation_denoiser(self.weights))
+        card = MetricCard(
+            features=self.extractor.name,
+            features_sha256=self.extractor.sha256,
+            resize=self.extractor.resize,
+            num_generated=self.num_samples,
+            num_real=self.num_real,
+            seed=self.seed,
+            sampler=self.sampler.name,
+            steps=self.sampler.steps,
+            eta=self.sampler.eta,
+            t_max=self.sampler.times(denoiser)[0],
+            weights=self.weights or module.default_weights,
+            split=split,
+            dataset=self.dataset,
+        )
+        report = compare_features(
+            real_features,
+            features,
+            card,
+            kid_subsets=self.kid_subsets,
+            kid_subset_size=self.kid_subset_size,
+            seed=self.seed,
+        )
+        return report, features
+
+    def _save(self, trainer: Trainer, report: GenerationReport, images: Tensor, features: Tensor) -> None:
+        folder = Path(trainer.default_root_dir)
+        diagnostics = {
+            name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("test/")
+        }
+        write_json(folder / "metrics.json", {**report.to_dict(), "diagnostics": diagnostics})
+        grid = image_grid(images[:64])
+        save_picture(grid, folder / "samples.png")
+        show_picture(trainer, "samples_final", grid)
+        save_arrays(folder / "samples.npz", images=images.cpu().numpy())
+        save_arrays(folder / "features.npz", features=features.numpy())
+
+
+def save_arrays(path: Path, **arrays: Any) -> None:
+    """Writes a compressed `.npz` atomically."""
+    with atomic_path(path) as temporary:
+        np.savez_compressed(temporary, **arrays)
+
+
+def _own(trainer: Trainer, module: LightningModule) -> tuple[DiffusionModule, ImageDataModule]:
+    data = trainer.datamodule  # type: ignore[attr-defined]  # set by fit and test
+    assert isinstance(module, DiffusionModule)
+    assert isinstance(data, ImageDataModule)
+    return module, data
+
+
+def _sum_over_ranks(trainer: Trainer, rows: Tensor) -> Tensor:
+    """Rows that each rank filled with its own and zeros elsewhere, put together on every rank."""
+    if trainer.world_size > 1:
+        torch.distributed.all_reduce(rows)
+    return rows

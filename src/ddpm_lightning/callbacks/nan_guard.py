@@ -1,0 +1,48 @@
+"""Stops a training that has gone to NaN, before it overwrites a good checkpoint."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from ddpm_lightning.training.run_folder import RunFolder
+
+
+class NanGuard(Callback):
+    """Raises FloatingPointError once a loss was NaN or infinite.
+
+    The first bad step is noted on the device; the host looks at it every `check_every_n_steps` steps and before every
+    checkpoint, so the device is not waited for in between. List this callback before the one that saves.
+    """
+
+    def __init__(self, check_every_n_steps: int = 50) -> None:
+        self.check_every_n_steps = check_every_n_steps
+        self._first_bad_step: Tensor | None = None
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        loss = outputs["loss"].detach()
+        if self._first_bad_step is None:
+            self._first_bad_step = torch.full((), -1, device=loss.device)
+        fresh = (self._first_bad_step < 0) & ~torch.isfinite(loss)
+        self._first_bad_step = torch.where(fresh, trainer.global_step, self._first_bad_step)
+        if trainer.global_step % self.check_every_n_steps == 0:
+            self._check(trainer)
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        self._check(trainer)
+
+    def _check(self, trainer: Trainer) -> None:
+        step = -1 if self._first_bad_step is None else int(self._first_bad_step)
+        if step < 0:
+            return
+        last = RunFolder(Path(trainer.default_root_dir)).last_checkpoint
+        good = f"the last good checkpoint is {last}" if last.is_file() else "no checkpoint was written before"
+        rates = [group["lr"] for optimizer in trainer.optimizers for group in optimizer.param_groups]
+        raise FloatingPointError(
+            f"the loss became NaN or infinite at optimizer step {step} (learning rate now {rates[0]:.3g}); {good}. "
+            "Try a lower optimizer.lr, a longer optimizer.warmup_steps or trainer.precision=32-true"
+        )

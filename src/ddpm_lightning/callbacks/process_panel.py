@@ -1,0 +1,49 @@
+"""What the network sees and what it makes of it: noised, predicted and reconstructed, truth above and model below."""
+
+import numpy as np
+import torch
+from lightning.pytorch import Trainer
+from torch import Tensor
+
+from ddpm_lightning.callbacks.periodic_picture import PeriodicPicture
+from ddpm_lightning.callbacks.pictures import image_grid
+from ddpm_lightning.diffusion.forward_process import q_sample
+from ddpm_lightning.diffusion.randomness import Purpose, keyed_normal
+from ddpm_lightning.training.module import VALIDATION_SEED, DiffusionModule
+
+
+class ProcessPanel(PeriodicPicture):
+    """One column per noise level, from little noise on the left to much on the right; six rows.
+
+    Rows 1 to 3 are the truth: the noised image, the target of the network (noise, image or velocity), the image. Rows 4
+    to 6 are the model's: the same noised image, the network's output, the image reconstructed from it. The images are
+    the first of the validation split, the noise that of validation.
+
+    Args:
+        num_columns: noise levels, evenly spread in t.
+        every_n_epochs: how often.
+    """
+
+    name = "process"
+
+    def __init__(self, num_columns: int = 10, every_n_epochs: int = 1) -> None:
+        super().__init__(every_n_epochs)
+        self.num_columns = num_columns
+
+    def draw(self, trainer: Trainer, module: DiffusionModule) -> Tensor:
+        places = np.arange(self.num_columns)
+        split = trainer.datamodule.split("val")  # type: ignore[attr-defined]  # ours, set by fit
+        slots = torch.from_numpy(places).to(module.device)
+        x_0 = module.normalizer.to_model(torch.from_numpy(split.images_at(places)).to(module.device))
+        label = torch.from_numpy(split.labels_at(places)).to(module.device) if module.num_classes else None
+        noise = keyed_normal(VALIDATION_SEED, Purpose.VALIDATION_NOISE, slots, tuple(x_0.shape[1:]))
+        t = (slots + 0.5) / self.num_columns
+
+        denoiser = module.evaluation_denoiser()
+        rates = denoiser.schedule.rates(t)
+        x_t = q_sample(x_0, noise, rates)
+        target = denoiser.parameterization.target(x_0, noise, rates)
+        output = denoiser.output(x_t, t, label)
+        reconstructed = denoiser.parameterization.invert(output, x_t, rates).image
+        rows = torch.cat([x_t, target, x_0, x_t, output, reconstructed])
+        return image_grid(module.normalizer.to_uint8(rows), columns=self.num_columns)

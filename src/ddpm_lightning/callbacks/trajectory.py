@@ -1,0 +1,51 @@
+"""A few samples on their way from noise to image."""
+
+import torch
+from einops import rearrange
+from lightning.pytorch import Trainer
+from torch import Tensor
+
+from ddpm_lightning.callbacks.periodic_picture import PeriodicPicture
+from ddpm_lightning.callbacks.pictures import image_grid
+from ddpm_lightning.callbacks.sampling import sample_stream
+from ddpm_lightning.diffusion.guidance import Guidance
+from ddpm_lightning.samplers.sampler import Sampler
+from ddpm_lightning.samplers.trajectory import record_trajectory
+from ddpm_lightning.training.module import DiffusionModule
+
+
+class DenoisingTrajectory(PeriodicPicture):
+    """One row per sample, time running from noise on the left to the image on the right.
+
+    Args:
+        sampler: the method to sample with.
+        guidance: wraps the denoiser.
+        num_samples: rows.
+        num_frames: columns.
+        seed: of the samples, the same ones as in the sample grid of the same seed.
+        every_n_epochs: how often.
+    """
+
+    name = "trajectory"
+
+    def __init__(
+        self,
+        sampler: Sampler,
+        guidance: Guidance,
+        num_samples: int = 4,
+        num_frames: int = 10,
+        seed: int = 0,
+        every_n_epochs: int = 1,
+    ) -> None:
+        super().__init__(every_n_epochs)
+        self.sampler = sampler
+        self.guidance = guidance
+        self.num_samples = num_samples
+        self.num_frames = num_frames
+        self.seed = seed
+
+    def draw(self, trainer: Trainer, module: DiffusionModule) -> Tensor:
+        stream = sample_stream(module, trainer, self.sampler, self.guidance, self.seed)
+        frames = record_trajectory(stream, torch.arange(self.num_samples), self.num_frames).frames
+        by_row = rearrange(frames, "frame n c h w -> (n frame) c h w")
+        return image_grid(module.normalizer.to_uint8(by_row), columns=len(frames))

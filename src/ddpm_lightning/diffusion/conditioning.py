@@ -1,0 +1,15 @@
+"""What a network is told about how noisy its input is."""
+
+from enum import StrEnum
+
+
+class Conditioning(StrEnum):
+    """The measures of noise level that a schedule can answer for a time t; a network declares the one it wants."""
+
+    TIME = "time"  # t in [0, 1]
+    NOISE_VARIANCE = "noise_variance"  # 1 - alpha_bar, in [0, 1]
+    LOG_SNR = "log_snr"  # log(alpha_bar / (1 - alpha_bar)), about -20 to 10
+
+    @classmethod
+    def _missing_(cls, value: object) -> "Conditioning":
+        raise ValueError(f"unknown conditioning {value!r}: choose from {', '.join(cls)}")

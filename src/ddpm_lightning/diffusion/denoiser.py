@@ -1,0 +1,56 @@
+"""The denoiser: network, schedule and parameterization as one function of (x_t, t, label)."""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ddpm_lightning.diffusion.conditioning import Conditioning
+from ddpm_lightning.diffusion.parameterization import Parameterization, Prediction
+from ddpm_lightning.diffusion.schedule import Schedule
+
+
+class DenoiserLike(Protocol):
+    """What samplers, guidance and likelihood see."""
+
+    @property
+    def schedule(self) -> Schedule: ...
+
+    @property
+    def t_max(self) -> float: ...
+
+    def __call__(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Prediction: ...
+
+
+class Denoiser(nn.Module):
+    """Estimates the image and the noise in x_t.
+
+    Args:
+        network: called as `network(x, noise_level, label)`; its attribute `conditioning` says which measure of the
+            noise level it wants.
+        schedule: relates t to signal and noise rate.
+        parameterization: what the network's output means.
+    """
+
+    def __init__(self, network: nn.Module, schedule: Schedule, parameterization: Parameterization) -> None:
+        super().__init__()
+        self.network = network
+        self.schedule = schedule
+        self.parameterization = parameterization
+        self._noise_level = getattr(schedule, Conditioning(str(network.conditioning)).value)
+
+    @property
+    def t_max(self) -> float:
+        """The time, in (0, 1], from which sampling should start."""
+        return self.parameterization.t_max
+
+    def output(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
+        """The network's raw output in float32, shaped as x_t: what the loss compares with the target."""
+        output: Tensor = self.network(x_t, self._noise_level(t), label)
+        return output.float()
+
+    def forward(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Prediction:
+        """x_t: (B, C, H, W), about unit variance; t: (B,), in (0, 1]; label: (B,) of integers or None."""
+        output = self.output(x_t, t, label)
+        with torch.autocast(x_t.device.type, enabled=False):
+            return self.parameterization.invert(output, x_t, self.schedule.rates(t))

@@ -1,0 +1,56 @@
+"""The Fréchet distance between two sets of features: FID when the features are Inception's.
+
+Heusel et al. 2017, "GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium", eq. 6.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from ddpm_lightning.metrics.feature_check import check_features
+
+
+def gaussian_statistics(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean (D,) and unbiased covariance (D, D) of features (N, D), in float64.
+
+    Raises:
+        ValueError: fewer than 2 samples, which have no covariance.
+    """
+    if features.ndim != 2 or len(features) < 2:
+        raise ValueError(f"statistics need at least 2 samples (N, D), not {tuple(features.shape)}")
+    features = features.double()
+    mean = features.mean(dim=0)
+    centred = features - mean
+    return mean, centred.T @ centred / (len(features) - 1)
+
+
+def frechet_distance(real_features: Tensor, generated_features: Tensor) -> float:
+    """|m_r - m_g|^2 + tr(C_r + C_g - 2 (C_r C_g)^(1/2)) of the Gaussians fitted to features (N, D) and (M, D).
+
+    With C = F^T F for each set, the trace of the root is the sum of the singular values of F_r F_g^T. That needs no
+    root of a matrix, and keeps its precision where samples are fewer than features and the covariances have no full
+    rank (1,000 x 2048 is the usual case): the root of the product's eigenvalues would turn their rounding of 1e-16
+    into 1e-8 for each missing rank.
+
+    Raises:
+        ValueError: fewer than 2 samples, different D, or numbers that are not finite.
+    """
+    check_features(real_features, generated_features)
+    mean_difference = real_features.double().mean(dim=0) - generated_features.double().mean(dim=0)
+    real, generated = _covariance_factor(real_features), _covariance_factor(generated_features)
+    trace_of_root = torch.linalg.svdvals(real @ generated.T).sum()
+    distance = mean_difference.square().sum() + real.square().sum() + generated.square().sum() - 2 * trace_of_root
+    return float(distance)
+
+
+def _covariance_factor(features: Tensor) -> Tensor:
+    """F with F^T F = covariance: (min(N, D), D) float64."""
+    num_samples, num_features = features.shape
+    if num_samples <= num_features:
+        centred = features.double() - features.double().mean(dim=0)
+        return centred / math.sqrt(num_samples - 1)
+    _, covariance = gaussian_statistics(features)
+    eigenvalues, eigenvectors = torch.linalg.eigh(covariance)
+    factor: Tensor = eigenvalues.clamp(min=0).sqrt()[:, None] * eigenvectors.T
+    return factor

@@ -1,0 +1,74 @@
+"""The kernel distance between two sets of features: KID when the features are Inception's.
+
+Binkowski et al. 2018, "Demystifying MMD GANs", section 4: the squared maximum mean discrepancy with the kernel
+k(x, y) = (x.y / D + 1)^3. Unlike FID its estimate is unbiased: the mean over draws does not depend on their number.
+"""
+
+import torch
+from torch import Tensor
+
+from ddpm_lightning.metrics.feature_check import check_features
+
+BLOCK_SIZE = 1024  # rows of features in float64 at once; the largest matrix is the square of it, 8 MB
+
+
+def kernel_distance(real: Tensor, generated: Tensor) -> float:
+    """The unbiased estimate of MMD^2 from all of real (N, D) and generated (M, D); it may be a little below 0.
+
+    mean over i != j of k(x_i, x_j) + the same of y - 2 * mean over i, j of k(x_i, y_j), in float64, block by block.
+
+    Raises:
+        ValueError: fewer than 2 samples, different D, or numbers that are not finite.
+    """
+    check_features(real, generated)
+    mean_across = _kernel_sum(real, generated) / (len(real) * len(generated))
+    return _mean_of_pairs(real) + _mean_of_pairs(generated) - 2 * mean_across
+
+
+def kernel_distance_subsets(
+    real: Tensor, generated: Tensor, subsets: int = 100, subset_size: int = 1000, seed: int = 2020
+) -> tuple[float, float]:
+    """Mean and standard deviation of KID over random subsets, as torch-fidelity reports it and papers print it.
+
+    Subsets of one data set overlap, so the deviation is no error bar of the mean; with as many samples as
+    `subset_size` all subsets are the same one. torch-fidelity draws them from a generator of its own, seeded with
+    `seed`: no global generator moves.
+
+    Raises:
+        ValueError: fewer samples than `subset_size`, `subsets` below 1, different D, or numbers that are not finite.
+    """
+    check_features(real, generated)
+    if subsets < 1 or subset_size < 2:
+        raise ValueError(f"kid_subsets={subsets} must be at least 1 and kid_subset_size={subset_size} at least 2")
+    fewest = min(len(real), len(generated))
+    if fewest < subset_size:
+        raise ValueError(
+            f"KID over subsets of {subset_size} samples needs as many real and as many generated ones, there are "
+            f"{len(real)} and {len(generated)}: raise metrics.num_samples to {subset_size} or lower "
+            f"metrics.kid_subset_size to {fewest}"
+        )
+    from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric
+
+    result = kid_features_to_metric(
+        real, generated, kid_subsets=subsets, kid_subset_size=subset_size, rng_seed=seed, verbose=False
+    )
+    return result[KEY_METRIC_KID_MEAN], result[KEY_METRIC_KID_STD]
+
+
+def _mean_of_pairs(x: Tensor) -> float:
+    """Mean of k(x_i, x_j) over i != j."""
+    of_itself = sum((block.double().square().sum(dim=1) / x.shape[1] + 1).pow(3).sum().item() for block in _blocks(x))
+    return (_kernel_sum(x, x) - of_itself) / (len(x) * (len(x) - 1))
+
+
+def _kernel_sum(x: Tensor, y: Tensor) -> float:
+    """Sum of k(x_i, y_j) over all i, j."""
+    total = 0.0
+    for x_block in map(Tensor.double, _blocks(x)):
+        for y_block in map(Tensor.double, _blocks(y)):
+            total += (x_block @ y_block.T / x.shape[1] + 1).pow(3).sum().item()
+    return total
+
+
+def _blocks(x: Tensor) -> tuple[Tensor, ...]:
+    return torch.split(x, BLOCK_SIZE)

@@ -1,0 +1,205 @@
+"""A U-Net with adaptive group normalisation (Ho et al. 2020; Nichol & Dhariwal 2021; Dhariwal & Nichol 2021)."""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar, cast
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ddpm_lightning.diffusion.conditioning import Conditioning
+from ddpm_lightning.networks.embedding import ConditionEmbedding
+
+ModuleType = TypeVar("ModuleType", bound=nn.Module)
+
+
+def group_norm(channels: int) -> nn.GroupNorm:
+    """Group normalisation with groups of 16 channels (fewer where 16 does not divide the width).
+
+    Wide groups are no matter of taste: torch's channels-last kernels on the CPU vectorise over the channels of a group,
+    and groups of 4 cost twenty times as much in bf16 as groups of 16.
+    """
+    return nn.GroupNorm(channels // math.gcd(channels, 16), channels)
+
+
+def zero_init(module: ModuleType) -> ModuleType:
+    """Sets every parameter to zero, so that a residual branch starts as the identity."""
+    for parameter in module.parameters():
+        nn.init.zeros_(parameter)
+    return module
+
+
+class ResidualBlock(nn.Module):
+    """norm, SiLU, conv, norm scaled and shifted by the condition, SiLU, conv; plus a skip connection."""
+
+    def __init__(self, in_channels: int, out_channels: int, condition_dim: int, dropout: float) -> None:
+        super().__init__()
+        self.norm_in = group_norm(in_channels)
+        self.conv_in = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.norm_out = group_norm(out_channels)
+        self.scale_shift = nn.Linear(condition_dim, 2 * out_channels)
+        self.dropout = nn.Dropout(dropout)
+        self.conv_out = zero_init(nn.Conv2d(out_channels, out_channels, 3, padding=1))
+        self.skip = nn.Identity() if in_channels == out_channels else nn.Conv2d(in_channels, out_channels, 1)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """x: (B, C_in, H, W); condition: (B, D), already through SiLU. Returns (B, C_out, H, W)."""
+        h = self.conv_in(F.silu(self.norm_in(x)))
+        scale, shift = rearrange(self.scale_shift(condition), "b (two c) -> two b c 1 1", two=2)
+        h = torch.addcmul(shift.to(h.dtype), self.norm_out(h), (1 + scale).to(h.dtype))
+        residual: Tensor = self.conv_out(self.dropout(F.silu(h)))
+        return residual + self.skip(x)
+
+
+class SelfAttention(nn.Module):
+    """Multi-head attention over all positions of a feature map, as a residual branch (Vaswani et al. 2017)."""
+
+    def __init__(self, channels: int, head_channels: int) -> None:
+        super().__init__()
+        if channels % head_channels:
+            raise ValueError(f"attention over {channels} channels cannot have heads of {head_channels} channels")
+        self.heads = channels // head_channels
+        self.norm = group_norm(channels)
+        self.query_key_value = nn.Conv2d(channels, 3 * channels, 1)
+        self.project = zero_init(nn.Conv2d(channels, channels, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (B, C, H, W); returns the same shape."""
+        q, k, v = rearrange(
+            self.query_key_value(self.norm(x)), "b (three n d) h w -> three b n (h w) d", three=3, n=self.heads
+        )
+        if x.device.type == "cpu":
+            # On the CPU the backward pass of the bf16 kernel costs five times that of the float32 one.
+            with torch.autocast("cpu", enabled=False):
+                attended = F.scaled_dot_product_attention(q.float(), k.float(), v.float()).to(q.dtype)
+        else:
+            attended = F.scaled_dot_product_attention(q, k, v)
+        residual: Tensor = self.project(rearrange(attended, "b n (h w) d -> b (n d) h w", h=x.shape[-2]))
+        return x + residual
+
+
+class Level(nn.Module):
+    """Residual blocks at one resolution, each followed by attention where that is wanted."""
+
+    def __init__(
+        self, in_channels: Sequence[int], channels: int, condition_dim: int, dropout: float, head_channels: int | None
+    ) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(ResidualBlock(c, channels, condition_dim, dropout) for c in in_channels)
+        self.attentions = nn.ModuleList(
+            nn.Identity() if head_channels is None else SelfAttention(channels, head_channels) for _ in in_channels
+        )
+
+    def __iter__(self) -> Iterator[tuple[nn.Module, nn.Module]]:
+        """Each residual block with the attention that follows it."""
+        return zip(self.blocks, self.attentions, strict=True)
+
+
+class UNet(nn.Module):
+    """Encoder and decoder of residual blocks with skip connections between equal resolutions.
+
+    Level k works at 1/2^k of the input's resolution with `channels[k]` channels. Any height and width are taken: the
+    input is padded with zeros to a multiple of 2^(levels-1), and the output is cropped again.
+
+    Args:
+        in_channels: channels of the images (1 grey, 3 colour).
+        channels: width of each level, from the full resolution down.
+        blocks: residual blocks per level of the encoder (the decoder has one more, to take in each skip).
+        attention_levels: levels followed by self-attention; the bottleneck has it whenever the last level has.
+        head_channels: channels per attention head.
+        condition_dim: width of the condition vector; four times the first width if None.
+        dropout: probability inside residual blocks, in [0, 1).
+        num_classes: number of classes to condition on, or None for an unconditional network.
+        conditioning: which measure of the noise level the network is given.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: Sequence[int] = (64, 128, 256),
+        blocks: int = 2,
+        attention_levels: Sequence[int] = (2,),
+        head_channels: int = 64,
+        condition_dim: int | None = None,
+        dropout: float = 0.0,
+        num_classes: int | None = None,
+        conditioning: Conditioning | str = Conditioning.TIME,
+    ) -> None:
+        super().__init__()
+        if unknown := set(attention_levels) - set(range(len(channels))):
+            raise ValueError(
+                f"attention_levels {sorted(unknown)} do not exist: there are levels 0 to {len(channels) - 1}"
+            )
+        if blocks < 1:
+            raise ValueError(f"model.blocks must be at least 1, not {blocks}")
+        self.conditioning = Conditioning(conditioning)
+        self.in_channels = in_channels
+        self.num_classes = num_classes
+        self.size_multiple = 2 ** (len(channels) - 1)
+        dim = condition_dim or 4 * channels[0]
+        self.embed_condition = ConditionEmbedding(channels[0], dim, num_classes)
+        heads = [head_channels if level in attention_levels else None for level in range(len(channels))]
+
+        self.conv_in = nn.Conv2d(in_channels, channels[0], 3, padding=1)
+        self.encoder, self.downsample = nn.ModuleList(), nn.ModuleList()
+        width, skips = channels[0], [channels[0]]
+        for level, level_channels in enumerate(channels):
+            inputs = [width] + [level_channels] * (blocks - 1)
+            self.encoder.append(Level(inputs, level_channels, dim, dropout, heads[level]))
+            skips += [level_channels] * blocks
+            width = level_channels
+            if level < len(channels) - 1:
+                self.downsample.append(nn.Conv2d(width, width, 3, stride=2, padding=1))
+                skips.append(width)
+
+        self.middle = Level([width, width], width, dim, dropout, None)
+        self.middle_attention = nn.Identity() if heads[-1] is None else SelfAttention(width, head_channels)
+
+        self.decoder, self.upsample = nn.ModuleList(), nn.ModuleList()
+        for level in reversed(range(len(channels))):
+            inputs = []
+            for _ in range(blocks + 1):
+                inputs.append(width + skips.pop())
+                width = channels[level]
+            self.decoder.append(Level(inputs, width, dim, dropout, heads[level]))
+            if level > 0:
+                # Narrowing here, not in the next block, halves the cost of the most expensive resolution.
+                self.upsample.append(nn.Conv2d(width, channels[level - 1], 3, padding=1))
+                width = channels[level - 1]
+
+        self.norm_out = group_norm(width)
+        self.conv_out = zero_init(nn.Conv2d(width, in_channels, 3, padding=1))
+
+    def check_images(self, shape: Sequence[int]) -> None:
+        """Raises ValueError where images of `shape` (C, H, W) are smaller than one cell of the coarsest level."""
+        if min(shape[1:]) < self.size_multiple:
+            raise ValueError(
+                f"images of {shape[1]}x{shape[2]} are too small for a network that halves them "
+                f"{len(self.downsample)} times: take images of at least {self.size_multiple} pixels a side, "
+                "or fewer model.channels"
+            )
+
+    def forward(self, x: Tensor, noise_level: Tensor, label: Tensor | None = None) -> Tensor:
+        """x: (B, C, H, W); noise_level: (B,); label: (B,) of integers or None. Returns a tensor shaped as x."""
+        condition = F.silu(self.embed_condition(noise_level, label))
+        height, width = x.shape[-2:]
+        h = self.conv_in(F.pad(x, (0, -width % self.size_multiple, 0, -height % self.size_multiple)))
+        skips = [h]
+        for level, stage in enumerate(cast(Iterable[Level], self.encoder)):
+            for block, attention in stage:
+                h = attention(block(h, condition))
+                skips.append(h)
+            if level < len(self.downsample):
+                h = self.downsample[level](h)
+                skips.append(h)
+        h = self.middle.blocks[0](h, condition)
+        h = self.middle.blocks[1](self.middle_attention(h), condition)
+        for level, stage in enumerate(cast(Iterable[Level], self.decoder)):
+            for block, attention in stage:
+                h = attention(block(torch.cat([h, skips.pop()], dim=1), condition))
+            if level < len(self.upsample):
+                h = self.upsample[level](F.interpolate(h, scale_factor=2.0, mode="nearest"))
+        output: Tensor = self.conv_out(F.silu(self.norm_out(h)))
+        return output[..., :height, :width]

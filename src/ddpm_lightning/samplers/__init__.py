@@ -1,0 +1,1 @@
+"""Samplers: pure loops over a denoiser, from noise to images."""

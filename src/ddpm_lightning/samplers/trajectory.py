@@ -1,0 +1,32 @@
+"""How samples come out of the noise, as a few frames."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ddpm_lightning.samplers.generation import SampleStream
+from ddpm_lightning.samplers.sampler import SamplerState
+
+
+class Trajectory(NamedTuple):
+    """Frames of a sampling run: times (F,), decreasing to 0, and images (F, n, C, H, W), float32."""
+
+    times: list[float]
+    frames: Tensor
+
+
+def record_trajectory(stream: SampleStream, indices: Tensor, num_frames: int) -> Trajectory:
+    """x_t of the samples of these numbers at `num_frames` nodes, evenly spread, the last one being the samples."""
+    nodes = len(stream.sampler.times(stream.denoiser)) - 1
+    wanted = set(torch.linspace(0, nodes, min(num_frames, nodes + 1)).round().int().tolist())
+    times: list[float] = []
+    frames: list[Tensor] = []
+
+    def record(state: SamplerState) -> None:
+        if state.step in wanted:
+            times.append(state.t)
+            frames.append(state.x_t)
+
+    samples = stream.draw(indices, record)
+    return Trajectory([*times, 0.0], torch.stack([*frames, samples]))

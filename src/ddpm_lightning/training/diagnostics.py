@@ -1,0 +1,48 @@
+"""Errors of a denoiser at fixed noise levels: the numbers that compare across schedules and parameterizations."""
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+LOG_SNR_EDGES = (-9.0, -6.0, -3.0, 0.0, 3.0, 6.0, 9.0)
+"""Borders of the buckets. Linear and cosine schedules of 1000 steps both reach every bucket."""
+
+
+def spread(slots: Tensor) -> Tensor:
+    """Evenly spread numbers in [0, 1) for the samples 0, 1, 2, ...: multiples of the golden ratio, modulo 1."""
+    return ((slots.double() * 0.6180339887498949) % 1.0).float()
+
+
+def fixed_log_snr(slots: Tensor) -> Tensor:
+    """The log SNR at which the sample in this slot is always judged, evenly spread over the buckets. (B,) to (B,)."""
+    return LOG_SNR_EDGES[0] + spread(slots) * (LOG_SNR_EDGES[-1] - LOG_SNR_EDGES[0])
+
+
+def bucket_names() -> list[str]:
+    """`log_snr_-9_-6` and so on, in the order of `LOG_SNR_EDGES`."""
+    return [f"log_snr_{low:g}_{high:g}" for low, high in zip(LOG_SNR_EDGES, LOG_SNR_EDGES[1:], strict=False)]
+
+
+class BucketedMean(Metric):
+    """Means of a value within buckets of log SNR, and over all samples; exact for any split over devices."""
+
+    full_state_update = False
+    total: Tensor
+    count: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        buckets = len(LOG_SNR_EDGES) - 1
+        self.add_state("total", torch.zeros(buckets, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("count", torch.zeros(buckets, dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, value: Tensor, log_snr: Tensor) -> None:
+        """value, log_snr: (B,)."""
+        edges = torch.tensor(LOG_SNR_EDGES[1:-1], device=log_snr.device)
+        bucket = torch.bucketize(log_snr, edges)
+        self.total.index_add_(0, bucket, value.double())
+        self.count.index_add_(0, bucket, torch.ones_like(value, dtype=torch.float64))
+
+    def compute(self) -> Tensor:
+        """(buckets + 1,): the mean of each bucket (NaN where it is empty), then the mean over all samples."""
+        return torch.cat([self.total / self.count, (self.total.sum() / self.count.sum())[None]])

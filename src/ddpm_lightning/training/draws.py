@@ -1,0 +1,45 @@
+"""The random draws of one training step."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ddpm_lightning.diffusion.randomness import Purpose, keyed_normal, keyed_uniform
+
+
+@dataclass(frozen=True)
+class StepDraws:
+    """Draws that depend on (seed, optimizer step, micro-batch, slot) alone.
+
+    So one process and several see the same draws for the same global batch, and a resumed run needs no generator state.
+
+    Args:
+        seed: in [0, 2^32).
+        step: optimizer steps taken before this one.
+        micro_batch: place of this batch in the window over which gradients accumulate.
+        slots: (B,), each sample's place in the global batch.
+    """
+
+    seed: int
+    step: int
+    micro_batch: int
+    slots: Tensor
+
+    def uniform(self, purpose: Purpose) -> Tensor:
+        """One number in [0, 1) per sample, (B,)."""
+        return keyed_uniform(self.seed, purpose, self.slots, step=self.step, micro_batch=self.micro_batch)
+
+    def shared_uniform(self, purpose: Purpose) -> Tensor:
+        """One number in [0, 1) for the whole global batch, ()."""
+        return keyed_uniform(self.seed, purpose, self.slots[:1] * 0, step=self.step, micro_batch=self.micro_batch)[0]
+
+    def normal(self, purpose: Purpose, shape: tuple[int, ...]) -> Tensor:
+        """A standard normal tensor per sample, (B, *shape)."""
+        return keyed_normal(self.seed, purpose, self.slots, shape, step=self.step, micro_batch=self.micro_batch)
+
+    def seed_dropout(self, rank: int) -> None:
+        """Seeds the global generators, from which only dropout inside the network draws, for this step and rank."""
+        words = (self.seed, self.step, self.micro_batch, rank)
+        torch.manual_seed(int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0]))

@@ -1,0 +1,52 @@
+"""The optimizer and its learning-rate schedule."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
+
+
+def warmup_then_cosine(step: int, warmup_steps: int, total_steps: int, final_fraction: float) -> float:
+    """Factor of the learning rate at an optimizer step: a linear rise, then half a cosine down to `final_fraction`."""
+    if step < warmup_steps:
+        return (step + 1) / warmup_steps
+    progress = min(1.0, (step - warmup_steps) / max(1, total_steps - warmup_steps))
+    return final_fraction + (1 - final_fraction) * (1 + math.cos(math.pi * progress)) / 2
+
+
+@dataclass(frozen=True)
+class AdamW:
+    """AdamW (Loshchilov & Hutter 2019) with linear warm-up and cosine decay.
+
+    Args:
+        lr: peak learning rate.
+        weight_decay: decoupled weight decay.
+        betas: decay rates of the moments.
+        warmup_steps: optimizer steps of the linear rise.
+        final_fraction: learning rate at the end of training as a fraction of the peak; 1 for no decay.
+    """
+
+    lr: float = 1e-3
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    warmup_steps: int = 100
+    final_fraction: float = 0.0
+
+    def build(self, parameters: Iterable[nn.Parameter], total_steps: int) -> tuple[torch.optim.Optimizer, LambdaLR]:
+        """Optimizer and learning-rate schedule for a training of `total_steps` optimizer steps."""
+        parameters = list(parameters)
+        fused = {p.device.type for p in parameters} <= {"cpu", "cuda", "mps", "xpu"}
+        optimizer = torch.optim.AdamW(
+            parameters, lr=self.lr, weight_decay=self.weight_decay, betas=tuple(self.betas), fused=fused
+        )
+        factor = partial(
+            warmup_then_cosine,
+            warmup_steps=self.warmup_steps,
+            total_steps=total_steps,
+            final_fraction=self.final_fraction,
+        )
+        return optimizer, LambdaLR(optimizer, factor)

@@ -1,0 +1,18 @@
+"""Which number format a machine is fast in."""
+
+import torch
+
+
+def fastest_precision(accelerator: str) -> str:
+    """Lightning's name of the format in which this machine trains fastest without loss scaling.
+
+    bf16 autocast where the hardware multiplies bf16 (it emulates it slowly elsewhere), else float32.
+    """
+    on_gpu = accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    supported = torch.cuda.is_bf16_supported(including_emulation=False) if on_gpu else _cpu_multiplies_bf16()
+    return "bf16-mixed" if supported else "32-true"
+
+
+def _cpu_multiplies_bf16() -> bool:
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16"))

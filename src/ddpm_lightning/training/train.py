@@ -1,0 +1,109 @@
+"""One training run, from its config to its final scores."""
+
+import logging
+import traceback
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.core.hydra_config import HydraConfig
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from omegaconf import DictConfig, OmegaConf
+
+from ddpm_lightning.training.build import (
+    build_callbacks,
+    build_data,
+    build_loggers,
+    build_module,
+    build_trainer,
+    settle_precision,
+)
+from ddpm_lightning.training.checkpoint import CONFIG_KEY, read_checkpoint
+from ddpm_lightning.training.launch import release_processes
+from ddpm_lightning.training.run_folder import RunFolder
+
+log = logging.getLogger(__name__)
+
+RESUMABLE_OVERRIDES = ("trainer.", "paths.", "dataset.num_workers=")
+"""Options that may change when a run is resumed: where and how long it runs, not what it computes."""
+
+
+def train(cfg: DictConfig) -> dict[str, float]:
+    """Runs or continues the run that Hydra's output folder belongs to.
+
+    Returns the final scores; empty if the run was done already.
+    """
+    run = RunFolder(Path(HydraConfig.get().runtime.output_dir))
+    config = _resumed_config(run, list(HydraConfig.get().overrides.task)) if cfg.resume else _resolved(cfg)
+    main_process = rank_zero_only.rank == 0
+    if main_process:
+        if not cfg.resume:
+            run.claim(_plain(config))
+        if run.read_status()["state"] == "done" and not _wants_more(config, run):
+            log.info("this run is done: %s", run.path)
+            return {}
+        run.write_status("running")
+    try:
+        scores = _fit_and_test(config, run)
+    except BaseException as error:
+        if main_process:
+            run.write_status("failed", error="".join(traceback.format_exception_only(error)).strip())
+        raise
+    finally:
+        release_processes()
+    if main_process:
+        run.write_status("done", scores=scores)
+    return scores
+
+
+def _fit_and_test(config: DictConfig, run: RunFolder) -> dict[str, float]:
+    torch.set_float32_matmul_precision("high")
+    data = build_data(config)
+    module = build_module(config, data.image_shape, data.num_classes)
+    module.run_config = _plain(config)
+    trainer = build_trainer(config, run.path, build_callbacks(config), build_loggers(config, run.path))
+    resuming = run.last_checkpoint.is_file()
+    if resuming:
+        log.info("continuing from %s", run.last_checkpoint)
+    trainer.fit(module, data, ckpt_path=str(run.last_checkpoint) if resuming else None)
+    (scores,) = trainer.test(module, data, verbose=False)
+    return {name: float(value) for name, value in scores.items()}
+
+
+def _resolved(cfg: DictConfig) -> DictConfig:
+    """The config with every interpolation resolved and `auto` settled."""
+    config = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
+    settle_precision(config)
+    return config
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def _resumed_config(run: RunFolder, overrides: list[str]) -> DictConfig:
+    """The stored config of a run, with the overrides that a resumed run may have.
+
+    Raises:
+        ValueError: for an override that would make it another run.
+    """
+    changes = [override for override in overrides if not override.startswith("resume=")]
+    refused = [change for change in changes if not change.startswith(RESUMABLE_OVERRIDES)]
+    if refused:
+        raise ValueError(
+            f"resume continues a run as it was configured; {', '.join(refused)} would make it another run. "
+            f"With resume only these may change: {', '.join(RESUMABLE_OVERRIDES)}"
+        )
+    config = OmegaConf.merge(OmegaConf.create(run.read_config()), OmegaConf.from_dotlist(changes))
+    assert isinstance(config, DictConfig)
+    return config
+
+
+def _wants_more(config: DictConfig, run: RunFolder) -> bool:
+    """Whether a finished run was asked to train longer than it did."""
+    if not run.last_checkpoint.is_file():
+        return True
+    before = read_checkpoint(run.last_checkpoint)[CONFIG_KEY]["trainer"]
+    return any(config.trainer[limit] != before[limit] for limit in ("max_steps", "max_epochs"))

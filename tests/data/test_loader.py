@@ -1,0 +1,104 @@
+"""Batches hold the right images, whatever the number of workers and ranks."""
+
+import itertools
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from ddpm_lightning.data.batch import Batch
+from ddpm_lightning.data.cache import cached_arrays
+from ddpm_lightning.data.images import IndexedImages
+from ddpm_lightning.data.loader import TrainingLoader, evaluation_loader
+from ddpm_lightning.data.order import global_batch
+from ddpm_lightning.data.source import ImageSource
+
+
+@pytest.fixture
+def images(counting_source: Callable[..., ImageSource], tmp_path: Path) -> IndexedImages:
+    """43 images, in an order of their own."""
+    cached = cached_arrays(counting_source(), "train", tmp_path)
+    return IndexedImages(cached, np.random.default_rng(3).permutation(43))
+
+
+def assert_same(ours: list[Batch], theirs: list[Batch]) -> None:
+    assert len(ours) == len(theirs)
+    for mine, other in zip(ours, theirs, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(mine, other, strict=True))
+
+
+def test_a_batch_is_the_chosen_rows(images: IndexedImages) -> None:
+    batch = images.__getitems__([4, 0, 42])
+    assert batch.images.dtype == torch.uint8 and batch.images.shape == (3, 1, 2, 2)
+    assert batch.labels.dtype == batch.slots.dtype == torch.int64
+    assert batch.labels.tolist() == images.rows[[4, 0, 42]].tolist() == batch.images[:, 0, 0, 0].tolist()
+    assert batch.slots.tolist() == [4, 0, 42]
+    assert_same([images[4]], [images.__getitems__([4])])
+
+
+def test_changing_a_batch_does_not_change_the_data(images: IndexedImages) -> None:
+    images[0].images.fill_(255)
+    assert images[0].images.max() < 255
+
+
+def test_pickling_sends_the_path_and_not_the_pixels(images: IndexedImages) -> None:
+    copy = pickle.loads(pickle.dumps(images))
+    assert isinstance(copy._images, np.memmap) and copy._images.filename == images._images.filename  # type: ignore[attr-defined]
+    assert copy.fingerprint == images.fingerprint
+    assert_same([copy.__getitems__([5, 6])], [images.__getitems__([5, 6])])
+
+
+@pytest.mark.parametrize("start", [0, 3, 7, 8, 21])
+def test_a_pass_starts_where_the_training_is(images: IndexedImages, start: int) -> None:
+    loader = TrainingLoader(images, batch_size=5, seed=9, position=lambda: start)
+    batches = list(loader)
+    assert len(batches) == len(loader) == 8
+    for position, batch in enumerate(batches, start):
+        assert batch.labels.tolist() == images.rows[global_batch(position, 43, 5, seed=9)].tolist()
+        assert batch.slots.tolist() == [0, 1, 2, 3, 4]
+
+
+def test_workers_do_not_change_the_sequence(images: IndexedImages) -> None:
+    alone, helped = (list(TrainingLoader(images, 5, 0, lambda: 6, num_workers=workers)) for workers in (0, 2))
+    assert_same(helped, alone)
+
+
+def test_spawned_workers_give_the_same_batches(images: IndexedImages) -> None:
+    spawned = DataLoader(
+        images, batch_sampler=[[1, 2], [3]], num_workers=1, collate_fn=_as_it_is, multiprocessing_context="spawn"
+    )
+    assert_same(list(spawned), [images.__getitems__([1, 2]), images.__getitems__([3])])
+
+
+def _as_it_is(batch: Batch) -> Batch:
+    return batch
+
+
+def test_ranks_share_the_batch_of_a_single_process(images: IndexedImages) -> None:
+    whole = TrainingLoader(images, 6, 0, lambda: 4)
+    ranks = [TrainingLoader(images, 6, 0, lambda: 4, rank=rank, world_size=3) for rank in range(3)]
+    assert {len(rank) for rank in ranks} == {len(whole)}
+    for batch, *parts in zip(whole, *ranks, strict=True):
+        assert_same([batch], [Batch(*(torch.cat(fields) for fields in zip(*parts, strict=True)))])
+
+
+def test_passes_leave_the_global_generator_alone(images: IndexedImages) -> None:
+    state = torch.get_rng_state()
+    for workers in (0, 1):
+        next(iter(TrainingLoader(images, 5, 0, lambda: 0, num_workers=workers)))
+        next(iter(evaluation_loader(images, 10, 5, 0, 1, workers)))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 4, 7])
+@pytest.mark.parametrize("num_images", [1, 20, 43, 1000])
+def test_an_evaluation_shows_each_image_on_one_rank(images: IndexedImages, world_size: int, num_images: int) -> None:
+    ranks = [list(evaluation_loader(images, num_images, 8, rank, world_size, 0)) for rank in range(world_size)]
+    in_turn = [batch for round_ in itertools.zip_longest(*ranks) for batch in round_ if batch is not None]
+    shown = torch.cat([batch.slots for batch in in_turn])
+    assert shown.tolist() == list(range(min(num_images, 43)))
+    assert torch.cat([batch.labels for batch in in_turn]).tolist() == images.rows[shown.numpy()].tolist()

@@ -1,0 +1,143 @@
+"""Official archives, unpacked idx files, and what happens when they are damaged or absent."""
+
+import gzip
+import shutil
+import threading
+from collections.abc import Callable
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+from torchvision import datasets
+from torchvision.transforms import functional
+
+from ddpm_lightning.data.idx import read_idx
+from ddpm_lightning.data.mnist import FashionMNISTSource, MNISTSource
+from ddpm_lightning.data.resize import resize_images
+from ddpm_lightning.data.source import DataFileError
+
+IdxRoot = Callable[[str], Path]
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """torchvision's download code runs, on mirrors that cannot answer."""
+    for dataset in (datasets.MNIST, datasets.FashionMNIST):
+        monkeypatch.setattr(dataset, "mirrors", [f"file://{tmp_path}/no-such-mirror/"])
+
+
+def test_torchvision_accepts_the_committed_archives_offline(mnist_root: Path, tmp_path: Path, no_network: None) -> None:
+    shutil.copytree(mnist_root / "MNIST" / "raw", tmp_path / "MNIST" / "raw", ignore=shutil.ignore_patterns("*-ubyte"))
+    for train, split in ((True, "train"), (False, "test")):
+        theirs = datasets.MNIST(tmp_path, train=train, download=True)
+        images, labels = MNISTSource(mnist_root).read(split)  # type: ignore[arg-type]
+        np.testing.assert_array_equal(images[:, 0], theirs.data.numpy())
+        np.testing.assert_array_equal(labels, theirs.targets.numpy())
+
+
+def test_reading_archives_writes_nothing(mnist_root: Path, tmp_path: Path) -> None:
+    shutil.copytree(mnist_root / "MNIST" / "raw", tmp_path / "MNIST" / "raw", ignore=shutil.ignore_patterns("*-ubyte"))
+    images, labels = MNISTSource(tmp_path).read("test")
+    assert images.shape == (10000, 1, 28, 28) and images.dtype == np.uint8
+    assert labels.shape == (10000,) and labels.dtype == np.int64
+    assert all(path.suffix == ".gz" for path in (tmp_path / "MNIST" / "raw").iterdir())
+
+
+def test_fashion_mnist_from_a_folder_with_unpacked_files_only(large_data_root: Path) -> None:
+    theirs = datasets.FashionMNIST(large_data_root, train=False)
+    images, labels = FashionMNISTSource(large_data_root).read("test")
+    np.testing.assert_array_equal(images[:, 0], theirs.data.numpy())
+    np.testing.assert_array_equal(labels, theirs.targets.numpy())
+
+
+def test_unpacked_files_serve_without_network(idx_root: IdxRoot, no_network: None) -> None:
+    root = idx_root("FashionMNIST")
+    theirs = datasets.FashionMNIST(root, train=True)
+    images, labels = FashionMNISTSource(root).read("train")
+    np.testing.assert_array_equal(images[:, 0], theirs.data.numpy())
+    np.testing.assert_array_equal(labels, theirs.targets.numpy())
+
+
+class _QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Keep the test's output clean."""
+
+
+def test_missing_archives_are_downloaded(mnist_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    handler = partial(_QuietHandler, directory=str(mnist_root / "MNIST" / "raw"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as mirror:
+        threading.Thread(target=mirror.serve_forever, daemon=True).start()
+        monkeypatch.setattr(datasets.MNIST, "mirrors", [f"http://127.0.0.1:{mirror.server_port}/"])
+        _, labels = MNISTSource(tmp_path).read("test")
+        mirror.shutdown()
+    np.testing.assert_array_equal(labels, MNISTSource(mnist_root).read("test")[1])
+
+
+def test_missing_archives_without_network_name_the_files(tmp_path: Path, no_network: None) -> None:
+    with pytest.raises(
+        DataFileError, match=r"train-images-idx3-ubyte\.gz is not in .*git checkout.*put these files there"
+    ):
+        MNISTSource(tmp_path).fingerprint("train")
+    with pytest.raises(DataFileError, match=r"FashionMNIST.raw and could not be downloaded\. To restore it, put these"):
+        FashionMNISTSource(tmp_path).fingerprint("train")
+
+
+def test_a_truncated_archive_is_named_with_the_way_to_restore_it(mnist_root: Path, tmp_path: Path) -> None:
+    raw = tmp_path / "MNIST" / "raw"
+    shutil.copytree(mnist_root / "MNIST" / "raw", raw)
+    damaged = raw / "t10k-images-idx3-ubyte.gz"
+    damaged.write_bytes(damaged.read_bytes()[:-1000])
+    with pytest.raises(DataFileError, match=r"t10k-images-idx3-ubyte\.gz.*git checkout -- data/MNIST/raw"):
+        MNISTSource(tmp_path).read("test")
+    assert len(MNISTSource(tmp_path).read("train")[1]) == 60000, "the other split is not concerned"
+
+
+@pytest.mark.parametrize("kept", [0, 3, 10, 1000])
+def test_a_truncated_unpacked_file_is_named(idx_root: IdxRoot, kept: int) -> None:
+    root = idx_root("FashionMNIST")
+    damaged = root / "FashionMNIST" / "raw" / "t10k-images-idx3-ubyte"
+    damaged.write_bytes(damaged.read_bytes()[:kept])
+    with pytest.raises(DataFileError, match=r"t10k-images-idx3-ubyte .*delete it and run again"):
+        FashionMNISTSource(root).read("test")
+
+
+def test_a_truncated_gzip_stream_is_a_data_file_error(tmp_path: Path) -> None:
+    path = tmp_path / "images.gz"
+    path.write_bytes(gzip.compress(bytes(1000))[:-9])
+    with pytest.raises(DataFileError, match="not a complete gzip archive"):
+        read_idx(path)
+
+
+def test_fingerprint_follows_the_files(idx_root: IdxRoot) -> None:
+    root = idx_root("MNIST")
+    before = {split: MNISTSource(root).fingerprint(split) for split in ("train", "test")}  # type: ignore[arg-type]
+    labels = root / "MNIST" / "raw" / "train-labels-idx1-ubyte"
+    content = bytearray(labels.read_bytes())
+    content[-1] ^= 1
+    labels.write_bytes(content)
+    assert MNISTSource(root).fingerprint("train") != before["train"]
+    assert MNISTSource(root).fingerprint("test") == before["test"] != before["train"]
+
+
+@pytest.mark.parametrize("size", [16, 32, 33])
+def test_resize_is_torchvisions_antialiased_bilinear(idx_root: IdxRoot, size: int) -> None:
+    root = idx_root("MNIST")
+    images, _ = MNISTSource(root, image_size=size).read("train")
+    assert images.shape == (50, 1, size, size) and images.dtype == np.uint8
+    # PIL's bilinear filter is antialiased and an independent implementation; it rounds between its two passes.
+    original = functional.to_pil_image(MNISTSource(root).read("train")[0][7, 0])
+    by_pil = np.asarray(functional.resize(original, [size, size])).astype(int)
+    assert np.abs(images[7, 0].astype(int) - by_pil).max() <= 1
+
+
+def test_resize_keeps_a_constant_image_and_the_native_size() -> None:
+    images = np.full((2, 1, 28, 28), 255, dtype=np.uint8)
+    assert resize_images(images, 28) is images
+    assert (resize_images(images, 64) == 255).all()
+
+
+def test_image_size_must_be_positive(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="image_size must be at least 1, got 0"):
+        MNISTSource(tmp_path, image_size=0)
