@@ -7,7 +7,7 @@ from ddpm_lightning.cli import verb
 
 def main(config: DictConfig) -> None:
     """One set of images."""
-    from ddpm_lightning.callbacks.sample_files import sample  # torch is not needed for --help or a misspelt option
+    from ddpm_lightning.training.sample import sample  # torch is not needed for --help or a misspelt option
 
     sample(config)
 

@@ -39,7 +39,12 @@ def verb(main: Callable[[DictConfig], Any], config_name: str) -> None:
 
 def _register_resolvers() -> None:
     """The folders' names, as interpolations for `conf/hydra/`."""
-    resolvers = (("run_folder", _run_folder), ("sweep_folder", _sweep_folder), ("job_folder", _job_folder), ("stamp", _stamp))
+    resolvers = (
+        ("run_folder", _run_folder),
+        ("sweep_folder", _sweep_folder),
+        ("job_folder", _job_folder),
+        ("stamp", _stamp),
+    )
     for name, resolver in resolvers:
         OmegaConf.register_new_resolver(name, resolver, replace=True)
 

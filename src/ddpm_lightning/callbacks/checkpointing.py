@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+from lightning_utilities.core.rank_zero import rank_zero_warn
 
 from ddpm_lightning.training.checkpoint import CONFIG_KEY
 from ddpm_lightning.training.module import DiffusionModule

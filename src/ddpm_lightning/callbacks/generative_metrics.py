@@ -10,7 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from ddpm_lightning.atomic import atomic_path, write_json
-from ddpm_lightning.callbacks.pictures import image_grid, save_picture, show_picture
+from ddpm_lightning.callbacks.pictures import show_picture
 from ddpm_lightning.callbacks.sampling import sample_stream
 from ddpm_lightning.data.datamodule import ImageDataModule
 from ddpm_lightning.diffusion.guidance import Guidance
@@ -18,6 +18,7 @@ from ddpm_lightning.metrics.card import MetricCard
 from ddpm_lightning.metrics.extractor import FeatureExtractor, extract_features
 from ddpm_lightning.metrics.reference import choose_real_indices, reference_features
 from ddpm_lightning.metrics.report import GenerationReport, compare_features
+from ddpm_lightning.samplers.picture import image_grid, save_picture
 from ddpm_lightning.samplers.sampler import Sampler
 from ddpm_lightning.training.module import DiffusionModule
 
@@ -107,9 +108,7 @@ class GenerativeMetrics(Callback):
     @torch.no_grad()
     def _generate(self, trainer: Trainer, module: DiffusionModule) -> Tensor:
         """All samples, (N, C, H, W), uint8, in order, on every rank."""
-        stream = sample_stream(
-            module, trainer, self.sampler, self.guidance, self.seed, self.weights, self.chunk_size
-        )
+        stream = sample_stream(module, trainer, self.sampler, self.guidance, self.seed, self.weights, self.chunk_size)
         images = torch.zeros(self.num_samples, *stream.image_shape, dtype=torch.uint8, device=module.device)
         log.info("drawing %d samples with %s in %d steps", self.num_samples, self.sampler.name, self.sampler.steps)
         with trainer.precision_plugin.forward_context():

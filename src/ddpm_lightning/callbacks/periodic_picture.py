@@ -4,7 +4,7 @@ from abc import abstractmethod
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from lightning_utilities.core.rank_zero import rank_zero_only
 from torch import Tensor
 
 from ddpm_lightning.callbacks.pictures import publish

@@ -6,9 +6,9 @@ from lightning.pytorch import Trainer
 from torch import Tensor
 
 from ddpm_lightning.callbacks.periodic_picture import PeriodicPicture
-from ddpm_lightning.callbacks.pictures import image_grid
 from ddpm_lightning.diffusion.forward_process import q_sample
 from ddpm_lightning.diffusion.randomness import Purpose, keyed_normal
+from ddpm_lightning.samplers.picture import image_grid
 from ddpm_lightning.training.module import VALIDATION_SEED, DiffusionModule
 
 

@@ -5,9 +5,9 @@ from lightning.pytorch import Trainer
 from torch import Tensor
 
 from ddpm_lightning.callbacks.periodic_picture import PeriodicPicture
-from ddpm_lightning.callbacks.pictures import image_grid
 from ddpm_lightning.callbacks.sampling import sample_stream
 from ddpm_lightning.diffusion.guidance import Guidance
+from ddpm_lightning.samplers.picture import image_grid
 from ddpm_lightning.samplers.sampler import Sampler
 from ddpm_lightning.training.module import DiffusionModule
 

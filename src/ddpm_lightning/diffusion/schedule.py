@@ -82,7 +82,7 @@ class Schedule(nn.Module):
         return (-torch.expm1(self.log_alpha_bar(t))).to(t.dtype)
 
     def time(self, t: Tensor) -> Tensor:
-        """t itself: the measure of noise level that networks of the DDPM family are given."""
+        """T itself: the measure of noise level that networks of the DDPM family are given."""
         return t
 
     def time_of_log_snr(self, log_snr: Tensor) -> Tensor:
@@ -118,8 +118,8 @@ class LinearSchedule(Schedule):
         scale = 1000 / num_steps if scale_betas else 1.0
         if scale_betas and scale * beta_end >= 1:
             raise ValueError(
-                f"schedule=linear with num_steps={num_steps} scales its last beta to {scale * beta_end:.3g}, which must "
-                f"stay below 1: take more than {math.floor(1000 * beta_end)} steps or schedule.scale_betas=false"
+                f"schedule=linear with num_steps={num_steps} scales its last beta to {scale * beta_end:.3g}, which "
+                f"must stay below 1: take more than {math.floor(1000 * beta_end)} steps or schedule.scale_betas=false"
             )
         super().__init__(scale * torch.linspace(beta_start, beta_end, num_steps, dtype=torch.float64))
 

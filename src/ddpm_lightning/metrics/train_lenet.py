@@ -74,6 +74,7 @@ def accuracy(network: LeNet, images: Tensor, labels: Tensor) -> float:
 
 
 def main() -> None:
+    """Trains on one data set and writes the weights."""
     parser = argparse.ArgumentParser(description="Train the classifier behind the LeNet features.")
     parser.add_argument("--dataset", required=True, choices=sorted(DATASETS))
     parser.add_argument("--data-dir", required=True, help="folder that holds (or will hold) torchvision's data set")

@@ -50,7 +50,8 @@ class ResidualBlock(nn.Module):
         scale, shift = rearrange(self.scale_shift(condition), "b (two c) -> two b c 1 1", two=2)
         h = torch.addcmul(shift.to(h.dtype), self.norm_out(h), (1 + scale).to(h.dtype))
         residual: Tensor = self.conv_out(self.dropout(F.silu(h)))
-        return residual + self.skip(x)
+        skip: Tensor = self.skip(x)
+        return skip + residual
 
 
 class SelfAttention(nn.Module):

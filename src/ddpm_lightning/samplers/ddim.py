@@ -41,12 +41,15 @@ def ddim(
         prediction = predict(denoiser, x, t, label, clip)
         if callback is not None:
             callback(SamplerState(step, t_now, x, prediction))
-        rates = denoiser.schedule.rates(s).broadcast_to(x)
-        variance = (eta**2 * posterior(denoiser.schedule, t, s).variance).reshape(rates.noise.shape)
+        # In float64: for eta = 1 and a long step from t = 1 the direction is a difference of nearly equal numbers.
+        rates = denoiser.schedule.rates(s.double())
+        variance = eta**2 * posterior(denoiser.schedule, t.double(), s.double()).variance
         direction = (rates.noise.square() - variance).clamp(min=0).sqrt()
-        x = rates.signal * prediction.image + direction * prediction.noise
+        shape = (-1,) + (1,) * (x.dim() - 1)
+        signal, along, afresh = (part.to(x.dtype).reshape(shape) for part in (rates.signal, direction, variance.sqrt()))
+        x = signal * prediction.image + along * prediction.noise
         if eta > 0 and t_next > 0:
-            x = x + variance.sqrt() * noise(step)
+            x = x + afresh * noise(step)
     return x
 
 

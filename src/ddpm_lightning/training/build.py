@@ -1,8 +1,7 @@
 """From a resolved config to the objects of a run."""
 
-from collections.abc import Mapping
+import logging
 from pathlib import Path
-from typing import Any
 
 import torch
 from hydra.utils import instantiate
@@ -13,7 +12,7 @@ from omegaconf import DictConfig
 from ddpm_lightning.data.datamodule import ImageDataModule
 from ddpm_lightning.data.normalizer import Normalizer
 from ddpm_lightning.diffusion.objective import Objective
-from ddpm_lightning.training.checkpoint import CONFIG_KEY, AtomicCheckpointIO
+from ddpm_lightning.training.checkpoint import AtomicCheckpointIO
 from ddpm_lightning.training.module import DiffusionModule
 from ddpm_lightning.training.precision import fastest_precision
 
@@ -57,17 +56,10 @@ def build_module(config: DictConfig, image_shape: tuple[int, int, int], num_clas
     return module
 
 
-def restore_module(checkpoint: Mapping[str, Any], image_shape: tuple[int, int, int], num_classes: int) -> DiffusionModule:
-    """The module of a checkpoint, with the weights and the average it holds."""
-    config = DictConfig(checkpoint[CONFIG_KEY])
-    module = build_module(config, image_shape, num_classes)
-    module.load_state_dict(checkpoint["state_dict"])
-    module.on_load_checkpoint(dict(checkpoint))
-    return module
-
-
 def build_trainer(config: DictConfig, folder: Path, callbacks: list[Callback], loggers: list[Logger]) -> Trainer:
     """A trainer whose files go to `folder`."""
+    # Its news (which accelerators there are, a message per checkpoint) would bury ours.
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     trainer: Trainer = instantiate(
         config.trainer,
         default_root_dir=str(folder),

@@ -1,5 +1,7 @@
 """Errors of a denoiser at fixed noise levels: the numbers that compare across schedules and parameterizations."""
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 from torchmetrics import Metric
@@ -20,7 +22,7 @@ def fixed_log_snr(slots: Tensor) -> Tensor:
 
 def bucket_names() -> list[str]:
     """`log_snr_-9_-6` and so on, in the order of `LOG_SNR_EDGES`."""
-    return [f"log_snr_{low:g}_{high:g}" for low, high in zip(LOG_SNR_EDGES, LOG_SNR_EDGES[1:], strict=False)]
+    return [f"log_snr_{low:g}_{high:g}" for low, high in pairwise(LOG_SNR_EDGES)]
 
 
 class BucketedMean(Metric):

@@ -33,7 +33,7 @@ class ExponentialMovingAverage:
 
     @torch.no_grad()
     def update(self, network: nn.Module) -> None:
-        """average <- decay * average + (1 - decay) * parameters; buffers are copied. Once per optimizer step."""
+        """Average <- decay * average + (1 - decay) * parameters; buffers are copied. Once per optimizer step."""
         torch._foreach_lerp_(list(self.network.parameters()), list(network.parameters()), 1 - self.decay_now())
         for average, buffer in zip(self.network.buffers(), network.buffers(), strict=True):
             average.copy_(buffer)

@@ -63,6 +63,12 @@ class HydraDDPStrategy(DDPStrategy):
             self._launcher = _JobLauncher(self.cluster_environment, self.num_processes, self.num_nodes)
 
 
+def is_main_process() -> bool:
+    """Whether this process is the one of its job that writes; known before a process group exists."""
+    variables = ("LOCAL_RANK", "NODE_RANK", "RANK", "SLURM_PROCID")
+    return all(int(os.environ.get(variable, "0")) == 0 for variable in variables)
+
+
 def release_processes() -> None:
     """Undoes what a DDP job leaves in its process, so that the next job of a sweep starts clean."""
     started_here = os.environ.get("LOCAL_RANK") == "0" and "TORCHELASTIC_RUN_ID" not in os.environ

@@ -58,7 +58,9 @@ class DiffusionModule(LightningModule):
     ) -> None:
         super().__init__()
         self.denoiser = Denoiser(
-            network.to(memory_format=torch.channels_last), schedule, objective.parameterization  # type: ignore[call-overload]
+            network.to(memory_format=torch.channels_last),
+            schedule,
+            objective.parameterization,  # type: ignore[call-overload]
         )
         self.ema = None if ema is None else ema(network)
         self.objective = objective

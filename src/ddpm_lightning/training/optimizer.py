@@ -41,7 +41,7 @@ class AdamW:
         parameters = list(parameters)
         fused = {p.device.type for p in parameters} <= {"cpu", "cuda", "mps", "xpu"}
         optimizer = torch.optim.AdamW(
-            parameters, lr=self.lr, weight_decay=self.weight_decay, betas=tuple(self.betas), fused=fused
+            parameters, lr=self.lr, weight_decay=self.weight_decay, betas=(self.betas[0], self.betas[1]), fused=fused
         )
         factor = partial(
             warmup_then_cosine,

@@ -3,11 +3,9 @@
 import logging
 import traceback
 from pathlib import Path
-from typing import Any
 
 import torch
 from hydra.core.hydra_config import HydraConfig
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from ddpm_lightning.training.build import (
@@ -19,7 +17,8 @@ from ddpm_lightning.training.build import (
     settle_precision,
 )
 from ddpm_lightning.training.checkpoint import CONFIG_KEY, read_checkpoint
-from ddpm_lightning.training.launch import release_processes
+from ddpm_lightning.training.launch import is_main_process, release_processes
+from ddpm_lightning.training.plain_config import plain
 from ddpm_lightning.training.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
@@ -35,10 +34,10 @@ def train(cfg: DictConfig) -> dict[str, float]:
     """
     run = RunFolder(Path(HydraConfig.get().runtime.output_dir))
     config = _resumed_config(run, list(HydraConfig.get().overrides.task)) if cfg.resume else _resolved(cfg)
-    main_process = rank_zero_only.rank == 0
+    main_process = is_main_process()
     if main_process:
         if not cfg.resume:
-            run.claim(_plain(config))
+            run.claim(plain(config))
         if run.read_status()["state"] == "done" and not _wants_more(config, run):
             log.info("this run is done: %s", run.path)
             return {}
@@ -60,7 +59,7 @@ def _fit_and_test(config: DictConfig, run: RunFolder) -> dict[str, float]:
     torch.set_float32_matmul_precision("high")
     data = build_data(config)
     module = build_module(config, data.image_shape, data.num_classes)
-    module.run_config = _plain(config)
+    module.run_config = plain(config)
     trainer = build_trainer(config, run.path, build_callbacks(config), build_loggers(config, run.path))
     resuming = run.last_checkpoint.is_file()
     if resuming:
@@ -72,15 +71,9 @@ def _fit_and_test(config: DictConfig, run: RunFolder) -> dict[str, float]:
 
 def _resolved(cfg: DictConfig) -> DictConfig:
     """The config with every interpolation resolved and `auto` settled."""
-    config = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
+    config = DictConfig(plain(cfg))
     settle_precision(config)
     return config
-
-
-def _plain(config: DictConfig) -> dict[str, Any]:
-    plain = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items()}
 
 
 def _resumed_config(run: RunFolder, overrides: list[str]) -> DictConfig:
@@ -96,7 +89,7 @@ def _resumed_config(run: RunFolder, overrides: list[str]) -> DictConfig:
             f"resume continues a run as it was configured; {', '.join(refused)} would make it another run. "
             f"With resume only these may change: {', '.join(RESUMABLE_OVERRIDES)}"
         )
-    config = OmegaConf.merge(OmegaConf.create(run.read_config()), OmegaConf.from_dotlist(changes))
+    config = OmegaConf.merge(DictConfig(run.read_config()), OmegaConf.from_dotlist(changes))
     assert isinstance(config, DictConfig)
     return config
 

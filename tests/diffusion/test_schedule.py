@@ -1,0 +1,157 @@
+import math
+
+import pytest
+import torch
+from diffusers import DDPMScheduler
+
+from ddpm_lightning.diffusion.schedule import CosineSchedule, LinearSchedule, Schedule
+
+
+def betas_of(schedule: Schedule) -> torch.Tensor:
+    return -schedule.log_alpha_bar_nodes.diff().expm1()
+
+
+ORACLES = {
+    "linear-1000": (LinearSchedule(), DDPMScheduler(1000, beta_schedule="linear")),
+    "linear-200-unscaled": (LinearSchedule(200, scale_betas=False), DDPMScheduler(200, beta_schedule="linear")),
+    "linear-200-scaled": (
+        LinearSchedule(200),
+        DDPMScheduler(200, beta_start=5e-4, beta_end=0.1, beta_schedule="linear"),
+    ),
+    "cosine-1000": (CosineSchedule(), DDPMScheduler(1000, beta_schedule="squaredcos_cap_v2")),
+    "cosine-50": (CosineSchedule(50), DDPMScheduler(50, beta_schedule="squaredcos_cap_v2")),
+}
+
+
+@pytest.mark.parametrize(("ours", "oracle"), ORACLES.values(), ids=ORACLES.keys())
+class TestAgainstDiffusers:
+    def test_betas(self, ours, oracle):
+        torch.testing.assert_close(betas_of(ours).float(), oracle.betas, rtol=1e-5, atol=1e-7)
+
+    def test_alpha_bar_at_every_node(self, ours, oracle):
+        t = torch.arange(1, ours.num_steps + 1) / ours.num_steps
+        torch.testing.assert_close(ours.alpha_bar(t), oracle.alphas_cumprod, rtol=1e-4, atol=1e-5)
+        assert (ours.alpha_bar(t) - oracle.alphas_cumprod).abs().max() < 1e-5
+
+
+def test_linear_is_the_product_of_the_published_betas():
+    alpha_bar, t = 1.0, torch.arange(1001) / 1000
+    ours = LinearSchedule().alpha_bar(t.double())
+    assert ours[0] == 1
+    for i in range(1, 1001):
+        alpha_bar *= 1 - (1e-4 + (0.02 - 1e-4) * (i - 1) / 999)
+        assert ours[i].item() == pytest.approx(alpha_bar, rel=1e-10)
+
+
+def test_cosine_is_the_published_function_where_betas_are_not_clipped():
+    t = torch.arange(0, 991, dtype=torch.float64) / 1000
+    f = torch.cos((t + 0.008) / 1.008 * math.pi / 2) ** 2
+    torch.testing.assert_close(CosineSchedule().alpha_bar(t), f / f[0], rtol=1e-10, atol=0)
+    assert betas_of(CosineSchedule()).max().item() == pytest.approx(0.999)
+    assert CosineSchedule().alpha_bar(torch.ones(1)).item() == pytest.approx(2.43e-9, rel=1e-2)
+
+
+@pytest.mark.parametrize("num_steps", [50, 200, 4000])
+def test_scaled_linear_ends_in_noise_for_any_number_of_steps(num_steps):
+    assert LinearSchedule(num_steps).signal_rate(torch.ones(1)).item() < 0.01
+
+
+def test_unscaled_linear_keeps_signal():
+    schedule = LinearSchedule(200, scale_betas=False)
+    assert schedule.signal_rate(torch.ones(1)).item() == pytest.approx(0.36, abs=0.005)
+
+
+def test_signal_and_noise_rates_are_on_the_unit_circle(schedule):
+    t = torch.linspace(0, 1, 3001)
+    rates = schedule.rates(t)
+    torch.testing.assert_close(rates.signal**2 + rates.noise**2, torch.ones_like(t), rtol=1e-6, atol=0)
+    torch.testing.assert_close(schedule.noise_variance(t), 1 - schedule.alpha_bar(t.double()).float())
+    assert torch.equal(schedule.signal_rate(t), rates.signal)
+    assert torch.equal(schedule.noise_rate(t), rates.noise)
+
+
+def test_log_snr_falls_strictly_and_is_the_ratio_of_the_rates(schedule):
+    t = torch.linspace(1 / schedule.num_steps, 1, 2777, dtype=torch.float64)
+    log_snr = schedule.log_snr(t)
+    assert (log_snr.diff() < 0).all()
+    rates = schedule.rates(t)
+    torch.testing.assert_close(log_snr, 2 * (rates.signal / rates.noise).log())
+
+
+def test_time_zero_is_the_image_and_its_log_snr_infinite(schedule):
+    zero = torch.zeros(1)
+    assert schedule.alpha_bar(zero).item() == 1
+    assert schedule.rates(zero) == (torch.ones(1), zero)
+    assert schedule.log_snr(zero).item() == math.inf
+
+
+def test_nodes_are_exact_although_float32_times_are_rounded(schedule, nodes):
+    """Half a float32's rounding beside a node would move log alpha_bar by up to 1e-5 of a step: none is seen."""
+    assert torch.equal(schedule.log_alpha_bar(nodes), schedule.log_alpha_bar_nodes[1:])
+    assert torch.equal(schedule.log_alpha_bar(nodes.double()), schedule.log_alpha_bar_nodes[1:])
+
+
+def test_between_nodes_log_alpha_bar_is_linear(schedule):
+    low, high = schedule.log_alpha_bar_nodes[[400, 401]]
+    t = torch.tensor([400.25, 400.5, 400.75], dtype=torch.float64) / 1000
+    expected = low + (high - low) * torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64)
+    torch.testing.assert_close(schedule.log_alpha_bar(t), expected, rtol=1e-10, atol=0)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (5,), (2, 3), (0,)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_answers_have_the_shape_and_dtype_of_t(schedule, shape, dtype):
+    t = torch.full(shape, 0.3, dtype=dtype)
+    answers = [getattr(schedule, name)(t) for name in ("alpha_bar", "log_snr", "noise_variance", "time")]
+    for answer in [*answers, *schedule.rates(t), schedule.time_of_log_snr(schedule.log_snr(t))]:
+        assert answer.shape == shape
+        assert answer.dtype == dtype
+
+
+def test_rates_broadcast_over_trailing_axes(schedule):
+    rates = schedule.rates(torch.tensor([0.1, 0.9]))
+    for x in (torch.ones(2), torch.ones(2, 3), torch.ones(2, 3, 4, 5)):
+        product = rates.broadcast_to(x).signal * x
+        assert product.shape == x.shape
+        assert torch.equal(product[1].flatten()[0], rates.signal[1])
+
+
+def test_time_of_log_snr_inverts_log_snr(schedule):
+    t = torch.linspace(1 / schedule.num_steps, 1, 4321, dtype=torch.float64)
+    torch.testing.assert_close(schedule.time_of_log_snr(schedule.log_snr(t)), t, rtol=0, atol=1e-9)
+
+
+def test_time_of_log_snr_stays_in_range(schedule):
+    t = schedule.time_of_log_snr(torch.tensor([math.inf, 100.0, -100.0, -math.inf]))
+    torch.testing.assert_close(t, torch.tensor([0.001, 0.001, 1.0, 1.0]))
+
+
+def test_tables_are_no_part_of_the_state(schedule):
+    assert schedule.state_dict() == {}
+
+
+@pytest.mark.parametrize(
+    "betas", [torch.tensor([]), torch.tensor([0.1, 0.0]), torch.tensor([1.0]), torch.tensor([[0.1]]), torch.tensor(0.1)]
+)
+def test_betas_that_are_none_are_refused(betas):
+    with pytest.raises(ValueError, match="betas must be a non-empty vector of numbers strictly between 0 and 1"):
+        Schedule(betas)
+
+
+@pytest.mark.parametrize("make", [LinearSchedule, CosineSchedule])
+@pytest.mark.parametrize("num_steps", [0, -3])
+def test_no_steps_are_refused(make, num_steps):
+    with pytest.raises(ValueError, match=f"num_steps must be at least 1, not {num_steps}"):
+        make(num_steps)
+
+
+def test_too_few_scaled_steps_are_refused_with_the_least_that_works():
+    with pytest.raises(ValueError, match=r"num_steps=20 .* take more than 20 steps or schedule.scale_betas=false"):
+        LinearSchedule(20)
+    assert LinearSchedule(21).num_steps == 21
+    assert LinearSchedule(20, scale_betas=False).num_steps == 20
+
+
+def test_one_step_is_a_schedule():
+    schedule = CosineSchedule(1)
+    assert schedule.alpha_bar(torch.ones(1)).item() == pytest.approx(0.001)

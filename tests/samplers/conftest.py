@@ -1,0 +1,33 @@
+"""A tiny U-Net that predicts something, as denoisers of every kind."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from ddpm_lightning.diffusion.denoiser import Denoiser
+from ddpm_lightning.diffusion.parameterization import Parameterization
+from ddpm_lightning.diffusion.schedule import CosineSchedule, Schedule
+from ddpm_lightning.networks.unet import UNet
+
+MakeDenoiser = Callable[..., Denoiser]
+
+
+@pytest.fixture
+def make_denoiser() -> MakeDenoiser:
+    """`make(parameterization, schedule, **options of the U-Net)`: every weight random, those made as zeros too."""
+
+    def make(parameterization: Parameterization, schedule: Schedule | None = None, **options: object) -> Denoiser:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            network = UNet(1, channels=(8, 16), blocks=1, attention_levels=(1,), head_channels=8, **options)
+            for parameter in network.parameters():
+                torch.nn.init.normal_(parameter, std=0.1)
+        return Denoiser(network, schedule or CosineSchedule(), parameterization).eval()
+
+    return make
+
+
+@pytest.fixture
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)

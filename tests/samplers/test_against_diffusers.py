@@ -1,0 +1,162 @@
+"""Every step of DDPM and DDIM against diffusers' schedulers, given the same x_t, network output and noise.
+
+Both sides walk one explicit list of times: diffusers' timestep k is t = (k + 1)/T, and the step from the last of them
+goes to our t = 0, which is diffusers' alpha_bar of 1.
+"""
+
+from fractions import Fraction
+from itertools import pairwise
+from types import SimpleNamespace
+
+import pytest
+import torch
+from diffusers import DDIMScheduler, DDPMScheduler
+from diffusers.schedulers import scheduling_ddpm
+from torch import Tensor
+
+from ddpm_lightning.diffusion.parameterization import Image, Noise, Prediction, Velocity
+from ddpm_lightning.diffusion.schedule import CosineSchedule, LinearSchedule
+from ddpm_lightning.samplers.ddim import ddim
+from ddpm_lightning.samplers.ddpm import ddpm
+
+T = 1000
+SHAPE = (4, 1, 2, 3)
+SCHEDULES = {"linear": LinearSchedule(T), "squaredcos_cap_v2": CosineSchedule(T)}
+PREDICTION_TYPES = {"epsilon": Noise(), "sample": Image(), "v_prediction": Velocity()}
+
+every_grid = pytest.mark.parametrize("steps", [1, 2, 3, 7, 50, T])
+every_schedule = pytest.mark.parametrize("beta_schedule", SCHEDULES)
+every_prediction = pytest.mark.parametrize("prediction_type", PREDICTION_TYPES)
+
+
+def oracle(kind: type, beta_schedule: str, prediction_type: str, **options: object):
+    """A diffusers scheduler with its own alpha_bar table in float64.
+
+    Its float32 betas of up to 0.999 leave 1 - beta with four digits, which would be all one could then compare.
+    """
+    scheduler = kind(T, beta_schedule=beta_schedule, prediction_type=prediction_type, clip_sample=False, **options)
+    accurate = SCHEDULES[beta_schedule].alpha_bar(torch.arange(1, T + 1, dtype=torch.float64) / T)
+    torch.testing.assert_close(accurate.float(), scheduler.alphas_cumprod, rtol=1e-4, atol=1e-6)
+    scheduler.alphas_cumprod = accurate
+    return scheduler
+
+
+class Trajectory:
+    """Runs one of our loops with a network that is any smooth function of (x_t, t), recording what it saw.
+
+    The network claims that the image is tanh(x_t), so that x stays of unit size through a thousand steps.
+    """
+
+    t_max = 1.0
+
+    def __init__(self, beta_schedule: str, prediction_type: str, steps: int, generator: torch.Generator) -> None:
+        self.schedule = SCHEDULES[beta_schedule]
+        self.parameterization = PREDICTION_TYPES[prediction_type]
+        self.timesteps = [round(T * (steps - i) / steps) - 1 for i in range(steps)]
+        self.times = [(k + 1) / T for k in self.timesteps] + [0.0]
+        self.start = torch.randn(SHAPE, generator=generator)
+        self.noise = torch.randn(steps, *SHAPE, generator=generator)
+        self.noise[-1] = 0  # ours adds none on the way to t = 0; diffusers adds beta's if that is a long way
+        self.outputs: list[Tensor] = []
+
+    def __call__(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Prediction:
+        rates = self.schedule.rates(t)
+        image, wide = x_t.tanh(), rates.broadcast_to(x_t)
+        output = self.parameterization.target(image, (x_t - wide.signal * image) / wide.noise, rates)
+        self.outputs.append(output)
+        return self.parameterization.invert(output, x_t, rates)
+
+    def run(self, loop, **options: object) -> list[Tensor]:
+        """x at every time of the list, the sample last."""
+        states: list[Tensor] = []
+        sample = loop(
+            self,
+            self.start,
+            self.times,
+            self.noise.__getitem__,
+            clip=None,
+            callback=lambda s: states.append(s.x_t),
+            **options,
+        )
+        return [*states, sample]
+
+    def check(self, states: list[Tensor], expected: list[Tensor]) -> None:
+        signal = self.schedule.signal_rate(torch.tensor(self.times, dtype=torch.float64)).tolist()
+        for (now, after), ours, theirs in zip(pairwise(signal), states[1:], expected, strict=True):
+            # Predicted noise becomes an image by a division by the signal rate, which carries float32 rounding along.
+            amplified = 1e-6 * after / now if isinstance(self.parameterization, Noise) else 0.0
+            torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5 + amplified)
+
+
+@every_grid
+@every_schedule
+@every_prediction
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+def test_ddim(steps, beta_schedule, prediction_type, eta, generator):
+    trajectory = Trajectory(beta_schedule, prediction_type, steps, generator)
+    states = trajectory.run(ddim, eta=eta)
+    scheduler = oracle(DDIMScheduler, beta_schedule, prediction_type, set_alpha_to_one=True)
+    expected = []
+    for i, (k, after) in enumerate(pairwise([*trajectory.timesteps, -1])):
+        # Its previous timestep is k - T // num_inference_steps: this makes that the next one of the list.
+        scheduler.num_inference_steps = Fraction(T, k - after)
+        step = scheduler.step(
+            trajectory.outputs[i], k, states[i], eta=eta, variance_noise=trajectory.noise[i], return_dict=False
+        )
+        expected.append(step[0])
+    trajectory.check(states, expected)
+
+
+@every_grid
+@every_schedule
+@every_prediction
+@pytest.mark.parametrize(("variance_type", "variance_mix"), [("fixed_small", 0.0), ("fixed_large", 1.0)])
+def test_ddpm(steps, beta_schedule, prediction_type, variance_type, variance_mix, generator, monkeypatch):
+    trajectory = Trajectory(beta_schedule, prediction_type, steps, generator)
+    states = trajectory.run(ddpm, variance_mix=variance_mix)
+    scheduler = oracle(DDPMScheduler, beta_schedule, prediction_type, variance_type=variance_type)
+    scheduler.set_timesteps(timesteps=trajectory.timesteps)
+    drawn = SimpleNamespace(noise=None)
+    monkeypatch.setattr(scheduling_ddpm, "randn_tensor", lambda *_, **__: drawn.noise)
+    expected = []
+    for i, k in enumerate(trajectory.timesteps):
+        drawn.noise = trajectory.noise[i]
+        expected.append(scheduler.step(trajectory.outputs[i], k, states[i], return_dict=False)[0])
+    trajectory.check(states, expected)
+
+
+@every_prediction
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+def test_ddim_with_clipping_recomputes_the_noise_from_the_clipped_image(prediction_type, eta, generator):
+    """diffusers does so with use_clipped_model_output."""
+    trajectory = Trajectory("linear", prediction_type, 50, generator)
+    trajectory.start = 3 * trajectory.start
+    states: list[Tensor] = []
+    clip = (-0.3, 0.3)
+    sample = ddim(
+        trajectory,
+        trajectory.start,
+        trajectory.times,
+        trajectory.noise.__getitem__,
+        eta=eta,
+        clip=clip,
+        callback=lambda state: states.append(state.x_t),
+    )
+    states.append(sample)
+    scheduler = oracle(DDIMScheduler, "linear", prediction_type, set_alpha_to_one=True)
+    scheduler.register_to_config(clip_sample=True, clip_sample_range=0.3)
+    scheduler.num_inference_steps = 50
+    expected = [
+        scheduler.step(
+            trajectory.outputs[i],
+            k,
+            states[i],
+            eta=eta,
+            use_clipped_model_output=True,
+            variance_noise=trajectory.noise[i],
+            return_dict=False,
+        )[0]
+        for i, k in enumerate(trajectory.timesteps)
+    ]
+    trajectory.check(states, expected)
+    assert sample.abs().max() <= 0.3

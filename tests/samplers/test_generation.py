@@ -1,0 +1,95 @@
+"""Samples by number: the same whatever is computed together with them, and wherever."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from ddpm_lightning.diffusion.parameterization import Velocity
+from ddpm_lightning.samplers.ddim import DDIM
+from ddpm_lightning.samplers.ddpm import DDPM
+from ddpm_lightning.samplers.generation import SampleStream
+from ddpm_lightning.samplers.trajectory import record_trajectory
+
+SAMPLERS = {"ddim": DDIM(3), "ddim-random": DDIM(3, eta=1.0), "ddpm": DDPM(3)}
+
+
+@pytest.fixture(params=SAMPLERS.values(), ids=SAMPLERS.keys())
+def stream(request, make_denoiser) -> SampleStream:
+    return SampleStream(
+        denoiser=make_denoiser(Velocity(), num_classes=3),
+        sampler=request.param,
+        image_shape=(1, 8, 8),
+        seed=4,
+        device=torch.device("cpu"),
+        num_classes=3,
+        chunk_size=4,
+    )
+
+
+def images(stream: SampleStream, count: int) -> torch.Tensor:
+    return torch.cat([chunk.images for chunk in stream.chunks(count)])
+
+
+@pytest.mark.parametrize("chunk_size", [1, 3, 10, 250])
+def test_samples_do_not_depend_on_the_chunk_size(stream, chunk_size):
+    other = dataclasses.replace(stream, chunk_size=chunk_size)
+    torch.testing.assert_close(images(other, 10), images(stream, 10), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3, 5])
+def test_ranks_deal_out_the_chunks_and_change_no_bit(stream, world_size):
+    dealt = [chunk for rank in range(world_size) for chunk in stream.chunks(10, rank, world_size)]
+    indices = torch.cat([chunk.indices for chunk in dealt])
+    assert torch.equal(indices.sort().values, torch.arange(10))  # each once: nothing is lost or padded
+    assert torch.equal(torch.cat([chunk.images for chunk in dealt])[indices.argsort()], images(stream, 10))
+
+
+def test_a_sample_does_not_depend_on_how_many_are_wanted(stream):
+    torch.testing.assert_close(images(stream, 6), images(stream, 10)[:6], rtol=0, atol=1e-5)
+    assert torch.equal(images(stream, 8), images(stream, 10)[:8])  # whole chunks: to the bit
+
+
+def test_samples_of_chosen_numbers(stream):
+    chosen = torch.tensor([7, 2, 9])
+    torch.testing.assert_close(stream.draw(chosen), images(stream, 10)[chosen], rtol=0, atol=1e-5)
+
+
+def test_samples_differ_from_each_other_and_with_the_seed(stream):
+    ten, other = images(stream, 10), images(dataclasses.replace(stream, seed=5), 10)
+    everything = torch.cat([ten, other]).flatten(1)
+    distances = torch.cdist(everything, everything) + torch.eye(20) * 100
+    assert distances.min() > 0.1
+
+
+def test_sampling_leaves_the_global_generator_alone(stream):
+    before = torch.get_rng_state()
+    images(stream, 4)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_labels_go_round_by_sample_number(stream):
+    assert stream.labels(torch.tensor([0, 1, 2, 3, 10])).tolist() == [0, 1, 2, 0, 1]
+    assert dataclasses.replace(stream, num_classes=None).labels(torch.arange(3)) is None
+    unlabelled = dataclasses.replace(stream, num_classes=None).draw(torch.arange(3))
+    assert not torch.allclose(unlabelled, stream.draw(torch.arange(3)), atol=1e-3)
+
+
+def test_progress_hears_of_every_sample(stream):
+    sizes: list[int] = []
+    list(stream.chunks(10, progress=sizes.append))
+    assert sizes == [4, 4, 2]
+
+
+def test_a_trajectory_goes_from_the_first_noise_to_the_samples(stream):
+    stream = dataclasses.replace(stream, sampler=dataclasses.replace(stream.sampler, steps=9))
+    indices = torch.tensor([3, 5])
+    trajectory = record_trajectory(stream, indices, num_frames=4)
+    assert trajectory.times == pytest.approx([1.0, 2 / 3, 1 / 3, 0.0])
+    assert trajectory.frames.shape == (4, 2, 1, 8, 8)
+    assert torch.equal(trajectory.frames[-1], stream.draw(indices))
+    assert trajectory.frames[0].std() > 0.8
+
+
+def test_a_trajectory_has_no_more_frames_than_the_sampler_has_nodes(stream):
+    assert len(record_trajectory(stream, torch.arange(2), num_frames=50).times) == 4
