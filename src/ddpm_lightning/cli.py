@@ -12,32 +12,40 @@ from typing import Any
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
+from hydra.errors import HydraException, InstantiationException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from ddpm_lightning.config_hash import config_hash
 
-UserError = (ValueError, FileNotFoundError, FileExistsError, PermissionError, FloatingPointError)
+UserError = (ValueError, OSError, FloatingPointError)
 """Errors whose message says all that a user needs; others are shown with a traceback."""
+SHOW_WHERE = "(set DDPM_TRACEBACK=1 to see where)"
 
 
 def verb(main: Callable[[DictConfig], Any], config_name: str) -> None:
     """Runs `main` with the config `conf/<config_name>.yaml` and the command line's overrides."""
     conf = Path(sys.argv[0]).resolve().parent / "conf"
-    _register_resolvers()
+    register_resolvers()
     # Hydra would print its errors and leave; raised, they can be told better.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     try:
         hydra.main(version_base="1.3", config_path=str(conf), config_name=config_name)(main)()
+    except InstantiationException as error:  # an object that refuses its options does so inside Hydra's `instantiate`
+        if "DDPM_TRACEBACK" in os.environ or not isinstance(error.__cause__, UserError):
+            raise
+        sys.exit(f"{sys.argv[0]}: {error.__cause__}\n{SHOW_WHERE}")
     except HydraException as error:
         sys.exit(f"{sys.argv[0]}: {_explain(error, conf, config_name)}")
+    except OmegaConfBaseException as error:
+        sys.exit(f"{sys.argv[0]}: {str(error).splitlines()[0]}")
     except UserError as error:
         if "DDPM_TRACEBACK" in os.environ:
             raise
-        sys.exit(f"{sys.argv[0]}: {error}\n(set DDPM_TRACEBACK=1 to see where)")
+        sys.exit(f"{sys.argv[0]}: {error}\n{SHOW_WHERE}")
 
 
-def _register_resolvers() -> None:
+def register_resolvers() -> None:
     """The folders' names, as interpolations for `conf/hydra/`."""
     resolvers = (
         ("run_folder", _run_folder),
@@ -69,6 +77,9 @@ def _stamp(*, _root_: DictConfig) -> str:
 def _run_folder(*, _root_: DictConfig) -> str:
     """A resumed run's own folder, the stable one of a named run, or a new one."""
     if _root_.resume:
+        # Asked here, because Hydra makes the folder that it is told.
+        if not (Path(_root_.resume) / "config.yaml").is_file():
+            raise FileNotFoundError(f"resume={_root_.resume} is not the folder of a run: it holds no config.yaml")
         return str(Path(_root_.resume).resolve())
     return f"{_root_.paths.output_dir}/{_root_.experiment_name}/{_root_.name or _stamp(_root_=_root_)}"
 
@@ -87,14 +98,22 @@ def _job_folder(*, _root_: DictConfig) -> str:
 
 
 def _explain(error: HydraException, conf: Path, config_name: str) -> str:
-    """Hydra's message, with the keys that do exist where it stumbled over one that does not."""
+    """Hydra's message, with the choices or keys that do exist where it stumbled over one that does not."""
     message = str(error).strip()
+    if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
+        group, _, choice = error.missing_cfg_file.rpartition("/")
+        close = difflib.get_close_matches(choice, error.options, n=1, cutoff=0.5)
+        guess = f" Did you mean {group}={close[0]}?" if close else ""
+        return f"unknown {group} {choice!r}: choose from {', '.join(error.options)}.{guess}"
     match = re.search(r"Could not override '([^']+)'|full_key: (\S+)", message)
     if match is None:
         return message
     key = (match.group(1) or match.group(2)).partition("@")[0]
     *parents, last = re.split(r"[./]", key)
     options = _existing(conf, config_name, parents)
+    while parents and not options:  # the misspelt word is further to the left
+        last = parents.pop()
+        options = _existing(conf, config_name, parents)
     close = difflib.get_close_matches(last, options, n=1, cutoff=0.5)
     where = f" in {'.'.join(parents)}" if parents else ""
     guess = f" Did you mean {'.'.join([*parents, *close])}?" if close else ""
@@ -102,11 +121,13 @@ def _explain(error: HydraException, conf: Path, config_name: str) -> str:
 
 
 def _existing(conf: Path, config_name: str, parents: list[str]) -> list[str]:
-    """The keys below `parents` in the config as the command line's group choices make it."""
+    """The keys below `parents` in the config as the command line's group choices make it; at the top, groups too."""
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(conf), version_base="1.3"):
         groups = [o for o in sys.argv[1:] if re.match(r"^[\w/]+=[\w/]+$", o) and (conf / o.partition("=")[0]).is_dir()]
         node: Any = hydra.compose(config_name, overrides=groups)
         for parent in parents:
             node = node.get(parent) if isinstance(node, DictConfig) else None
-    return sorted(str(key) for key in node if key != "_target_") if isinstance(node, DictConfig) else []
+    keys = {str(key) for key in node if key != "_target_"} if isinstance(node, DictConfig) else set()
+    groups_of_none = {path.name for path in conf.iterdir() if path.is_dir()} if not parents else set()
+    return sorted(keys | groups_of_none)

@@ -8,6 +8,10 @@ from ddpm_lightning.diffusion.denoiser import Denoiser
 from ddpm_lightning.diffusion.forward_process import q_sample
 from ddpm_lightning.diffusion.parameterization import Image, Noise, Velocity
 
+every_parameterization = pytest.mark.parametrize(
+    "parameterization", [Noise(), Image(), Velocity()], ids=lambda p: p.name
+)
+
 
 class Recorder(nn.Module):
     """A network that answers with a fixed tensor and remembers what it was told."""
@@ -44,7 +48,7 @@ def test_an_unknown_measure_is_refused_with_the_choices(schedule):
         Denoiser(Recorder("sigma", torch.zeros(1)), schedule, Noise())
 
 
-@pytest.mark.parametrize("parameterization", [Noise(), Image(), Velocity()], ids=lambda p: p.name)
+@every_parameterization
 def test_a_perfect_network_gives_back_image_and_noise(schedule, parameterization, generator):
     x_0, noise = torch.randn(2, 3, 1, 4, 4, generator=generator)
     t = torch.tensor([0.1, 0.5, 0.8])
@@ -55,12 +59,15 @@ def test_a_perfect_network_gives_back_image_and_noise(schedule, parameterization
     torch.testing.assert_close(prediction.noise, noise, rtol=0, atol=2e-5)
 
 
-def test_arithmetic_is_float32_whatever_the_network_and_autocast_give(schedule, generator):
+@every_parameterization
+def test_arithmetic_is_float32_whatever_the_network_and_autocast_give(schedule, parameterization, generator):
     x_t, answer = torch.randn(2, 3, 1, 4, 4, generator=generator)
     t, rounded = torch.tensor([0.1, 0.5, 0.8]), answer.bfloat16()
     with torch.autocast("cpu", torch.bfloat16):
-        ours = Denoiser(Recorder("time", rounded), schedule, Velocity())(x_t, t)
-    expected = Velocity().invert(rounded.float(), x_t, schedule.rates(t))
+        denoiser = Denoiser(Recorder("time", rounded), schedule, parameterization)
+        ours = denoiser(x_t, t)
+    assert denoiser.output(x_t, t).dtype == torch.float32
+    expected = parameterization.invert(rounded.float(), x_t, schedule.rates(t))
     assert ours.image.dtype == ours.noise.dtype == torch.float32
     assert torch.equal(ours.image, expected.image)
     assert torch.equal(ours.noise, expected.noise)

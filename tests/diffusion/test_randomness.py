@@ -78,8 +78,10 @@ def test_streams_of_different_keys_are_independent():
     assert squares.abs().max() < 5 / streams.shape[1] ** 0.5
 
 
-def test_numbers_within_an_item_and_across_items_are_uncorrelated():
-    x = keyed_normal(5, Purpose.NOISE, torch.arange(20_000), (8,))
+@pytest.mark.parametrize("power", [1, 2], ids=["values", "squares"])
+def test_numbers_within_an_item_and_across_items_are_uncorrelated(power):
+    """Squares too: two normals of one Box-Muller radius would have uncorrelated values and be dependent."""
+    x = keyed_normal(5, Purpose.NOISE, torch.arange(20_000), (8,)) ** power
     within = torch.corrcoef(x.T) - torch.eye(8)
     assert within.abs().max() < 5 / len(x) ** 0.5
     neighbours = torch.corrcoef(torch.stack([x[:-1].flatten(), x[1:].flatten()]))[0, 1]

@@ -81,5 +81,5 @@ def test_every_index_is_as_likely_as_any_other():
 
 
 def test_more_than_available_are_refused():
-    with pytest.raises(ValueError, match=r"6 real images out of 5: lower metrics\.num_samples"):
+    with pytest.raises(ValueError, match=r"6 real images out of 5: lower metrics\.num_real"):
         choose_real_indices(5, 6, seed=0)

@@ -4,7 +4,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ddpm_lightning.metrics import tensor_files
 from ddpm_lightning.metrics.tensor_files import content_sha256, save_tensors
 
 TENSORS = {"b": torch.arange(3.0), "a": torch.ones((), dtype=torch.int64)}
@@ -34,7 +33,7 @@ def test_a_write_that_fails_keeps_the_old_file(tmp_path: Path, monkeypatch):
     def disk_full(descriptor: int) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr(tensor_files.os, "fsync", disk_full)
+    monkeypatch.setattr("os.fsync", disk_full)
     with pytest.raises(OSError, match="no space"):
         save_tensors(path, {"b": torch.zeros(9)}, {})
     assert path.read_bytes() == before

@@ -36,6 +36,13 @@ def test_the_output_has_the_size_of_the_input(channels, size):
     assert (output[..., -1, -1] != 0).all()
 
 
+def test_odd_sizes_are_padded_with_zeros_below_and_to_the_right_and_cropped_back():
+    x, level = inputs(2, 1, 17, 30)
+    network = randomised(unet())
+    padded = nn.functional.pad(x, (0, 2, 0, 3))
+    torch.testing.assert_close(network(x, level), network(padded, level)[..., :17, :30])
+
+
 @pytest.mark.parametrize("blocks", [1, 2, 3])
 @pytest.mark.parametrize("channels", [(8,), (8, 16), (8, 16, 24, 32)], ids=str)
 def test_any_depth_and_number_of_blocks(blocks, channels):

@@ -62,6 +62,20 @@ def test_samples_differ_from_each_other_and_with_the_seed(stream):
     assert distances.min() > 0.1
 
 
+def test_the_first_noise_and_that_of_every_step_are_drawn_for_themselves(stream):
+    drawn: list[torch.Tensor] = []
+
+    class Recorder(DDPM):
+        def loop(self, denoiser, x, times, noise, label, clip, callback):
+            drawn.extend([x, noise(0), noise(1), noise(2), noise(0)])
+            return x
+
+    dataclasses.replace(stream, sampler=Recorder(3)).draw(torch.arange(200))
+    assert torch.equal(drawn[4], drawn[1])
+    correlation = torch.corrcoef(torch.stack([part.flatten() for part in drawn[:4]])) - torch.eye(4)
+    assert correlation.abs().max() < 5 / drawn[0].numel() ** 0.5
+
+
 def test_sampling_leaves_the_global_generator_alone(stream):
     before = torch.get_rng_state()
     images(stream, 4)

@@ -82,11 +82,14 @@ class GenerativeMetrics(Callback):
         self.every_n_epochs = every_n_epochs
         self.weights = weights
         self.chunk_size = chunk_size
+        self._report: GenerationReport | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Finds out before any work whether the scores can be computed."""
         module, data = _own(trainer, pl_module)
         self.extractor.check_images(data.image_shape)
+        for split in ("test",) if self.every_n_epochs is None else ("val", "test"):
+            choose_real_indices(len(data.split(split)), self.num_real, self.seed)
         self.sampler.times(self.guidance(module.evaluation_denoiser(self.weights)))
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -100,10 +103,23 @@ class GenerativeMetrics(Callback):
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         module, data = _own(trainer, pl_module)
         images = self._generate(trainer, module)
-        report, features = self._score(trainer, module, data, images, "test")
-        module.log_dict({f"test/{name}": value for name, value in report.values.items()})
+        self._report, features = self._score(trainer, module, data, images, "test")
+        module.log_dict({f"test/{name}": value for name, value in self._report.values.items()})
         if trainer.is_global_zero:
-            self._save(trainer, report, images, features)
+            self._save(trainer, images, features)
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes `metrics.json`: the module logs its own values only after the callbacks' `on_test_epoch_end`."""
+        assert self._report is not None
+        if trainer.is_global_zero:
+            scores = {f"test/{name}" for name in self._report.values}
+            diagnostics = {
+                name: float(value)
+                for name, value in trainer.callback_metrics.items()
+                if name.startswith("test/") and name not in scores
+            }
+            path = Path(trainer.default_root_dir) / "metrics.json"
+            write_json(path, {**self._report.to_dict(), "diagnostics": diagnostics})
 
     @torch.no_grad()
     def _generate(self, trainer: Trainer, module: DiffusionModule) -> Tensor:
@@ -161,12 +177,8 @@ class GenerativeMetrics(Callback):
         )
         return report, features
 
-    def _save(self, trainer: Trainer, report: GenerationReport, images: Tensor, features: Tensor) -> None:
+    def _save(self, trainer: Trainer, images: Tensor, features: Tensor) -> None:
         folder = Path(trainer.default_root_dir)
-        diagnostics = {
-            name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("test/")
-        }
-        write_json(folder / "metrics.json", {**report.to_dict(), "diagnostics": diagnostics})
         grid = image_grid(images[:64])
         save_picture(grid, folder / "samples.png")
         show_picture(trainer, "samples_final", grid)

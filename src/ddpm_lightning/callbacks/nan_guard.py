@@ -1,7 +1,7 @@
 """Stops a training that has gone to NaN, before it overwrites a good checkpoint."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -11,7 +11,7 @@ from ddpm_lightning.training.run_folder import RunFolder
 
 
 class NanGuard(Callback):
-    """Raises FloatingPointError once a loss was NaN or infinite.
+    """Raises FloatingPointError once a loss was NaN or infinite, and before such weights would be saved.
 
     The first bad step is noted on the device; the host looks at it every `check_every_n_steps` steps and before every
     checkpoint, so the device is not waited for in between. List this callback before the one that saves.
@@ -34,15 +34,20 @@ class NanGuard(Callback):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         self._check(trainer)
+        # A finite loss may have had a gradient that is not.
+        if not all(bool(torch.isfinite(parameter).all()) for parameter in pl_module.parameters()):
+            self._stop(trainer, "the weights", trainer.global_step)
 
     def _check(self, trainer: Trainer) -> None:
         step = -1 if self._first_bad_step is None else int(self._first_bad_step)
-        if step < 0:
-            return
+        if step >= 0:
+            self._stop(trainer, "the loss", step)
+
+    def _stop(self, trainer: Trainer, what: str, step: int) -> NoReturn:
         last = RunFolder(Path(trainer.default_root_dir)).last_checkpoint
         good = f"the last good checkpoint is {last}" if last.is_file() else "no checkpoint was written before"
         rates = [group["lr"] for optimizer in trainer.optimizers for group in optimizer.param_groups]
         raise FloatingPointError(
-            f"the loss became NaN or infinite at optimizer step {step} (learning rate now {rates[0]:.3g}); {good}. "
+            f"{what} became NaN or infinite at optimizer step {step} (learning rate now {rates[0]:.3g}); {good}. "
             "Try a lower optimizer.lr, a longer optimizer.warmup_steps or trainer.precision=32-true"
         )

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ddpm_lightning.atomic import atomic_path, sync_folder, write_json
 from ddpm_lightning.data.source import ImageSource, Split
 
 _FORMAT_VERSION = 1
@@ -96,23 +97,17 @@ def _build(entry: Path, images: np.ndarray, labels: np.ndarray, made_from: dict[
         building.mkdir()
         try:
             for name, array in ((_IMAGES, images), (_LABELS, labels)):
-                with (building / name).open("wb") as file:
-                    np.save(file, np.ascontiguousarray(array), allow_pickle=False)
-                    file.flush()
-                    os.fsync(file.fileno())
+                with atomic_path(building / name) as temporary:
+                    np.save(temporary, np.ascontiguousarray(array), allow_pickle=False)
             manifest = made_from | {
                 "shape": list(images.shape),
                 "file_sizes": {name: (building / name).stat().st_size for name in (_IMAGES, _LABELS)},
                 "fingerprint": _content_hash(images, labels),
             }
-            with (building / _MANIFEST).open("wb") as file:
-                file.write(json.dumps(manifest, indent=2).encode())
-                file.flush()
-                os.fsync(file.fileno())
-            _sync_folder(building)
+            write_json(building / _MANIFEST, manifest)
             shutil.rmtree(entry, ignore_errors=True)  # only a damaged one can be here
             os.rename(building, entry)
-            _sync_folder(entry.parent)
+            sync_folder(entry.parent)
         except BaseException:
             shutil.rmtree(building, ignore_errors=True)
             raise
@@ -155,11 +150,3 @@ def _explained(cache_dir: Path) -> Iterator[None]:
             f"cannot write the image cache in {cache_dir} ({error.strerror or error}): "
             "set paths.cache_dir to a writable folder with free space",
         ) from error
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -8,7 +8,7 @@ import numpy as np
 Split = Literal["train", "test"]
 
 
-class DataFileError(RuntimeError):
+class DataFileError(ValueError):
     """A data file is missing, truncated or altered. The message names it and says how to restore it."""
 
 

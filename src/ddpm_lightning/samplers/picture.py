@@ -6,7 +6,6 @@ from pathlib import Path
 
 from PIL import Image
 from torch import Tensor
-from torchvision.io import write_png
 from torchvision.utils import make_grid
 
 from ddpm_lightning.atomic import atomic_path
@@ -27,12 +26,16 @@ def image_grid(images: Tensor, columns: int | None = None) -> Tensor:
 def save_picture(picture: Tensor, path: Path) -> None:
     """Writes a picture (3, H, W), uint8, as a PNG, atomically."""
     with atomic_path(path) as temporary:
-        write_png(picture, str(temporary))
+        _to_pil(picture).save(temporary)
 
 
 def save_animation(pictures: Iterable[Tensor], path: Path, milliseconds: int = 120) -> None:
     """Writes pictures (3, H, W), uint8, as a GIF that dwells on its last frame, atomically."""
-    frames = [Image.fromarray(picture.permute(1, 2, 0).numpy()) for picture in pictures]
+    frames = [_to_pil(picture) for picture in pictures]
     durations = [milliseconds] * (len(frames) - 1) + [10 * milliseconds]
     with atomic_path(path) as temporary:
         frames[0].save(temporary, save_all=True, append_images=frames[1:], duration=durations, loop=0)
+
+
+def _to_pil(picture: Tensor) -> Image.Image:
+    return Image.fromarray(picture.permute(1, 2, 0).contiguous().numpy())

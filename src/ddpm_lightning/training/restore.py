@@ -28,7 +28,7 @@ def restore_run(command: DictConfig, groups: tuple[str, ...]) -> RestoredRun:
     """The run of `command.checkpoint`.
 
     Everything is as the checkpoint has it, except `trainer` and `paths`, which belong to this machine, and what
-    `command` sets in the given groups: null there means "as the checkpoint has it".
+    `command` sets for `weights` and in the given groups: null there means "as the checkpoint has it".
 
     Raises:
         FileNotFoundError, ValueError: if there is no checkpoint, or none that can be used.
@@ -41,6 +41,8 @@ def restore_run(command: DictConfig, groups: tuple[str, ...]) -> RestoredRun:
     config.trainer = command.trainer
     if config.trainer.precision == "auto":
         config.trainer.precision = stored.trainer.precision
+    if command.weights is not None:
+        config.weights = command.weights
     for group in groups:
         config[group] = _overridden(stored[group], command[group], group)
     data = build_data(config)

@@ -2,6 +2,7 @@
 
 import logging
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -32,6 +33,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
 
     Returns the final scores; empty if the run was done already.
     """
+    _refuse_borrowed(HydraConfig.get().runtime.choices)
     run = RunFolder(Path(HydraConfig.get().runtime.output_dir))
     config = _resumed_config(run, list(HydraConfig.get().overrides.task)) if cfg.resume else _resolved(cfg)
     main_process = is_main_process()
@@ -53,6 +55,13 @@ def train(cfg: DictConfig) -> dict[str, float]:
     if main_process:
         run.write_status("done", scores=scores)
     return scores
+
+
+def _refuse_borrowed(choices: Mapping[str, str]) -> None:
+    """Raises ValueError if a group is to be taken from a checkpoint, which only the other verbs have."""
+    for group, choice in choices.items():
+        if choice == "from_checkpoint":
+            raise ValueError(f"{group}=from_checkpoint is for evaluate.py and sample.py: choose another {group}")
 
 
 def _fit_and_test(config: DictConfig, run: RunFolder) -> dict[str, float]:

@@ -1,0 +1,123 @@
+"""Tiny runs: a data set of a few images, a network of a few weights, and configs composed as the verbs compose them."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.loggers import Logger
+from omegaconf import DictConfig, open_dict
+
+from ddpm_lightning.cli import register_resolvers
+from ddpm_lightning.data.datamodule import ImageDataModule
+from ddpm_lightning.training.build import build_data, build_module, build_trainer
+from ddpm_lightning.training.module import DiffusionModule
+from ddpm_lightning.training.plain_config import plain
+
+CONF = Path(__file__).parents[1] / "conf"
+TRAIN_IMAGES, TEST_IMAGES = 60, 40
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with blobs in place of digits and clothes, as unpacked files."""
+    root = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    rows, columns = np.mgrid[:28, :28]
+    for name in ("MNIST", "FashionMNIST"):
+        raw = root / name / "raw"
+        raw.mkdir(parents=True)
+        for prefix, count in (("train", TRAIN_IMAGES), ("t10k", TEST_IMAGES)):
+            centres = rng.uniform(8, 20, (2, count, 1, 1))
+            images = 255 * np.exp(-((rows - centres[0]) ** 2 + (columns - centres[1]) ** 2) / 30)
+            _write_idx(raw / f"{prefix}-images-idx3-ubyte", images)
+            _write_idx(raw / f"{prefix}-labels-idx1-ubyte", np.arange(count) % 10)
+    return root
+
+
+def _write_idx(path: Path, array: np.ndarray) -> None:
+    header = bytes([0, 0, 8, array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape)
+    path.write_bytes(header + array.astype(np.uint8).tobytes())
+
+
+@pytest.fixture(scope="session")
+def tiny_paths(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Where every tiny run reads and caches."""
+    return [f"paths.data_dir={tiny_data}", f"paths.cache_dir={tmp_path_factory.mktemp('cache')}"]
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_paths: list[str]) -> list[str]:
+    """Options of train.py that make a run take a second: 10 steps an epoch, 8 images to validate on."""
+    return [
+        *tiny_paths,
+        "model.channels=[16,16]",
+        "model.attention_levels=[1]",
+        "model.head_channels=16",
+        "dataset.batch_size=4",
+        "dataset.val_size=20",
+        "dataset.diagnostic_size=8",
+        "sampler.steps=2",
+        "optimizer.warmup_steps=1",
+        "metrics.num_samples=16",
+        "metrics.num_real=16",
+        "metrics.kid_subset_size=8",
+        "metrics.kid_subsets=4",
+        "trainer.accelerator=cpu",
+        "trainer.precision=32-true",
+        "trainer.max_steps=3",
+    ]
+
+
+@pytest.fixture
+def compose_verb(tmp_path: Path) -> Iterator[Callable[..., DictConfig]]:
+    """`compose_verb(verb, *overrides)`: the config that the verb's function gets; Hydra knows the job's folder."""
+    register_resolvers()
+
+    def make(verb: str, *overrides: str, folder: Path = tmp_path / "run") -> DictConfig:
+        GlobalHydra.instance().clear()
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            config = compose(verb, list(overrides), return_hydra_config=True)
+        with open_dict(config):
+            config.hydra.runtime.output_dir = str(folder)
+            HydraConfig.instance().set_config(config)
+            del config.hydra
+        return config
+
+    yield make
+    HydraConfig.instance().cfg = None
+
+
+class TinyRun(NamedTuple):
+    """What train.py would build from its config."""
+
+    config: DictConfig
+    trainer: Trainer
+    module: DiffusionModule
+    data: ImageDataModule
+
+    def fit(self) -> DiffusionModule:
+        self.trainer.fit(self.module, self.data)
+        return self.module
+
+
+@pytest.fixture
+def tiny_run(compose_verb: Callable[..., DictConfig], tiny: list[str], tmp_path: Path) -> Callable[..., TinyRun]:
+    """`tiny_run(*overrides, callbacks=[...], loggers=[...])`, with no other callbacks than these."""
+
+    def make(
+        *overrides: str, callbacks: list[Callback] | None = None, loggers: list[Logger] | None = None
+    ) -> TinyRun:
+        config = compose_verb("train", *tiny, "+trainer.enable_progress_bar=false", *overrides)
+        data = build_data(config)
+        module = build_module(config, data.image_shape, data.num_classes)
+        module.run_config = plain(config)
+        trainer = build_trainer(config, tmp_path / "run", callbacks or [], loggers or [])
+        return TinyRun(config, trainer, module, data)
+
+    return make
