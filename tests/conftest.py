@@ -1,5 +1,8 @@
 """Tiny runs: a data set of a few images, a network of a few weights, and configs composed as the verbs compose them."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +22,9 @@ from ddpm_lightning.training.build import build_data, build_module, build_traine
 from ddpm_lightning.training.module import DiffusionModule
 from ddpm_lightning.training.plain_config import plain
 
-CONF = Path(__file__).parents[1] / "conf"
+REPOSITORY = Path(__file__).parents[1]
+CONF = REPOSITORY / "conf"
+Shell = Callable[..., "subprocess.CompletedProcess[str]"]
 TRAIN_IMAGES, TEST_IMAGES = 60, 40
 
 
@@ -52,7 +57,7 @@ def tiny_paths(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> lis
 
 
 @pytest.fixture(scope="session")
-def tiny(tiny_paths: list[str]) -> list[str]:
+def tiny_options(tiny_paths: list[str]) -> list[str]:
     """Options of train.py that make a run take a second: 10 steps an epoch, 8 images to validate on."""
     return [
         *tiny_paths,
@@ -71,6 +76,8 @@ def tiny(tiny_paths: list[str]) -> list[str]:
         "trainer.accelerator=cpu",
         "trainer.precision=32-true",
         "trainer.max_steps=3",
+        "trainer.val_check_interval=1.0",
+        "trainer.check_val_every_n_epoch=1",
     ]
 
 
@@ -93,6 +100,23 @@ def compose_verb(tmp_path: Path) -> Iterator[Callable[..., DictConfig]]:
     HydraConfig.instance().cfg = None
 
 
+@pytest.fixture(scope="session")
+def shell() -> Shell:
+    """`shell("train.py", *overrides)`: runs a verb from the repository, as its user would."""
+
+    def run(script: str | Path, *overrides: str, cwd: Path = REPOSITORY, **environment: str):
+        return subprocess.run(
+            [sys.executable, str(script), *overrides],
+            cwd=cwd,
+            env={**os.environ, "COLUMNS": "200", **environment},
+            capture_output=True,
+            text=True,
+            timeout=500,
+        )
+
+    return run
+
+
 class TinyRun(NamedTuple):
     """What train.py would build from its config."""
 
@@ -107,13 +131,15 @@ class TinyRun(NamedTuple):
 
 
 @pytest.fixture
-def tiny_run(compose_verb: Callable[..., DictConfig], tiny: list[str], tmp_path: Path) -> Callable[..., TinyRun]:
+def tiny_run(
+    compose_verb: Callable[..., DictConfig], tiny_options: list[str], tmp_path: Path
+) -> Callable[..., TinyRun]:
     """`tiny_run(*overrides, callbacks=[...], loggers=[...])`, with no other callbacks than these."""
 
     def make(
         *overrides: str, callbacks: list[Callback] | None = None, loggers: list[Logger] | None = None
     ) -> TinyRun:
-        config = compose_verb("train", *tiny, "+trainer.enable_progress_bar=false", *overrides)
+        config = compose_verb("train", *tiny_options, "+trainer.enable_progress_bar=false", *overrides)
         data = build_data(config)
         module = build_module(config, data.image_shape, data.num_classes)
         module.run_config = plain(config)

@@ -1,5 +1,6 @@
 """When checkpoints are written, and what they hold beside the weights."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ class Checkpointing(Callback):
 
     def _better(self, value: float) -> bool:
         if self.best_value is None:
-            return True
+            return not math.isnan(value)  # nothing would ever be better than NaN
         return value < self.best_value if self.lower_is_better else value > self.best_value
 
     def _save_last(self, trainer: Trainer) -> None:

@@ -107,7 +107,8 @@ class UNet(nn.Module):
     Args:
         in_channels: channels of the images (1 grey, 3 colour).
         channels: width of each level, from the full resolution down.
-        blocks: residual blocks per level of the encoder (the decoder has one more, to take in each skip).
+        blocks: residual blocks per level, of the encoder and of the decoder; each block of the decoder takes in the
+            output of its counterpart in the encoder.
         attention_levels: levels followed by self-attention; the bottleneck has it whenever the last level has.
         head_channels: channels per attention head.
         condition_dim: width of the condition vector; four times the first width if None.
@@ -145,26 +146,21 @@ class UNet(nn.Module):
 
         self.conv_in = nn.Conv2d(in_channels, channels[0], 3, padding=1)
         self.encoder, self.downsample = nn.ModuleList(), nn.ModuleList()
-        width, skips = channels[0], [channels[0]]
+        width = channels[0]
         for level, level_channels in enumerate(channels):
             inputs = [width] + [level_channels] * (blocks - 1)
             self.encoder.append(Level(inputs, level_channels, dim, dropout, heads[level]))
-            skips += [level_channels] * blocks
             width = level_channels
             if level < len(channels) - 1:
                 self.downsample.append(nn.Conv2d(width, width, 3, stride=2, padding=1))
-                skips.append(width)
 
         self.middle = Level([width, width], width, dim, dropout, None)
         self.middle_attention = nn.Identity() if heads[-1] is None else SelfAttention(width, head_channels)
 
         self.decoder, self.upsample = nn.ModuleList(), nn.ModuleList()
         for level in reversed(range(len(channels))):
-            inputs = []
-            for _ in range(blocks + 1):
-                inputs.append(width + skips.pop())
-                width = channels[level]
-            self.decoder.append(Level(inputs, width, dim, dropout, heads[level]))
+            width = channels[level]
+            self.decoder.append(Level([2 * width] * blocks, width, dim, dropout, heads[level]))
             if level > 0:
                 # Narrowing here, not in the next block, halves the cost of the most expensive resolution.
                 self.upsample.append(nn.Conv2d(width, channels[level - 1], 3, padding=1))
@@ -187,14 +183,13 @@ class UNet(nn.Module):
         condition = F.silu(self.embed_condition(noise_level, label))
         height, width = x.shape[-2:]
         h = self.conv_in(F.pad(x, (0, -width % self.size_multiple, 0, -height % self.size_multiple)))
-        skips = [h]
+        skips: list[Tensor] = []
         for level, stage in enumerate(cast(Iterable[Level], self.encoder)):
             for block, attention in stage:
                 h = attention(block(h, condition))
                 skips.append(h)
             if level < len(self.downsample):
                 h = self.downsample[level](h)
-                skips.append(h)
         h = self.middle.blocks[0](h, condition)
         h = self.middle.blocks[1](self.middle_attention(h), condition)
         for level, stage in enumerate(cast(Iterable[Level], self.decoder)):
