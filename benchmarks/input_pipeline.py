@@ -9,7 +9,7 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 from training_step import STEPS, ours
 
-from ddpm_lightning.training.build import build_data, settle_precision
+from ddpm_lightning.training.build import build_data, settle_hardware
 
 BATCHES = 1500
 
@@ -19,7 +19,7 @@ def main() -> None:
     with initialize_config_dir(str(conf), version_base="1.3"):
         options = [f"trainer.max_steps={STEPS}", "trainer.limit_val_batches=0", "+trainer.enable_progress_bar=false"]
         config = compose("train", overrides=options)
-    settle_precision(config)
+    settle_hardware(config)
     batches = iter(build_data(config).train_dataloader())
     next(batches)
     start = time.perf_counter()

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from ddpm_lightning.training.build import build_data, build_module, build_trainer, settle_precision
+from ddpm_lightning.training.build import build_data, build_module, build_trainer, settle_hardware
 
 STEPS = 60
 WARM_UP = 10
@@ -94,11 +94,11 @@ def main(rounds: int) -> None:
     with initialize_config_dir(str(conf), version_base="1.3"):
         options = [f"trainer.max_steps={STEPS}", "trainer.limit_val_batches=0", "+trainer.enable_progress_bar=false"]
         config = compose("train", overrides=options)
-    settle_precision(config)
+    settle_hardware(config)
     data = build_data(config)
     image = torch.zeros(1, *data.image_shape)
     our_flops = forward_flops(build_module(config, data.image_shape, data.num_classes).network, image)
-    # Of widths in the same proportion as ours, those whose FLOPs are nearest to ours (their groups want multiples of 8).
+    # The widths whose FLOPs are nearest to ours; their groups want multiples of 8.
     candidates = [(w, m, m) for w in (24, 32, 40) for m in (40, 48, 56, 64, 72, 80)]
     channels = min(
         candidates, key=lambda c: abs(forward_flops(diffusers_network(c, image.shape[-1]), image) - our_flops)

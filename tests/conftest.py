@@ -20,7 +20,7 @@ from ddpm_lightning.cli import register_resolvers
 from ddpm_lightning.data.datamodule import ImageDataModule
 from ddpm_lightning.training.build import build_data, build_module, build_trainer
 from ddpm_lightning.training.module import DiffusionModule
-from ddpm_lightning.training.plain_config import plain
+from ddpm_lightning.training.plain_config import plain, settled
 
 REPOSITORY = Path(__file__).parents[1]
 CONF = REPOSITORY / "conf"
@@ -136,10 +136,8 @@ def tiny_run(
 ) -> Callable[..., TinyRun]:
     """`tiny_run(*overrides, callbacks=[...], loggers=[...])`, with no other callbacks than these."""
 
-    def make(
-        *overrides: str, callbacks: list[Callback] | None = None, loggers: list[Logger] | None = None
-    ) -> TinyRun:
-        config = compose_verb("train", *tiny_options, "+trainer.enable_progress_bar=false", *overrides)
+    def make(*overrides: str, callbacks: list[Callback] | None = None, loggers: list[Logger] | None = None) -> TinyRun:
+        config = settled(compose_verb("train", *tiny_options, "+trainer.enable_progress_bar=false", *overrides))
         data = build_data(config)
         module = build_module(config, data.image_shape, data.num_classes)
         module.run_config = plain(config)

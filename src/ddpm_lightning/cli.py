@@ -78,10 +78,22 @@ def _run_folder(*, _root_: DictConfig) -> str:
     """A resumed run's own folder, the stable one of a named run, or a new one."""
     if _root_.resume:
         # Asked here, because Hydra makes the folder that it is told.
-        if not (Path(_root_.resume) / "config.yaml").is_file():
-            raise FileNotFoundError(f"resume={_root_.resume} is not the folder of a run: it holds no config.yaml")
+        if not (Path(_root_.resume) / "status").is_file():
+            raise FileNotFoundError(
+                f"resume={_root_.resume} is not the folder of a training: it holds no file `status`"
+            )
         return str(Path(_root_.resume).resolve())
+    if not _root_.name and int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_NTASKS", "1"))) > 1:
+        raise ValueError("processes started from outside (torchrun, srun) must share a folder: give the run a name=")
+    _check_writable(Path(_root_.paths.output_dir))
     return f"{_root_.paths.output_dir}/{_root_.experiment_name}/{_root_.name or _stamp(_root_=_root_)}"
+
+
+def _check_writable(folder: Path) -> None:
+    """Raises PermissionError if nothing can be made in a folder, or in the parent where it would be made."""
+    existing = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
+    if not os.access(existing, os.W_OK):
+        raise PermissionError(f"no permission to write to {existing}: choose another place with paths.output_dir=DIR")
 
 
 def _sweep_folder() -> str:
@@ -93,7 +105,8 @@ def _sweep_folder() -> str:
 
 def _job_folder(*, _root_: DictConfig) -> str:
     """A job's overrides, fit for a folder's name, and the hash of its config."""
-    words = re.sub(r"[^\w.=,-]+", "_", _root_.hydra.job.override_dirname)[:150]
+    # No "=" and no ",": a job's folder is an option's value later on, as in checkpoint=FOLDER.
+    words = re.sub(r"[^\w.-]+", "_", _root_.hydra.job.override_dirname.replace("=", "-"))[:150]
     return f"{words or 'job'}-{_hash(_root_)}"
 
 

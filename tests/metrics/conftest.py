@@ -110,6 +110,8 @@ def card() -> MetricCard:
         steps=25,
         eta=0.0,
         t_max=0.98,
+        clip=True,
+        guidance_scale=None,
         weights="ema",
         split="test",
         dataset="mnist",

@@ -75,9 +75,7 @@ def test_the_state_survives_a_round_trip(network):
     set_all(network, -1.0)
     for average in (ema, other):  # the count of updates is a part of the state: it sets the next decay
         average.update(network)
-    assert all(
-        torch.equal(a, b) for a, b in zip(ema.network.parameters(), other.network.parameters(), strict=True)
-    )
+    assert all(torch.equal(a, b) for a, b in zip(ema.network.parameters(), other.network.parameters(), strict=True))
 
 
 @pytest.mark.parametrize(("accumulate", "updates"), [(1, 6), (2, 3), (3, 2)])

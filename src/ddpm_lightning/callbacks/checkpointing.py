@@ -8,18 +8,17 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning_utilities.core.rank_zero import rank_zero_warn
 
-from ddpm_lightning.training.checkpoint import CONFIG_KEY
-from ddpm_lightning.training.module import DiffusionModule
 from ddpm_lightning.training.run_folder import RunFolder
 
 
 class Checkpointing(Callback):
     """Keeps `checkpoints/last.ckpt`, from which a run resumes exactly, and `checkpoints/best.ckpt`.
 
-    `last` is due every `every_n_steps` optimizer steps and is written at the first moment from then on at which
-    Lightning resumes exactly: after a batch that ended an optimizer step, unless the epoch ends or a validation is due
-    right after it, or at the end of a validation. List this callback last, since what later callbacks do at the end of
-    that validation is not done again by a resumed run.
+    `last` is due every `every_n_steps` optimizer steps and at `max_steps`. It is written at the first moment from then
+    on at which Lightning resumes exactly: after a batch that ended an optimizer step, unless the epoch ends or a
+    validation is due right after it, or at the end of a validation (where epochs have one batch and no validation,
+    there is no such moment before the end). List this callback last, since what later callbacks do at the end of that
+    validation is not done again by a resumed run.
 
     Args:
         every_n_steps: optimizer steps between checkpoints.
@@ -43,7 +42,7 @@ class Checkpointing(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         accumulating = (batch_idx + 1) % trainer.accumulate_grad_batches != 0
-        if self._due(trainer) and not accumulating and not _pause_follows(trainer, batch_idx):
+        if self._due(trainer) and not accumulating and not _epoch_end_or_validation_follows(trainer, batch_idx):
             self._save_last(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -61,7 +60,10 @@ class Checkpointing(Callback):
             self._save_last(trainer)
 
     def _due(self, trainer: Trainer) -> bool:
-        return trainer.global_step // self.every_n_steps > self._saved_step // self.every_n_steps
+        step = trainer.global_step
+        # A finished run may be asked to go on. `on_train_end` is too late for that: it has counted the epoch as whole.
+        finishing = self._saved_step < step == trainer.max_steps
+        return finishing or step // self.every_n_steps > self._saved_step // self.every_n_steps
 
     def _better(self, value: float) -> bool:
         if self.best_value is None:
@@ -73,8 +75,6 @@ class Checkpointing(Callback):
         self._saved_step = trainer.global_step
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        assert isinstance(pl_module, DiffusionModule)
-        checkpoint[CONFIG_KEY] = pl_module.run_config
         checkpoint["world_size"] = trainer.world_size
         checkpoint["num_threads"] = torch.get_num_threads()
 
@@ -94,11 +94,11 @@ class Checkpointing(Callback):
         self.best_value = state_dict["best_value"]
 
 
-def _pause_follows(trainer: Trainer, batch_idx: int) -> bool:
+def _epoch_end_or_validation_follows(trainer: Trainer, batch_idx: int) -> bool:
     """Whether the epoch ends, or a validation is due, right after this batch."""
     if trainer.is_last_batch or batch_idx + 1 == trainer.num_training_batches:
         return True
-    every = trainer.val_check_batch
+    every = trainer.val_check_batch if trainer.enable_validation else None
     if every is None or trainer.check_val_every_n_epoch is not None:
         return every is not None and (batch_idx + 1) % every == 0
     return (trainer.fit_loop.epoch_loop.total_batch_idx + 1) % every == 0

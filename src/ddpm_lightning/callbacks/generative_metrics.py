@@ -1,6 +1,8 @@
 """KID and FID of a module's samples, during training and at its end, on any number of devices."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +45,7 @@ class GenerativeMetrics(Callback):
         seed: of the samples, the choice of real images and the subsets.
         kid_subsets: subsets of torch-fidelity's KID.
         kid_subset_size: their size, at most num_samples and num_real.
-        every_n_epochs: how often in training; None for the test alone.
-        weights: "ema" or "raw"; the average where there is one if None.
+        every_n_epochs: in training, score at the validations of every n-th epoch; None for the test alone.
         chunk_size: samples computed together.
     """
 
@@ -61,9 +62,18 @@ class GenerativeMetrics(Callback):
         kid_subsets: int = 100,
         kid_subset_size: int = 500,
         every_n_epochs: int | None = None,
-        weights: str | None = None,
         chunk_size: int = 250,
     ) -> None:
+        at_least = {
+            "kid_subsets": (kid_subsets, 1),
+            "kid_subset_size": (kid_subset_size, 2),
+            "chunk_size": (chunk_size, 1),
+        }
+        if every_n_epochs is not None:
+            at_least["every_n_epochs"] = (every_n_epochs, 1)
+        for option, (value, least) in at_least.items():
+            if value < least:
+                raise ValueError(f"metrics.{option} must be at least {least}, not {value}")
         if min(num_samples, num_real) < kid_subset_size:
             raise ValueError(
                 f"metrics.num_samples={num_samples} and metrics.num_real={num_real} must be at least "
@@ -80,7 +90,6 @@ class GenerativeMetrics(Callback):
         self.kid_subsets = kid_subsets
         self.kid_subset_size = kid_subset_size
         self.every_n_epochs = every_n_epochs
-        self.weights = weights
         self.chunk_size = chunk_size
         self._report: GenerationReport | None = None
 
@@ -90,7 +99,12 @@ class GenerativeMetrics(Callback):
         self.extractor.check_images(data.image_shape)
         for split in ("test",) if self.every_n_epochs is None else ("val", "test"):
             choose_real_indices(len(data.split(split)), self.num_real, self.seed)
-        self.sampler.times(self.guidance(module.evaluation_denoiser(self.weights)))
+        denoiser = self.guidance(module.evaluation_denoiser())
+        self.sampler.times(denoiser)
+        if denoiser.guidance_scale is not None and module.num_classes is None:
+            raise ValueError(
+                "guidance=classifier_free needs a model of classes: set model.num_classes, or take guidance=none"
+            )
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.sanity_checking or self.every_n_epochs is None or (trainer.current_epoch + 1) % self.every_n_epochs:
@@ -124,7 +138,7 @@ class GenerativeMetrics(Callback):
     @torch.no_grad()
     def _generate(self, trainer: Trainer, module: DiffusionModule) -> Tensor:
         """All samples, (N, C, H, W), uint8, in order, on every rank."""
-        stream = sample_stream(module, trainer, self.sampler, self.guidance, self.seed, self.weights, self.chunk_size)
+        stream = sample_stream(module, trainer, self.sampler, self.guidance, self.seed, self.chunk_size)
         images = torch.zeros(self.num_samples, *stream.image_shape, dtype=torch.uint8, device=module.device)
         log.info("drawing %d samples with %s in %d steps", self.num_samples, self.sampler.name, self.sampler.steps)
         with trainer.precision_plugin.forward_context():
@@ -137,22 +151,37 @@ class GenerativeMetrics(Callback):
     ) -> tuple[GenerationReport, Tensor]:
         """The scores and the samples' features, the same on every rank."""
         self.extractor.to(module.device)
-        mine = torch.arange(self.num_samples)[trainer.global_rank :: trainer.world_size]
-        features = torch.zeros(self.num_samples, self.extractor.num_features, device=module.device)
-        features[mine] = extract_features(self.extractor, images[mine]).to(module.device)
-        features = _sum_over_ranks(trainer, features).cpu()
-
-        real_images = data.split(split)
-        chosen = choose_real_indices(len(real_images), self.num_real, self.seed)
-        if not trainer.is_global_zero:
-            trainer.strategy.barrier()  # the first rank computes and caches them
-        real_features = reference_features(
-            self.extractor, real_images.images_at(chosen), self.cache_dir, f"{real_images.fingerprint}-{self.seed}"
+        features = self._features_of_samples(trainer, images)
+        report = compare_features(
+            self._features_of_real_images(trainer, data, split),
+            features,
+            self._card(module, split),
+            kid_subsets=self.kid_subsets,
+            kid_subset_size=self.kid_subset_size,
+            seed=self.seed,
         )
-        if trainer.is_global_zero:
-            trainer.strategy.barrier()
-        denoiser = self.guidance(module.evaluation_denoiser(self.weights))
-        card = MetricCard(
+        return report, features
+
+    def _features_of_samples(self, trainer: Trainer, images: Tensor) -> Tensor:
+        """(N, D), float32, on the CPU, in order; each rank computes those of its own chunks."""
+        features = torch.zeros(self.num_samples, self.extractor.num_features, device=images.device)
+        chunks = torch.arange(self.num_samples).split(self.chunk_size)
+        for indices in chunks[trainer.global_rank :: trainer.world_size]:
+            features[indices] = extract_features(self.extractor, images[indices]).to(features.device)
+        return _sum_over_ranks(trainer, features).cpu()
+
+    def _features_of_real_images(self, trainer: Trainer, data: ImageDataModule, split: str) -> Tensor:
+        """(num_real, D), float32, on the CPU; the first rank computes and caches them, the others read."""
+        images = data.split(split)
+        chosen = choose_real_indices(len(images), self.num_real, self.seed)
+        with _first_rank_first(trainer):
+            return reference_features(
+                self.extractor, images.images_at(chosen), self.cache_dir, f"{images.fingerprint}-{self.seed}"
+            )
+
+    def _card(self, module: DiffusionModule, split: str) -> MetricCard:
+        denoiser = self.guidance(module.evaluation_denoiser())
+        return MetricCard(
             features=self.extractor.name,
             features_sha256=self.extractor.sha256,
             resize=self.extractor.resize,
@@ -163,19 +192,12 @@ class GenerativeMetrics(Callback):
             steps=self.sampler.steps,
             eta=self.sampler.eta,
             t_max=self.sampler.times(denoiser)[0],
-            weights=self.weights or module.default_weights,
+            clip=self.sampler.clip,
+            guidance_scale=denoiser.guidance_scale,
+            weights=module.weights,
             split=split,
             dataset=self.dataset,
         )
-        report = compare_features(
-            real_features,
-            features,
-            card,
-            kid_subsets=self.kid_subsets,
-            kid_subset_size=self.kid_subset_size,
-            seed=self.seed,
-        )
-        return report, features
 
     def _save(self, trainer: Trainer, images: Tensor, features: Tensor) -> None:
         folder = Path(trainer.default_root_dir)
@@ -197,6 +219,16 @@ def _own(trainer: Trainer, module: LightningModule) -> tuple[DiffusionModule, Im
     assert isinstance(module, DiffusionModule)
     assert isinstance(data, ImageDataModule)
     return module, data
+
+
+@contextmanager
+def _first_rank_first(trainer: Trainer) -> Iterator[None]:
+    """The first rank goes through the block before the others."""
+    if not trainer.is_global_zero:
+        trainer.strategy.barrier()
+    yield
+    if trainer.is_global_zero:
+        trainer.strategy.barrier()
 
 
 def _sum_over_ranks(trainer: Trainer, rows: Tensor) -> Tensor:

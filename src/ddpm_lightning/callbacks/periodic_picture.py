@@ -12,14 +12,14 @@ from ddpm_lightning.training.module import DiffusionModule
 
 
 class PeriodicPicture(Callback):
-    """Publishes a picture after every `every_n_epochs`-th validation, as a file and in TensorBoard."""
+    """Publishes a picture after the validations of every `every_n_epochs`-th epoch, as a file and in TensorBoard."""
 
     name: str
     """Of the picture's folder and TensorBoard tag."""
 
     def __init__(self, every_n_epochs: int = 1) -> None:
         if every_n_epochs < 1:
-            raise ValueError(f"callbacks: every_n_epochs must be at least 1, not {every_n_epochs}")
+            raise ValueError(f"every_n_epochs of a picture must be at least 1, not {every_n_epochs}")
         self.every_n_epochs = every_n_epochs
 
     @abstractmethod

@@ -14,12 +14,11 @@ def sample_stream(
     sampler: Sampler,
     guidance: Guidance,
     seed: int,
-    weights: str | None = None,
     chunk_size: int = 250,
 ) -> SampleStream:
-    """The samples of this module's denoiser ("ema" or "raw" weights), numbered by (seed, index)."""
+    """The samples of this module's denoiser, numbered by (seed, index)."""
     return SampleStream(
-        denoiser=guidance(module.evaluation_denoiser(weights)),
+        denoiser=guidance(module.evaluation_denoiser()),
         sampler=sampler,
         image_shape=trainer.datamodule.image_shape,  # type: ignore[attr-defined]  # ours, set by fit and test
         seed=seed,

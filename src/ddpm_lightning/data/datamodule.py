@@ -75,10 +75,9 @@ class ImageDataModule(LightningDataModule):
         self._diagnostic_size = diagnostic_size
         self._split_seed = split_seed
         self._eval_batch_size = eval_batch_size
+        self._resumed_at = 0
         self.flip = flip
         self.normalizer = Normalizer()
-        # A rank without a batch of its own is normal when a pass is not padded.
-        self.allow_zero_length_dataloader_with_multiple_devices = True
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -136,22 +135,26 @@ class ImageDataModule(LightningDataModule):
         return self._evaluation_loader("test")
 
     def state_dict(self) -> dict[str, Any]:
-        """What the order and division of the data are made of: position n of a checkpoint means nothing without it."""
-        return {"split_hash": self.split_hash, "batch_size": self._batch_size, "seed": self._seed}
+        """The position in the data, and what gives it a meaning: what their order and division are made of."""
+        return {**self._identity(), "position": self._consumed()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Check that a checkpoint was made with this data.
+        """Check that a checkpoint was made with this data, and go on from its position.
 
         Raises:
             ValueError: it was made with another division, batch size or order.
         """
-        mine = self.state_dict()
+        mine = self._identity()
         differing = [key for key in mine if state_dict.get(key) != mine[key]]
         if differing:
             pairs = "; ".join(f"{key}: checkpoint {state_dict.get(key)}, now {mine[key]}" for key in differing)
             raise ValueError(
                 f"the checkpoint was made with other data ({pairs}): use the configuration it was made with"
             )
+        self._resumed_at = state_dict["position"]
+
+    def _identity(self) -> dict[str, Any]:
+        return {"split_hash": self.split_hash, "batch_size": self._batch_size, "seed": self._seed}
 
     def _evaluation_loader(self, split: str) -> DataLoader[Batch]:
         rank, world_size = self._place()
@@ -164,12 +167,22 @@ class ImageDataModule(LightningDataModule):
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     def _position(self) -> int:
-        """Batches consumed in the whole training: the one counter that Lightning restores exactly."""
-        if self.trainer is None:
-            return 0
-        consumed: int = self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
-        overfit: int | float = self.trainer.overfit_batches  # type: ignore[attr-defined]  # set by a connector
-        if overfit > 0:  # Lightning's option to train on the same few batches again and again
+        """Where the next pass of the training loader starts."""
+        consumed = self._consumed()
+        # Lightning's option to train on the same few batches again and again
+        overfit: int | float = self.trainer.overfit_batches if self.trainer else 0  # type: ignore[attr-defined]
+        if overfit > 0:
             full = batches_per_epoch(len(self.split("train")), self._batch_size)
             return consumed % (min(overfit, full) if isinstance(overfit, int) else int(full * overfit))
         return consumed
+
+    def _consumed(self) -> int:
+        """Batches consumed in the whole training.
+
+        Under `max_epochs` Lightning begins the first pass of a resumed run while it counts the steps to come, before
+        it restores its own counter; the data module's state is restored by then.
+        """
+        if self.trainer is None:
+            return 0
+        counted: int = self.trainer.fit_loop.epoch_loop.batch_progress.total.ready
+        return max(counted, self._resumed_at)

@@ -45,12 +45,12 @@ class IndexedImages(Dataset[Batch]):
 
     def images_at(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """uint8 (n, C, H, W), a copy."""
-        images: np.ndarray = np.asarray(self._images)[self.rows[np.asarray(indices)]]
+        images: np.ndarray = np.asarray(self._images)[self.rows[np.asarray(indices, np.int64)]]
         return images
 
     def labels_at(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """int64 (n,), a copy."""
-        labels: np.ndarray = self._labels[self.rows[np.asarray(indices)]]
+        labels: np.ndarray = self._labels[self.rows[np.asarray(indices, np.int64)]]
         return labels
 
     def __getstate__(self) -> dict[str, Any]:

@@ -81,7 +81,8 @@ def evaluation_loader(
     """One pass over the first images of a split, each seen by exactly one rank.
 
     The list of batches does not depend on the number of ranks: rank r takes batches r, r + W, ... Nothing is padded,
-    so ranks may have unequal numbers of batches, or none.
+    so ranks may have unequal numbers of batches. A rank without any gets one without images, because Lightning skips the
+    whole pass, hooks and all, on a rank without a batch, and the others would wait for it.
 
     Args:
         images: the split.
@@ -93,7 +94,7 @@ def evaluation_loader(
     """
     places = np.arange(min(num_images, len(images)))
     batches = [places[start : start + batch_size].tolist() for start in range(0, len(places), batch_size)]
-    return _loader(images, batches[rank::world_size], num_workers, _unchanged)
+    return _loader(images, batches[rank::world_size] or [[]], num_workers, _unchanged)
 
 
 def _loader(

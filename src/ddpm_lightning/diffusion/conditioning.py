@@ -10,6 +10,11 @@ class Conditioning(StrEnum):
     NOISE_VARIANCE = "noise_variance"  # 1 - alpha_bar, in [0, 1]
     LOG_SNR = "log_snr"  # log(alpha_bar / (1 - alpha_bar)), about -20 to 10
 
+    @property
+    def span(self) -> float:
+        """About how far the measure reaches from one end of the noise levels to the other."""
+        return 30.0 if self is Conditioning.LOG_SNR else 1.0
+
     @classmethod
     def _missing_(cls, value: object) -> "Conditioning":
         raise ValueError(f"unknown conditioning {value!r}: choose from {', '.join(cls)}")

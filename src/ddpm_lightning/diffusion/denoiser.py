@@ -11,13 +11,16 @@ from ddpm_lightning.diffusion.schedule import Schedule
 
 
 class DenoiserLike(Protocol):
-    """What samplers, guidance and likelihood see."""
+    """What samplers and guidance see."""
 
     @property
     def schedule(self) -> Schedule: ...
 
     @property
     def t_max(self) -> float: ...
+
+    @property
+    def guidance_scale(self) -> float | None: ...
 
     def __call__(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Prediction: ...
 
@@ -43,6 +46,11 @@ class Denoiser(nn.Module):
     def t_max(self) -> float:
         """The time, in (0, 1], from which sampling should start."""
         return self.parameterization.t_max
+
+    @property
+    def guidance_scale(self) -> float | None:
+        """None: a denoiser by itself is not guided."""
+        return None
 
     def output(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
         """The network's raw output in float32, shaped as x_t: what the loss compares with the target."""

@@ -22,7 +22,7 @@ class ClassifierFreeGuidance:
         if scale < 0:
             raise ValueError(f"guidance.scale must be at least 0, not {scale}")
         self.denoiser = denoiser
-        self.scale = scale
+        self.guidance_scale = scale
 
     @property
     def schedule(self) -> Schedule:
@@ -39,7 +39,7 @@ class ClassifierFreeGuidance:
         if label is None:
             raise ValueError("classifier-free guidance needs a label per sample: train with model.num_classes set")
         conditional, unconditional = self.denoiser(x_t, t, label), self.denoiser(x_t, t, None)
-        return Prediction(*(u + self.scale * (c - u) for c, u in zip(conditional, unconditional, strict=True)))
+        return Prediction(*(u + self.guidance_scale * (c - u) for c, u in zip(conditional, unconditional, strict=True)))
 
 
 def unguided(denoiser: DenoiserLike) -> DenoiserLike:

@@ -51,7 +51,7 @@ def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int])
 def _words(
     seed: int, purpose: Purpose, items: Tensor, count: int, step: int, micro_batch: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """`count` counters per item: four int64 tensors (N, count) of 32-bit words."""
+    """Random words for `count` counters per item: four int64 tensors (N, count), values in [0, 2^32)."""
     if not 0 <= seed <= _WORD:
         raise ValueError(f"a seed must lie in [0, 2^32), not {seed}")
     block = torch.arange(count, device=items.device)[None, :]

@@ -82,7 +82,7 @@ class Schedule(nn.Module):
         return (-torch.expm1(self.log_alpha_bar(t))).to(t.dtype)
 
     def time(self, t: Tensor) -> Tensor:
-        """T itself: the measure of noise level that networks of the DDPM family are given."""
+        """The time t itself: the measure of noise level that networks of the DDPM family are given."""
         return t
 
     def time_of_log_snr(self, log_snr: Tensor) -> Tensor:

@@ -19,6 +19,8 @@ class MetricCard:
         steps: number of its steps.
         eta: share of fresh noise per step (Song et al. 2021); None for a sampler without it.
         t_max: first node of the time grid, in (0, 1].
+        clip: whether the predicted image was clipped at every step.
+        guidance_scale: of classifier-free guidance; None without it.
         weights: "ema" or "raw".
         split: part of the data set that the real images are from.
         dataset: name of the data set.
@@ -34,6 +36,8 @@ class MetricCard:
     steps: int
     eta: float | None
     t_max: float
+    clip: bool
+    guidance_scale: float | None
     weights: str
     split: str
     dataset: str

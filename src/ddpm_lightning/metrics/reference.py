@@ -42,9 +42,9 @@ def reference_features(
 
     Args:
         extractor: its name, weights and resize are part of the cache's key.
-        images: (N, C, H, W) uint8; not touched when the cache has the features.
+        images: (N, C, H, W) uint8; not looked at when the cache has the features.
         cache_dir: folder of the cache; made when absent.
-        data_fingerprint: a hash that covers the data set, its transform and the chosen indices.
+        data_fingerprint: whatever names the images: the data set, how it was made, and which images were chosen.
         batch_size: images computed together.
         progress: called as `progress(done, N)`, only when features are computed.
 
@@ -61,7 +61,11 @@ def reference_features(
             warnings.warn(f"cached features {path} are damaged ({error}); they are computed again", stacklevel=2)
     features = extract_features(extractor, images, batch_size, progress=progress)
     # The hash of the content finds a damaged byte, which the format itself would not notice.
-    save_tensors(path, {"features": features}, {"key": key, "content_sha256": content_sha256({"features": features})})
+    metadata = {"key": key, "content_sha256": content_sha256({"features": features})}
+    try:
+        save_tensors(path, {"features": features}, metadata)
+    except OSError as error:
+        warnings.warn(f"the features of the real images could not be kept in {path}: {error}", stacklevel=2)
     return features
 
 

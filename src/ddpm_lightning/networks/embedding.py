@@ -33,14 +33,13 @@ class ConditionEmbedding(nn.Module):
     """Noise level, and optionally a class label, to the vector that steers every residual block.
 
     With `num_classes` set, one more row stands for "no label" (index `num_classes`): label dropout in training and
-    classifier-free guidance in sampling use it (Ho & Salimans 2021).
+    classifier-free guidance in sampling use it (Ho & Salimans 2021). `span` is how far the noise level reaches.
     """
 
-    def __init__(self, channels: int, dim: int, num_classes: int | None = None) -> None:
+    def __init__(self, channels: int, dim: int, num_classes: int | None = None, span: float = 1.0) -> None:
         super().__init__()
-        self.num_classes = num_classes
         self.noise_level = nn.Sequential(
-            SinusoidalEmbedding(channels), nn.Linear(channels, dim), nn.SiLU(), nn.Linear(dim, dim)
+            SinusoidalEmbedding(channels, scale=1000.0 / span), nn.Linear(channels, dim), nn.SiLU(), nn.Linear(dim, dim)
         )
         self.label = nn.Embedding(num_classes + 1, dim) if num_classes is not None else None
 

@@ -141,7 +141,7 @@ class UNet(nn.Module):
         self.num_classes = num_classes
         self.size_multiple = 2 ** (len(channels) - 1)
         dim = condition_dim or 4 * channels[0]
-        self.embed_condition = ConditionEmbedding(channels[0], dim, num_classes)
+        self.embed_condition = ConditionEmbedding(channels[0], dim, num_classes, self.conditioning.span)
         heads = [head_channels if level in attention_levels else None for level in range(len(channels))]
 
         self.conv_in = nn.Conv2d(in_channels, channels[0], 3, padding=1)

@@ -24,7 +24,7 @@ def image_grid(images: Tensor, columns: int | None = None) -> Tensor:
 
 
 def save_picture(picture: Tensor, path: Path) -> None:
-    """Writes a picture (3, H, W), uint8, as a PNG, atomically."""
+    """Writes a picture (3, H, W), or a grey one (1, H, W), uint8, as a PNG, atomically."""
     with atomic_path(path) as temporary:
         _to_pil(picture).save(temporary)
 
@@ -38,4 +38,4 @@ def save_animation(pictures: Iterable[Tensor], path: Path, milliseconds: int = 1
 
 
 def _to_pil(picture: Tensor) -> Image.Image:
-    return Image.fromarray(picture.permute(1, 2, 0).contiguous().numpy())
+    return Image.fromarray(picture.permute(1, 2, 0).squeeze(-1).contiguous().numpy())

@@ -6,7 +6,9 @@ from pathlib import Path
 import torch
 from hydra.utils import instantiate
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 from omegaconf import DictConfig
 
 from ddpm_lightning.data.datamodule import ImageDataModule
@@ -50,6 +52,7 @@ def build_module(config: DictConfig, image_shape: tuple[int, int, int], num_clas
         seed=config.seed,
         flip=config.dataset.flip,
         label_dropout=config.label_dropout,
+        weights=config.weights,
     )
     if config.compile:
         network.compile()  # in place: compiling to a new module would rename the keys of every checkpoint
@@ -57,8 +60,13 @@ def build_module(config: DictConfig, image_shape: tuple[int, int, int], num_clas
 
 
 def build_trainer(config: DictConfig, folder: Path, callbacks: list[Callback], loggers: list[Logger]) -> Trainer:
-    """A trainer whose files go to `folder`."""
-    # Its news (which accelerators there are, a message per checkpoint) would bury ours.
+    """A trainer whose files go to `folder`.
+
+    Raises:
+        ValueError: for several devices with a strategy that would start the whole command again in each process.
+    """
+    torch.set_float32_matmul_precision("high")
+    # Lightning's own messages (which accelerators there are, one per checkpoint) would bury ours.
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     trainer: Trainer = instantiate(
         config.trainer,
@@ -67,12 +75,18 @@ def build_trainer(config: DictConfig, folder: Path, callbacks: list[Callback], l
         logger=loggers,
         plugins=[AtomicCheckpointIO()],
     )
+    if trainer.world_size > 1 and type(trainer.strategy.launcher) is _SubprocessScriptLauncher:
+        raise ValueError(
+            "several devices need a strategy that runs this very job on each of them: take trainer=ddp for GPUs or "
+            "trainer=ddp_cpu, with trainer.devices=N"
+        )
     return trainer
 
 
 def build_callbacks(config: DictConfig) -> list[Callback]:
-    """The callbacks of the config, in the config's order."""
-    return [instantiate(options) for options in config.callbacks.values() if options]
+    """The callbacks of the config, in the config's order; one that needs a logger is left out where there is none."""
+    callbacks = [instantiate(options) for options in config.callbacks.values() if options]
+    return [c for c in callbacks if config.get("logger") or not isinstance(c, LearningRateMonitor)]
 
 
 def build_loggers(config: DictConfig, folder: Path) -> list[Logger]:
@@ -80,7 +94,18 @@ def build_loggers(config: DictConfig, folder: Path) -> list[Logger]:
     return [instantiate(options, save_dir=str(folder)) for options in config.logger.values() if options]
 
 
-def settle_precision(config: DictConfig) -> None:
-    """Replaces `trainer.precision=auto` by what it means on this machine, so that the run's config says it."""
+def final_scores(trainer: Trainer, module: DiffusionModule, data: ImageDataModule) -> dict[str, float]:
+    """The values of a pass over the test split, with the callbacks that score samples; empty without a pass."""
+    results = trainer.test(module, data, verbose=False)
+    return {name: float(value) for result in results for name, value in result.items()}
+
+
+def settle_hardware(config: DictConfig) -> None:
+    """Replaces `auto` by what it means on this machine, so that the run's config says it.
+
+    The accelerator is CUDA or the CPU: Apple's has no float64, which the schedules' tables are made of.
+    """
+    if config.trainer.accelerator == "auto":
+        config.trainer.accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     if config.trainer.precision == "auto":
         config.trainer.precision = fastest_precision(config.trainer.accelerator)

@@ -1,6 +1,7 @@
 """Reading and writing checkpoints."""
 
 import pickle
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ def read_checkpoint(path: _PATH) -> dict[str, Any]:
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"there is no checkpoint {path}")
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path} is damaged or no checkpoint: it is not an archive as torch writes them")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:

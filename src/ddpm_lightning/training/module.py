@@ -1,5 +1,6 @@
 """The LightningModule: one training step, one validation step, and what a checkpoint holds."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ from ddpm_lightning.diffusion.objective import Objective
 from ddpm_lightning.diffusion.randomness import Purpose, keyed_normal
 from ddpm_lightning.diffusion.schedule import Schedule
 from ddpm_lightning.diffusion.timesteps import TimestepLaw
+from ddpm_lightning.training.checkpoint import CONFIG_KEY
 from ddpm_lightning.training.diagnostics import BucketedMean, bucket_names, fixed_log_snr, spread
 from ddpm_lightning.training.draws import StepDraws
 from ddpm_lightning.training.ema import ExponentialMovingAverage
@@ -41,6 +43,8 @@ class DiffusionModule(LightningModule):
         seed: of every random draw of training, in [0, 2^32).
         flip: whether images are mirrored at random.
         label_dropout: probability with which a class label is withheld, for classifier-free guidance.
+        weights: which weights are validated, sampled from and scored, "ema" or "raw"; the average where there is one
+            if None.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class DiffusionModule(LightningModule):
         seed: int = 0,
         flip: bool = False,
         label_dropout: float = 0.1,
+        weights: str | None = None,
     ) -> None:
         super().__init__()
         self.denoiser = Denoiser(
@@ -71,6 +76,10 @@ class DiffusionModule(LightningModule):
         self.label_dropout = label_dropout
         self.num_classes: int | None = network.num_classes  # type: ignore[assignment]
         self.run_config: dict[str, Any] = {}  # the resolved config of the run, as plain values; checkpoints hold it
+        choices = ("raw",) if self.ema is None else ("ema", "raw")
+        if weights not in (None, *choices):
+            raise ValueError(f"unknown weights {weights!r}: this model has {', '.join(choices)}")
+        self.weights = weights or ("raw" if self.ema is None else "ema")
         self._optimizer = optimizer
         self.diagnostics = nn.ModuleDict(
             {"loss": MeanMetric(), "noise_mae": BucketedMean(), "image_mae": BucketedMean()}
@@ -81,27 +90,11 @@ class DiffusionModule(LightningModule):
         """The network in training."""
         return self.denoiser.network
 
-    def evaluation_denoiser(self, weights: str | None = None) -> Denoiser:
-        """The denoiser that is judged and sampled from.
-
-        Args:
-            weights: "ema" or "raw"; the average where there is one if None.
-
-        Raises:
-            ValueError: if there is no such set of weights.
-        """
-        weights = weights or self.default_weights
-        if weights == "raw":
+    def evaluation_denoiser(self) -> Denoiser:
+        """The denoiser with the weights that are validated, sampled from and scored."""
+        if self.weights == "raw" or self.ema is None:
             return self.denoiser
-        if weights == "ema" and self.ema is not None:
-            return Denoiser(self.ema.network, self.denoiser.schedule, self.denoiser.parameterization)
-        choices = "ema, raw" if self.ema is not None else "raw (this model was trained without an average)"
-        raise ValueError(f"unknown weights {weights!r}: choose from {choices}")
-
-    @property
-    def default_weights(self) -> str:
-        """Which weights are judged unless another set is asked for: "ema" or "raw"."""
-        return "raw" if self.ema is None else "ema"
+        return Denoiser(self.ema.network, self.denoiser.schedule, self.denoiser.parameterization)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One micro-batch: images (B, C, H, W) uint8 to the mean loss, ()."""
@@ -162,6 +155,8 @@ class DiffusionModule(LightningModule):
 
         Times, log SNRs and noise depend on an image's place in the split alone, so that epochs and runs compare.
         """
+        if len(batch.images) == 0:  # all that a rank has where there are more ranks than batches
+            return
         denoiser = self.evaluation_denoiser()
         schedule = denoiser.schedule
         x_0 = self.normalizer.to_model(batch.images)
@@ -190,8 +185,10 @@ class DiffusionModule(LightningModule):
                 self.log(f"{stage}/{name}/{bucket}", value)
 
     def configure_optimizers(self) -> Any:
-        total_steps = int(self.trainer.estimated_stepping_batches)
-        optimizer, schedule = self._optimizer.build(self.network.parameters(), total_steps)
+        total_steps = self.trainer.estimated_stepping_batches
+        if math.isinf(total_steps):
+            raise ValueError("a training needs an end: set trainer.max_steps or trainer.max_epochs")
+        optimizer, schedule = self._optimizer.build(self.network.parameters(), int(total_steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def optimizer_step(
@@ -212,13 +209,15 @@ class DiffusionModule(LightningModule):
         gradient_clip_val: int | float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clips the norm of the gradient.
+        """Clips the gradient, by norm unless `trainer.gradient_clip_algorithm=value`.
 
         Lightning's own refuses every fused optimizer under mixed precision, though only a gradient scaler (float16)
         would be in the way.
         """
         if getattr(self.trainer.precision_plugin, "scaler", None) is not None:
             super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
+        elif gradient_clip_val and gradient_clip_algorithm == "value":
+            nn.utils.clip_grad_value_(self.network.parameters(), gradient_clip_val)
         elif gradient_clip_val:
             norm = nn.utils.clip_grad_norm_(self.network.parameters(), gradient_clip_val)
             self.log("train/gradient_norm", norm)
@@ -231,6 +230,7 @@ class DiffusionModule(LightningModule):
         return self
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint[CONFIG_KEY] = self.run_config
         if self.ema is not None:
             checkpoint["ema"] = self.ema.state_dict()
 

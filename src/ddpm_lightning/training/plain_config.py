@@ -6,7 +6,25 @@ from omegaconf import DictConfig, OmegaConf
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
-    """The config with every interpolation resolved, as dicts, lists, strings and numbers."""
-    content = OmegaConf.to_container(config, resolve=True)
+    """The config as dicts, lists, strings and numbers; interpolations stay what they are."""
+    content = OmegaConf.to_container(config)
     assert isinstance(content, dict)
     return {str(key): value for key, value in content.items()}
+
+
+def settled(config: DictConfig) -> DictConfig:
+    """A copy with every interpolation resolved, except where the cache is.
+
+    That belongs to the machine and not to the run, so a run that is resumed or evaluated elsewhere must find it anew.
+    """
+    content = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(content, dict)
+    return DictConfig({key: value if key == "paths" else _with_open_cache(value) for key, value in content.items()})
+
+
+def _with_open_cache(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_with_open_cache(value) for value in node]
+    if isinstance(node, dict):
+        return {k: "${paths.cache_dir}" if k == "cache_dir" else _with_open_cache(v) for k, v in node.items()}
+    return node

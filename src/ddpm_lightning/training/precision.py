@@ -1,5 +1,7 @@
 """Which number format a machine is fast in."""
 
+from typing import Any
+
 import torch
 
 
@@ -14,5 +16,6 @@ def fastest_precision(accelerator: str) -> str:
 
 
 def _cpu_multiplies_bf16() -> bool:
-    capabilities = torch.cpu.get_capabilities()
+    # `get_capabilities` is newer than the oldest torch that is allowed.
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16"))

@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from omegaconf import DictConfig
@@ -11,7 +10,6 @@ from ddpm_lightning.data.datamodule import ImageDataModule
 from ddpm_lightning.training.build import build_data, build_module
 from ddpm_lightning.training.checkpoint import CONFIG_KEY, read_checkpoint
 from ddpm_lightning.training.module import DiffusionModule
-from ddpm_lightning.training.plain_config import plain
 from ddpm_lightning.training.run_folder import find_checkpoint
 
 
@@ -21,7 +19,7 @@ class RestoredRun(NamedTuple):
     config: DictConfig
     module: DiffusionModule
     data: ImageDataModule
-    checkpoint: Path
+    checkpoint: dict[str, Any]
 
 
 def restore_run(command: DictConfig, groups: tuple[str, ...]) -> RestoredRun:
@@ -36,9 +34,10 @@ def restore_run(command: DictConfig, groups: tuple[str, ...]) -> RestoredRun:
     path = find_checkpoint(command.checkpoint)
     checkpoint = read_checkpoint(path)
     stored = DictConfig(checkpoint[CONFIG_KEY])
-    config = DictConfig(plain(stored))
+    config = copy.deepcopy(stored)
     config.paths = command.paths
     config.trainer = command.trainer
+    config.weights = command.weights or config.get("weights")
     if config.trainer.precision == "auto":
         config.trainer.precision = stored.trainer.precision
     if command.weights is not None:
@@ -46,11 +45,11 @@ def restore_run(command: DictConfig, groups: tuple[str, ...]) -> RestoredRun:
     for group in groups:
         config[group] = _overridden(stored[group], command[group], group)
     data = build_data(config)
-    _check_split(checkpoint, data, path)
     module = build_module(config, data.image_shape, data.num_classes)
     module.load_state_dict(checkpoint["state_dict"])
     module.on_load_checkpoint(checkpoint)
-    return RestoredRun(config, module, data, path)
+    module.eval()
+    return RestoredRun(config, module, data, checkpoint)
 
 
 def _overridden(stored: DictConfig, wanted: DictConfig, group: str) -> DictConfig:
@@ -61,7 +60,7 @@ def _overridden(stored: DictConfig, wanted: DictConfig, group: str) -> DictConfi
     """
     if wanted.get("_target_") is not None:
         return copy.deepcopy(wanted)
-    result = DictConfig(plain(stored))
+    result = copy.deepcopy(stored)
     for key in map(str, wanted):
         value = wanted[key]
         if isinstance(value, DictConfig):
@@ -77,12 +76,12 @@ def _overridden(stored: DictConfig, wanted: DictConfig, group: str) -> DictConfi
     return result
 
 
-def _check_split(checkpoint: Mapping[str, Any], data: ImageDataModule, path: Path) -> None:
+def check_split(checkpoint: Mapping[str, Any], data: ImageDataModule) -> None:
     """Raises ValueError if the data divide into training and validation otherwise than they did for the checkpoint."""
     stored = checkpoint[type(data).__qualname__]["split_hash"]
     if stored != data.split_hash:
         raise ValueError(
-            f"the data on this machine divide otherwise than those {path} was trained on "
+            "the data on this machine are split differently from those the model was trained on "
             f"(split {stored[:8]}, here {data.split_hash[:8]}): images it was trained on could be among those it is "
             "judged by. Restore the data set as it was"
         )

@@ -1,10 +1,13 @@
 """The folder a run leaves: where things are in it, and what state the run is in."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
 
 from ddpm_lightning.atomic import write_json, write_text
@@ -65,7 +68,6 @@ class RunFolder:
 
         Raises:
             FileExistsError: if another run is there; nothing is changed.
-            PermissionError: if nothing can be written there.
         """
         if self.config_file.is_file():
             theirs, ours = config_hash(self.read_config()), config_hash(config)
@@ -75,11 +77,25 @@ class RunFolder:
                     f"resume={self.path}, or choose another name="
                 )
             return
+        self.write_config(config)
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        """Writes `config.yaml`, atomically."""
+        write_text(self.config_file, OmegaConf.to_yaml(OmegaConf.create(config)))
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Holds the folder for this process; the system lets go of it when the process ends, however it ends.
+
+        Raises:
+            ValueError: if another process holds it.
+        """
         try:
-            write_text(self.config_file, OmegaConf.to_yaml(OmegaConf.create(config)))
-        except PermissionError as error:
-            raise PermissionError(
-                f"no permission to write to {self.path}: choose another place with paths.output_dir=DIR"
+            with FileLock(self.path / ".lock", timeout=0):
+                yield
+        except Timeout as error:
+            raise ValueError(
+                f"another process is at work in {self.path}: wait for it, or choose another name="
             ) from error
 
 
@@ -96,7 +112,8 @@ def find_checkpoint(path: str | Path) -> Path:
         last = RunFolder(path).last_checkpoint
         if last.is_file():
             return last
-        found = sorted(str(p.relative_to(path)) for p in path.rglob("*.ckpt"))
+        # A name with a dot is what a kill left of a write.
+        found = sorted(str(p.relative_to(path)) for p in path.rglob("*.ckpt") if not p.name.startswith("."))
         hint = f"it holds {', '.join(found[:5])}: name one of these" if found else "it holds no checkpoint"
         raise FileNotFoundError(f"{path} is not the folder of a run with checkpoints/last.ckpt: {hint}")
     raise FileNotFoundError(f"there is no checkpoint or run folder {path}")

@@ -42,7 +42,7 @@ def sample(command: DictConfig) -> Path:
     trainer = build_trainer(run.config, folder, [], [])
     module = run.module.to(trainer.strategy.root_device)
     stream = SampleStream(
-        denoiser=instantiate(run.config.guidance)(module.evaluation_denoiser(run.config.weights)),
+        denoiser=instantiate(run.config.guidance)(module.evaluation_denoiser()),
         sampler=instantiate(run.config.sampler),
         image_shape=run.data.image_shape,
         seed=command.seed,

@@ -5,7 +5,6 @@ import traceback
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
@@ -15,16 +14,26 @@ from ddpm_lightning.training.build import (
     build_loggers,
     build_module,
     build_trainer,
-    settle_precision,
+    final_scores,
+    settle_hardware,
 )
 from ddpm_lightning.training.checkpoint import CONFIG_KEY, read_checkpoint
 from ddpm_lightning.training.launch import is_main_process, release_processes
-from ddpm_lightning.training.plain_config import plain
+from ddpm_lightning.training.plain_config import plain, settled
 from ddpm_lightning.training.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
 
-RESUMABLE_OVERRIDES = ("trainer.", "paths.", "dataset.num_workers=")
+RESUMABLE_OVERRIDES = (
+    "trainer.max_steps=",
+    "trainer.max_epochs=",
+    "trainer.accelerator=",
+    "trainer.devices=",
+    "trainer.num_nodes=",
+    "trainer.enable_progress_bar=",
+    "dataset.num_workers=",
+    "paths.",
+)
 """Options that may change when a run is resumed: where and how long it runs, not what it computes."""
 
 
@@ -32,32 +41,39 @@ def train(cfg: DictConfig) -> dict[str, float]:
     """Runs or continues the run that Hydra's output folder belongs to.
 
     Returns the final scores; empty if the run was done already.
+
+    Raises:
+        ValueError: if another process is at work in the folder, among many things that a config can have wrong.
+        FileExistsError: if the folder holds another run.
     """
-    _refuse_borrowed(HydraConfig.get().runtime.choices)
+    _refuse_from_checkpoint(HydraConfig.get().runtime.choices)
     run = RunFolder(Path(HydraConfig.get().runtime.output_dir))
-    config = _resumed_config(run, list(HydraConfig.get().overrides.task)) if cfg.resume else _resolved(cfg)
-    main_process = is_main_process()
-    if main_process:
-        if not cfg.resume:
+    config = _resumed_config(run, list(HydraConfig.get().overrides.task)) if cfg.resume else settled(cfg)
+    settle_hardware(config)
+    if run.read_status()["state"] == "done" and not _wants_more(config, run):
+        log.info("this run is done: %s", run.path)
+        return {}
+    if not is_main_process():
+        return _fit_and_test(config, run)
+    with run.locked():
+        if cfg.resume:
+            run.write_config(plain(config))
+        else:
             run.claim(plain(config))
-        if run.read_status()["state"] == "done" and not _wants_more(config, run):
-            log.info("this run is done: %s", run.path)
-            return {}
         run.write_status("running")
-    try:
-        scores = _fit_and_test(config, run)
-    except BaseException as error:
-        if main_process:
-            run.write_status("failed", error="".join(traceback.format_exception_only(error)).strip())
-        raise
-    finally:
-        release_processes()
-    if main_process:
+        try:
+            scores = _fit_and_test(config, run)
+        except BaseException as error:
+            run.write_status("failed", error=traceback.format_exc())
+            log.error("the run failed: %s", error)
+            raise
+        finally:
+            release_processes()
         run.write_status("done", scores=scores)
     return scores
 
 
-def _refuse_borrowed(choices: Mapping[str, str]) -> None:
+def _refuse_from_checkpoint(choices: Mapping[str, str]) -> None:
     """Raises ValueError if a group is to be taken from a checkpoint, which only the other verbs have."""
     for group, choice in choices.items():
         if choice == "from_checkpoint":
@@ -65,7 +81,6 @@ def _refuse_borrowed(choices: Mapping[str, str]) -> None:
 
 
 def _fit_and_test(config: DictConfig, run: RunFolder) -> dict[str, float]:
-    torch.set_float32_matmul_precision("high")
     data = build_data(config)
     module = build_module(config, data.image_shape, data.num_classes)
     module.run_config = plain(config)
@@ -74,15 +89,7 @@ def _fit_and_test(config: DictConfig, run: RunFolder) -> dict[str, float]:
     if resuming:
         log.info("continuing from %s", run.last_checkpoint)
     trainer.fit(module, data, ckpt_path=str(run.last_checkpoint) if resuming else None)
-    (scores,) = trainer.test(module, data, verbose=False)
-    return {name: float(value) for name, value in scores.items()}
-
-
-def _resolved(cfg: DictConfig) -> DictConfig:
-    """The config with every interpolation resolved and `auto` settled."""
-    config = DictConfig(plain(cfg))
-    settle_precision(config)
-    return config
+    return final_scores(trainer, module, data)
 
 
 def _resumed_config(run: RunFolder, overrides: list[str]) -> DictConfig:

@@ -1,0 +1,106 @@
+"""When checkpoints are written in a real training, and which is the best."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from lightning.pytorch import Callback
+
+from ddpm_lightning.callbacks.checkpointing import Checkpointing
+from ddpm_lightning.training.checkpoint import CONFIG_KEY, read_checkpoint
+
+EPOCH = 10  # batches, of the tiny data
+
+
+class Scores(Callback):
+    """Logs a value at each validation, taken from a list."""
+
+    def __init__(self, name: str, values: list[float]) -> None:
+        self.name, self.values = name, values
+
+    def on_validation_epoch_end(self, trainer, pl_module):
+        pl_module.log(self.name, self.values.pop(0))
+
+
+@pytest.fixture
+def saved(tiny_run: Callable) -> Callable[..., list[tuple[str, int]]]:
+    """`saved(checkpointing, *overrides)`: (file, step) of every checkpoint in the order of writing."""
+
+    def fit(checkpointing: Checkpointing, *overrides: str, scores: Scores | None = None) -> list[tuple[str, int]]:
+        written = []
+        run = tiny_run(*overrides, callbacks=[*([scores] if scores else []), checkpointing])
+        save = run.trainer.save_checkpoint
+
+        def recorded(path: Path) -> None:
+            save(path)
+            assert read_checkpoint(path)["global_step"] == run.trainer.global_step
+            written.append((path.stem, run.trainer.global_step))
+
+        run.trainer.save_checkpoint = recorded
+        run.fit()
+        return written
+
+    return fit
+
+
+def steps(written: list[tuple[str, int]], name: str) -> list[int]:
+    return [step for file, step in written if file == name]
+
+
+def test_last_is_written_every_n_steps_and_at_the_end(saved):
+    written = saved(Checkpointing(3), "trainer.max_steps=8", "trainer.limit_val_batches=0")
+    assert written == [("last", 3), ("last", 6), ("last", 8)]
+
+
+def test_a_save_due_at_the_end_of_an_epoch_waits_for_its_validation(saved):
+    """Lightning, resumed from a checkpoint before that validation, would skip it."""
+    written = saved(Checkpointing(5), "trainer.max_steps=15")
+    assert written == [("last", 5), ("best", 10), ("last", 10), ("last", 15)]
+
+
+def test_a_save_due_right_before_a_validation_within_the_epoch_waits_for_it(saved):
+    written = saved(Checkpointing(4), "trainer.max_steps=9", "trainer.val_check_interval=4")
+    assert [name for name, step in written if step == 4] == ["best", "last"]
+    assert [name for name, step in written if step == 8][-1] == "last"
+
+
+def test_a_save_within_an_accumulation_window_waits_for_the_optimizers_step(saved):
+    """Due at the epoch's end (5 steps), put off to the next epoch: its first batch only begins a window."""
+    written = saved(
+        Checkpointing(5), "trainer.max_steps=8", "trainer.accumulate_grad_batches=2", "trainer.limit_val_batches=0"
+    )
+    assert steps(written, "last") == [6, 8]
+
+
+@pytest.mark.parametrize(
+    ("lower_is_better", "values", "best"),
+    [(True, [3.0, 1.0, 2.0], [10, 20]), (False, [3.0, 1.0, 4.0], [10, 30]), (True, [float("nan"), 2.0, 3.0], [20])],
+)
+def test_the_best_is_the_best_by_the_monitored_value(saved, lower_is_better, values, best):
+    scores = Scores("val/score", values)
+    written = saved(
+        Checkpointing(1000, monitor="val/score", lower_is_better=lower_is_better),
+        f"trainer.max_steps={3 * EPOCH}",
+        scores=scores,
+    )
+    assert steps(written, "best") == best
+
+
+def test_a_value_that_nobody_logs_makes_no_best_and_no_error(saved):
+    written = saved(Checkpointing(1000, monitor="val/absent"), f"trainer.max_steps={EPOCH}")
+    assert written == [("last", EPOCH)]
+
+
+def test_a_checkpoint_holds_the_config_and_what_exact_resumption_needs(tiny_run, tmp_path):
+    run = tiny_run(callbacks=[Checkpointing(1)])
+    run.fit()
+    checkpoint = read_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt")
+    assert checkpoint[CONFIG_KEY]["sampler"]["steps"] == 2
+    assert checkpoint["world_size"] == 1
+    assert checkpoint["ema"]["num_updates"] == 3
+    assert not [key for key in checkpoint["state_dict"] if "ema" in key or "extractor" in key]
+
+
+def test_a_period_below_one_is_refused():
+    with pytest.raises(ValueError, match=r"every_n_steps must be at least 1, not 0"):
+        Checkpointing(0)

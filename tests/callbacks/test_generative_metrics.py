@@ -1,0 +1,156 @@
+"""Scores of samples in a real run: what is left, that it is what it says, and that nothing else is disturbed."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hydra.errors import InstantiationException
+
+from ddpm_lightning.callbacks.sampling import sample_stream
+from ddpm_lightning.metrics.card import MetricCard
+from ddpm_lightning.metrics.extractor import extract_features
+from ddpm_lightning.metrics.frechet import frechet_distance
+from ddpm_lightning.metrics.kernel import kernel_distance, kernel_distance_subsets
+from ddpm_lightning.metrics.lenet import LeNetFeatures
+from ddpm_lightning.metrics.reference import choose_real_indices
+
+METRICS = ("callbacks=generative_metrics", "metrics.chunk_size=5", "metrics.seed=3", "sampler.eta=1.0")
+
+
+def give_random_weights(network: torch.nn.Module, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.1)
+
+
+@pytest.fixture
+def tested(run_with):
+    """A run that was tested with raw and averaged weights that differ; `tested(*overrides)`."""
+
+    def make(*overrides: str):
+        run = run_with(*METRICS, *overrides)
+        give_random_weights(run.module.network, 1)
+        give_random_weights(run.module.ema.network, 2)
+        run.trainer.test(run.module, run.data, verbose=False)
+        return run
+
+    return make
+
+
+def load(folder: Path, name: str) -> np.ndarray:
+    with np.load(folder / f"{name}.npz") as file:
+        return file[file.files[0]]
+
+
+def stream_of(run, weights: str):
+    callback = run.trainer.callbacks[0]
+    run.module.weights = weights
+    return sample_stream(run.module, run.trainer, callback.sampler, callback.guidance, seed=3)
+
+
+def images_of(run, weights: str) -> np.ndarray:
+    chunks = dataclasses.replace(stream_of(run, weights), chunk_size=5).chunks(16)
+    return torch.cat([run.module.normalizer.to_uint8(chunk.images) for chunk in chunks]).numpy()
+
+
+@pytest.mark.parametrize(("choice", "weights"), [("null", "ema"), ("ema", "ema"), ("raw", "raw")])
+def test_samples_are_the_streams_own_in_order_with_the_weights_asked_for(tested, tmp_path, choice, weights):
+    run = tested(f"weights={choice}")
+    images = load(tmp_path / "run", "samples")
+    assert images.shape == (16, 1, 28, 28) and images.dtype == np.uint8
+    assert np.array_equal(images, images_of(run, weights))
+    assert not np.array_equal(images, images_of(run, "raw" if weights == "ema" else "ema"))
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["card"]["weights"] == weights
+
+
+def test_the_scores_are_those_of_the_files_and_the_card_is_whole(tested, tmp_path):
+    run = tested()
+    folder = tmp_path / "run"
+    report = json.loads((folder / "metrics.json").read_text())
+    extractor = LeNetFeatures("mnist")
+    features = torch.from_numpy(load(folder, "features"))
+    torch.testing.assert_close(features, extract_features(extractor, load(folder, "samples")))
+    test_split = run.data.split("test")
+    real = extract_features(extractor, test_split.images_at(choose_real_indices(len(test_split), 16, 3)))
+    mean, deviation = kernel_distance_subsets(real, features, subsets=4, subset_size=8, seed=3)
+    expected = {
+        "kid_lenet_mnist": kernel_distance(real, features),
+        "fid_lenet_mnist": frechet_distance(real, features),
+        "kid_lenet_mnist_subsets_mean": mean,
+        "kid_lenet_mnist_subsets_std": deviation,
+    }
+    assert report["values"] == pytest.approx(expected, rel=1e-6)
+    assert report["card"] == {
+        "features": "lenet_mnist", "features_sha256": extractor.sha256, "resize": extractor.resize,
+        "num_generated": 16, "num_real": 16, "seed": 3, "sampler": "ddim", "steps": 2, "eta": 1.0, "t_max": 0.98,
+        "clip": True, "guidance_scale": None, "weights": "ema", "split": "test", "dataset": "mnist",
+    }  # fmt: skip
+    assert set(report["card"]) == {field.name for field in dataclasses.fields(MetricCard)}
+
+
+def test_the_modules_own_values_stand_beside_the_scores(tested, tmp_path):
+    run = tested()
+    diagnostics = json.loads((tmp_path / "run" / "metrics.json").read_text())["diagnostics"]
+    assert {"test/loss", "test/noise_mae", "test/image_mae"} <= diagnostics.keys()
+    assert diagnostics["test/loss"] == pytest.approx(float(run.trainer.callback_metrics["test/loss"]))
+    assert not [name for name in diagnostics if "kid" in name or "fid" in name]
+
+
+def test_scores_in_training_are_of_the_validation_split_every_n_epochs(run_with, tmp_path):
+    run = run_with(*METRICS, "metrics.every_n_epochs=2", "trainer.limit_train_batches=1", "trainer.max_steps=3")
+    splits = []
+    callback = run.trainer.callbacks[0]
+    score = callback._score
+    callback._score = lambda *a: splits.append((run.trainer.current_epoch, a[-1])) or score(*a)
+    run.fit()
+    assert splits == [(1, "val")]
+    assert "val/kid_lenet_mnist" in run.trainer.callback_metrics
+    assert not (tmp_path / "run" / "metrics.json").exists()
+
+
+def test_sampling_and_scoring_draw_from_no_global_generator(run_with):
+    run = run_with(*METRICS)
+    callback = run.trainer.callbacks[0]
+    moved = []
+    score_at_end = callback.on_test_epoch_end
+
+    def watched(trainer, module):
+        torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()
+        score_at_end(trainer, module)
+        moved.append(not torch.equal(torch_state, torch.get_rng_state()))
+        moved.append(not np.array_equal(numpy_state, np.random.get_state()[1]))
+
+    callback.on_test_epoch_end = watched
+    run.trainer.test(run.module, run.data, verbose=False)
+    assert moved == [False, False]
+
+
+def never_trains(run) -> bool:
+    return run.trainer.global_step == 0
+
+
+@pytest.mark.parametrize("few", ["metrics.num_samples=7", "metrics.num_real=7"])
+def test_fewer_samples_than_a_kid_subset_are_refused_when_the_callback_is_made(run_with, few):
+    with pytest.raises(InstantiationException, match=r"must be at least\s+metrics\.kid_subset_size=8"):
+        run_with(*METRICS, few)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("dataset.image_size=32", r"need images \(1, 28, 28\), not \(1, 32, 32\)"),
+        ("sampler.steps=0", r"sampler\.steps must lie in 1\.\.1000"),
+        ("sampler.steps=1001", r"sampler\.steps must lie in 1\.\.1000"),
+        ("sampler.t_max=0", r"sampler\.t_max must lie in"),
+        ("metrics.num_real=41", r"cannot choose 41 real images out of 40: lower metrics\.num_real"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused_before_training(run_with, override, message):
+    run = run_with(*METRICS, override)
+    with pytest.raises(ValueError, match=message):
+        run.fit()
+    assert never_trains(run)

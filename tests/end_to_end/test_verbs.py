@@ -1,0 +1,221 @@
+"""The verbs on one tiny run: what it leaves, scored again and sampled from."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ddpm_lightning.training.evaluate import evaluate
+from ddpm_lightning.training.sample import sample
+
+
+class Finished(NamedTuple):
+    """A run that `python train.py` made, and what it printed."""
+
+    folder: Path
+    printed: str
+
+    @property
+    def report(self) -> dict[str, Any]:
+        return json.loads((self.folder / "metrics.json").read_text())
+
+    def array(self, name: str) -> np.ndarray:
+        with np.load(self.folder / f"{name}.npz") as file:
+            return file[file.files[0]]
+
+
+@pytest.fixture(scope="module")
+def finished(shell: Callable, tiny_options: list[str], tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    output = tmp_path_factory.mktemp("outputs")
+    result = shell(
+        "train.py",
+        *tiny_options,
+        f"paths.output_dir={output}",
+        "name=shared",
+        "trainer.max_steps=10",
+        "optimizer.lr=0.01",
+        "ema.decay=0.5",  # so that the average and the raw weights draw different samples
+        "seed=3",
+    )
+    assert result.returncode == 0, result.stderr
+    return Finished(output / "default" / "shared", result.stdout)
+
+
+@pytest.fixture
+def evaluated(compose_verb, tiny_paths, finished, tmp_path) -> Callable[..., dict[str, Any]]:
+    """`evaluated(*overrides)`: metrics.json of an evaluation of the finished run."""
+
+    def run(*overrides: str, checkpoint: Path = finished.folder) -> dict[str, Any]:
+        options = [*tiny_paths, "trainer.accelerator=cpu", f"checkpoint={checkpoint}", *overrides]
+        evaluate(compose_verb("evaluate", *options, folder=tmp_path / "evaluation"))
+        return json.loads((tmp_path / "evaluation" / "metrics.json").read_text())
+
+    return run
+
+
+@pytest.fixture
+def sampled(compose_verb, tiny_paths, finished, tmp_path) -> Callable[..., Path]:
+    """`sampled(*overrides)`: the folder with samples of the finished run; seed 3 is that of the run's own."""
+
+    def run(*overrides: str, seed: int = 3) -> Path:
+        folder = tmp_path / "-".join(["samples", *overrides])
+        options = [*tiny_paths, "trainer.accelerator=cpu", f"checkpoint={finished.folder}", f"seed={seed}", *overrides]
+        return sample(compose_verb("sample", *options, folder=folder))
+
+    return run
+
+
+def images_in(folder: Path) -> np.ndarray:
+    with np.load(folder / "samples.npz") as file:
+        return file["images"]
+
+
+class TestTrain:
+    def test_leaves_everything_that_a_report_needs(self, finished):
+        names = ["config.yaml", "checkpoints/last.ckpt", "checkpoints/best.ckpt", "metrics.json", "samples.png",
+                 "samples.npz", "features.npz", "train.log", "status"]  # fmt: skip
+        assert [name for name in names if not (finished.folder / name).is_file()] == []
+        assert list((finished.folder / "tensorboard").glob("events.out.tfevents.*"))
+        assert list((finished.folder / "pictures").glob("*/step-0000010.png"))
+        assert finished.array("samples").shape == (16, 1, 28, 28)
+        assert finished.array("features").shape == (16, 128)
+        assert not list(finished.folder.rglob(".*"))  # no temporary file stays
+
+    def test_says_where_it_is_in_the_last_line(self, finished):
+        last = finished.printed.rstrip().splitlines()[-1]
+        assert last.startswith("Open ") and "tensorboard --logdir" in last
+        opened = Path(last.removeprefix("Open ").split(",")[0])
+        assert (Path(__file__).parents[2] / opened).resolve() == (finished.folder / "samples.png").resolve()
+
+    def test_records_that_it_is_done_with_its_scores(self, finished):
+        status = json.loads((finished.folder / "status").read_text())
+        assert status["state"] == "done"
+        fid = finished.report["values"]["fid_lenet_mnist"]
+        assert status["scores"]["test/fid_lenet_mnist"] == pytest.approx(fid, rel=1e-5)
+
+    def test_the_same_command_again_finds_it_done(self, finished, shell, tiny_options):
+        files = [path for path in finished.folder.rglob("*") if path.is_file() and path.name != "train.log"]
+        before = [path.stat().st_mtime_ns for path in files]
+        options = ["name=shared", "trainer.max_steps=10", "optimizer.lr=0.01", "ema.decay=0.5", "seed=3"]
+        output = f"paths.output_dir={finished.folder.parents[1]}"
+        result = shell("train.py", *tiny_options, output, *options)
+        assert result.returncode == 0, result.stderr
+        assert "this run is done" in result.stdout + result.stderr
+        assert [path.stat().st_mtime_ns for path in files] == before
+
+    @pytest.mark.parametrize("override", ["optimizer.lr=1", "schedule=linear", "seed=4"])
+    def test_a_resumed_run_may_not_become_another_one(self, compose_verb, finished, override):
+        from ddpm_lightning.training.train import train
+
+        config = compose_verb("train", f"resume={finished.folder}", override, folder=finished.folder)
+        with pytest.raises(ValueError, match="resume continues a run as it was configured; .* another run"):
+            train(config)
+        assert json.loads((finished.folder / "status").read_text())["state"] == "done"
+
+
+class TestEvaluate:
+    def test_repeats_the_runs_own_scores(self, evaluated, finished):
+        report = evaluated()
+        assert report["values"] == pytest.approx(finished.report["values"], rel=1e-6)
+        assert report["card"] == finished.report["card"]
+        assert report["diagnostics"] == pytest.approx(finished.report["diagnostics"], rel=1e-6, nan_ok=True)
+
+    def test_takes_a_file_as_well_as_a_folder(self, evaluated, finished):
+        last = evaluated(checkpoint=finished.folder / "checkpoints" / "last.ckpt")
+        assert last["values"] == pytest.approx(finished.report["values"], rel=1e-6)
+
+    @pytest.mark.parametrize(
+        ("overrides", "changed"),
+        [
+            (["sampler.steps=3"], {"steps": 3}),
+            (["sampler.eta=1.0"], {"eta": 1.0}),
+            (["sampler=ddpm", "sampler.steps=2"], {"sampler": "ddpm", "eta": None}),
+            (["metrics.num_samples=12"], {"num_generated": 12}),
+            (["metrics.seed=4"], {"seed": 4}),
+            (["weights=raw"], {"weights": "raw"}),
+            (["metrics/features=lenet", "metrics.num_real=20"], {"num_real": 20}),
+        ],
+        ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+    )
+    def test_changes_what_is_asked_and_nothing_else(self, evaluated, finished, overrides, changed):
+        report = evaluated(*overrides)
+        assert report["card"] == finished.report["card"] | changed
+        fid = finished.report["values"]["fid_lenet_mnist"]
+        assert report["values"]["fid_lenet_mnist"] != pytest.approx(fid, rel=1e-6)
+
+    def test_an_option_that_the_stored_sampler_lacks_is_told(self, evaluated):
+        with pytest.raises(
+            ValueError, match=r"ddim\.DDIM\) has no option 'variance_mix'; it has clip, eta, .*sampler="
+        ):
+            evaluated("sampler.variance_mix=0.5")
+
+    def test_writes_the_config_that_held(self, evaluated, tmp_path):
+        evaluated("sampler.steps=3")
+        text = (tmp_path / "evaluation" / "config.yaml").read_text()
+        assert "steps: 3" in text and "${" not in text
+
+    def test_at_the_command_line(self, shell, tiny_paths, finished, tmp_path):
+        result = shell("evaluate.py", *tiny_paths, f"checkpoint={finished.folder}", f"paths.output_dir={tmp_path}",
+                       "trainer.accelerator=cpu")  # fmt: skip
+        assert result.returncode == 0, result.stderr
+        assert "test/fid_lenet_mnist" in result.stdout
+        (written,) = tmp_path.glob("evaluate/*/metrics.json")
+        assert json.loads(written.read_text())["values"] == pytest.approx(finished.report["values"], rel=1e-6)
+
+
+class TestSample:
+    def test_the_samples_are_those_that_were_scored(self, sampled, finished):
+        images = images_in(sampled("num=16", "format=npz"))
+        assert images.dtype == np.uint8
+        # The run drew all 16 in one chunk, so does this.
+        assert np.array_equal(images, finished.array("samples"))
+
+    def test_an_image_does_not_depend_on_how_many_are_drawn(self, sampled):
+        four, nine = (images_in(sampled(f"num={num}", "format=npz")).astype(int) for num in (4, 9))
+        assert len(four) == 4 and len(nine) == 9
+        assert abs(four - nine[:4]).max() <= 1  # another batch size may round differently
+
+    def test_another_seed_or_the_raw_weights_give_other_images(self, sampled):
+        first = images_in(sampled("num=4", "format=npz"))
+        assert not np.array_equal(first, images_in(sampled("num=4", "format=npz", "weights=raw")))
+        assert not np.array_equal(first, images_in(sampled("format=npz", "num=4", seed=4)))
+
+    def test_a_grid_is_always_drawn(self, sampled):
+        folder = sampled("num=4")
+        assert Image.open(folder / "samples.png").size == (58 * 2 + 2, 58 * 2 + 2)
+        assert sorted(path.name for path in folder.iterdir()) == ["samples.png"]
+
+    def test_a_folder_holds_each_image_by_its_number(self, sampled):
+        files = sorted((sampled("num=4", "format=folder") / "samples").iterdir())
+        assert [file.name for file in files] == [f"{index:06d}.png" for index in range(4)]
+        images = images_in(sampled("num=4", "format=npz"))
+        assert np.array_equal(np.stack([np.asarray(Image.open(file)) for file in files]), images[:, 0])
+
+    def test_a_trajectory_shows_every_node_and_ends_at_the_samples(self, sampled):
+        folder = sampled("num=4", "trajectory=true", "sampler.steps=5")
+        with Image.open(folder / "trajectory.gif") as animation:
+            assert animation.n_frames == 6
+            animation.seek(5)
+            final = np.asarray(animation.convert("RGB")).astype(int)
+        grid = np.asarray(Image.open(folder / "samples.png")).astype(int)
+        assert final.shape == grid.shape
+        assert abs(final - grid).mean() < 3  # a GIF has 256 colours
+
+    @pytest.mark.parametrize(
+        ("override", "message"), [("format=jpg", "choose from grid, npz, folder"), ("num=0", "num must be at least 1")]
+    )
+    def test_what_makes_no_sense_is_refused(self, sampled, override, message):
+        with pytest.raises(ValueError, match=message):
+            sampled(override)
+
+    def test_at_the_command_line(self, shell, tiny_paths, finished, tmp_path):
+        result = shell("sample.py", *tiny_paths, f"checkpoint={finished.folder}", "num=4", "trainer.accelerator=cpu",
+                       f"paths.output_dir={tmp_path}")  # fmt: skip
+        assert result.returncode == 0, result.stderr
+        last = result.stdout.rstrip().splitlines()[-1]
+        assert last.startswith("Open ") and last.endswith("samples.png")
+        assert len(list(tmp_path.glob("sample/*/samples.png"))) == 1

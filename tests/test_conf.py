@@ -1,0 +1,98 @@
+"""Every file of conf/: it composes for the verbs it belongs to, and a run with it gets through a batch."""
+
+import re
+from pathlib import Path
+
+import pytest
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from ddpm_lightning.training.train import train
+
+CONF = Path(__file__).parents[1] / "conf"
+VERBS = {"train": [], "evaluate": ["checkpoint=none"], "sample": ["checkpoint=none"]}
+FRAGMENTS = {"hydra"}  # part of each verb, not chosen by users
+NOT_RUN = {
+    "trainer=ddp": "needs GPUs",
+    "trainer=ddp_cpu": "starts processes: covered by the tests of several processes",
+    "logger=wandb": "an optional dependency that talks to a server",
+    "metrics/features=inception": "needs its weights: covered by its own tests",
+    "callbacks=evaluation": "for evaluate.py",
+}
+NEEDS = {
+    "guidance=classifier_free": ["model.num_classes=10"],
+    "model=unet": ["model.blocks=1"],
+}
+SCORED = ("sampler", "guidance", "metrics", "metrics/features")  # only samples show whether these work
+
+
+def choices() -> list[str]:
+    """`group=choice` of every file below conf/, so that a new one is tested by being there."""
+    files = sorted(path.relative_to(CONF).with_suffix("") for path in CONF.rglob("*.yaml"))
+    return [f"{file.parent}={file.name}" for file in files if file.parent.parts and file.parts[0] not in FRAGMENTS]
+
+
+def groups_of(verb: str) -> list[str]:
+    """The groups that a verb's defaults list names, with their sub-groups."""
+    named = re.findall(r"^  - (\w+): ", (CONF / f"{verb}.yaml").read_text(), re.MULTILINE)
+    return [choice.partition("=")[0] for choice in choices() if choice.split("/")[0].split("=")[0] in named]
+
+
+@pytest.mark.parametrize(
+    ("verb", "choice"), [(v, c) for v in VERBS for c in choices() if c.split("=")[0] in groups_of(v)]
+)
+def test_every_choice_composes_for_its_verbs(compose_verb, verb, choice):
+    config = compose_verb(verb, *VERBS[verb], choice)
+    if verb == "train" and not choice.endswith("from_checkpoint"):
+        OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+
+
+def test_every_group_belongs_to_a_verb():
+    known = {group for verb in VERBS for group in groups_of(verb)}
+    assert {choice.partition("=")[0] for choice in choices()} == known
+
+
+def test_what_is_not_run_here_exists():
+    assert NOT_RUN.keys() | NEEDS.keys() <= set(choices())
+
+
+@pytest.mark.parametrize("choice", [c for c in choices() if c not in NOT_RUN and not c.endswith("from_checkpoint")])
+def test_every_choice_runs_one_batch(compose_verb, tiny_options, tmp_path, choice):
+    group = choice.partition("=")[0]
+    if group == "callbacks":
+        shown = []
+    elif group in SCORED:
+        shown = ["callbacks=generative_metrics"]
+    else:
+        shown = ["callbacks=minimal", "logger=none"] if group != "logger" else ["callbacks=minimal"]
+    config = compose_verb(
+        "train",
+        *shown,
+        choice,
+        *tiny_options,
+        "trainer.max_steps=1",
+        "trainer.limit_train_batches=1",
+        "trainer.limit_val_batches=1",
+        "trainer.limit_test_batches=1",
+        *NEEDS.get(choice, []),
+    )
+    scores = train(config)
+    assert (tmp_path / "run" / "config.yaml").is_file()
+    assert '"done"' in (tmp_path / "run" / "status").read_text()
+    assert scores["test/loss"] > 0
+    assert ("test/fid_lenet_mnist" in scores or "test/fid_lenet_fashion_mnist" in scores) == (
+        "callbacks=generative_metrics" in shown or choice in ("callbacks=default", "callbacks=generative_metrics")
+    )
+
+
+@pytest.mark.parametrize("choice", [choice for choice in choices() if choice.endswith("from_checkpoint")])
+def test_train_refuses_to_take_a_group_from_a_checkpoint(compose_verb, choice):
+    config = compose_verb("train", choice)
+    with pytest.raises(ValueError, match=rf"{choice} is for evaluate\.py and sample\.py"):
+        train(config)
+
+
+def test_several_processes_are_launched_by_our_strategy(compose_verb):
+    for choice in ("ddp", "ddp_cpu"):
+        strategy = instantiate(compose_verb("train", f"trainer={choice}").trainer.strategy)
+        assert type(strategy).__name__ == "HydraDDPStrategy"

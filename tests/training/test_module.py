@@ -1,0 +1,203 @@
+"""The training step and the validation step of the module."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from lightning.pytorch import Callback
+from torch import nn
+
+from ddpm_lightning.data.batch import Batch
+from ddpm_lightning.diffusion.forward_process import q_sample
+from ddpm_lightning.diffusion.randomness import Purpose
+from ddpm_lightning.training.draws import StepDraws
+from ddpm_lightning.training.module import DiffusionModule
+
+NO_VALIDATION = "trainer.limit_val_batches=0"
+
+
+class Losses(Callback):
+    """Keeps each micro-batch and its loss, and what the network was given."""
+
+    def __init__(self) -> None:
+        self.batches: list[Batch] = []
+        self.losses: list[float] = []
+        self.inputs: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]] = []
+
+    def on_train_start(self, trainer, pl_module):
+        pl_module.network.register_forward_pre_hook(lambda network, inputs: self.inputs.append(inputs))
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.batches.append(batch)
+        self.losses.append(float(outputs["loss"]) * trainer.accumulate_grad_batches)  # Lightning has divided it
+
+
+def randomise(network: nn.Module, seed: int = 0) -> None:
+    """Weights without the zeros of a new network, under which it says nothing."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.1)
+
+
+@pytest.mark.parametrize("objective", ["loss_on=noise", "loss_on=velocity", "loss=mae", "weighting=min_snr"])
+def test_a_training_step_is_its_public_pieces_put_together(tiny_run, objective):
+    recorder = Losses()
+    run = tiny_run("trainer.max_steps=2", "trainer.accumulate_grad_batches=2", "optimizer.lr=0", "dataset.flip=true",
+                   objective, NO_VALIDATION, callbacks=[recorder])  # fmt: skip
+    module = run.module
+    randomise(module.network)
+    run.fit()
+    schedule, parameterization = module.denoiser.schedule, module.denoiser.parameterization
+    for place, (batch, loss) in enumerate(zip(recorder.batches, recorder.losses, strict=True)):
+        step, micro_batch = divmod(place, 2)
+        draws = StepDraws(run.config.seed, step, micro_batch, batch.slots)
+        x_0 = batch.images.float() / 127.5 - 1
+        mirrored = draws.uniform(Purpose.FLIP) < 0.5
+        x_0 = torch.stack([image.flip(-1) if flip else image for image, flip in zip(x_0, mirrored, strict=True)])
+        t = module.timesteps(draws.uniform(Purpose.TIME), draws.shared_uniform(Purpose.SHARED_TIME), batch.slots, 4)
+        noise = draws.normal(Purpose.NOISE, (1, 28, 28))
+        rates = schedule.rates(t)
+        with torch.no_grad():
+            error = module.denoiser.output(q_sample(x_0, noise, rates), t) - parameterization.target(x_0, noise, rates)
+        per_sample = (error.abs() if "mae" in objective else error**2).flatten(1).mean(1)
+        if "min_snr" in objective:
+            snr = schedule.log_snr(t).exp()
+            per_sample = per_sample * snr.clamp(max=5) / snr
+        assert loss == pytest.approx(float(per_sample.mean()), rel=1e-5)
+    assert len(set(recorder.losses)) == 4
+
+
+def first_inputs(tiny_run: Callable, *overrides: str) -> list[torch.Tensor]:
+    recorder = Losses()
+    tiny_run("trainer.max_steps=1", "dataset.batch_size=40", NO_VALIDATION, *overrides, callbacks=[recorder]).fit()
+    return recorder.inputs[0]
+
+
+def test_images_are_mirrored_only_when_asked(tiny_run):
+    plain, flipped = (first_inputs(tiny_run, f"dataset.flip={flip}")[0] for flip in ("false", "true"))
+    same = (plain == flipped).flatten(1).all(1)
+    assert 0 < same.sum() < 40
+
+
+@pytest.mark.parametrize(("dropout", "withheld"), [(0.0, [0]), (1.0, [40]), (0.5, range(10, 31))])
+def test_labels_are_withheld_as_often_as_asked(tiny_run, dropout, withheld):
+    recorder = Losses()
+    tiny_run("trainer.max_steps=1", "dataset.batch_size=40", "model.num_classes=10", f"label_dropout={dropout}",
+             NO_VALIDATION, callbacks=[recorder]).fit()  # fmt: skip
+    label = recorder.inputs[0][2]
+    assert int((label == 10).sum()) in withheld  # 10 is the class of images without one
+    kept = label != 10
+    assert torch.equal(label[kept], recorder.batches[0].labels[kept])
+
+
+def test_a_model_without_classes_is_given_no_label(tiny_run):
+    assert first_inputs(tiny_run)[2] is None
+
+
+def test_dropout_in_the_network_is_a_function_of_the_seed(tiny_run):
+    def losses(seed: int) -> list[float]:
+        recorder = Losses()
+        torch.rand(7)
+        run = tiny_run("model.dropout=0.5", f"seed={seed}", NO_VALIDATION, callbacks=[recorder])
+        randomise(run.module.network)
+        run.fit()
+        return recorder.losses
+
+    assert losses(0) == losses(0) != losses(1)
+
+
+def weights_after(run) -> list[torch.Tensor]:
+    module = run.fit()
+    return [*module.network.parameters(), *module.ema.network.parameters()]
+
+
+def test_pictures_and_scores_between_epochs_change_no_bit_of_the_training(tiny_run):
+    from ddpm_lightning.training.build import build_callbacks
+
+    noisy = ("trainer.max_steps=25", "model.dropout=0.1")
+    alone = weights_after(tiny_run(*noisy, "trainer.limit_val_batches=0"))
+    observed = tiny_run(
+        *noisy,
+        "metrics.every_n_epochs=1",
+        "sampler.eta=1.0",
+        "~callbacks.progress_bar",
+        "~callbacks.learning_rate",
+        "trainer.num_sanity_val_steps=1",
+    )
+    observed.trainer.callbacks.extend(build_callbacks(observed.config))
+    watched = weights_after(observed)
+    assert "val/fid_lenet_mnist" in observed.trainer.callback_metrics
+    assert all(torch.equal(a, b) for a, b in zip(alone, watched, strict=True))
+
+
+def validate(run) -> dict[str, float]:
+    (values,) = run.trainer.validate(run.module, run.data, verbose=False)
+    return values
+
+
+def test_validation_values_depend_on_neither_epoch_nor_batch_size_nor_seed(tiny_run):
+    first = tiny_run("dataset.eval_batch_size=8")
+    randomise(first.module.ema.network)
+    values = validate(first)
+    assert validate(first) == values
+    other = tiny_run("dataset.eval_batch_size=3", "seed=5")
+    randomise(other.module.ema.network)
+    assert validate(other) == pytest.approx(values, rel=1e-4, nan_ok=True)
+    assert {"val/loss", "val/noise_mae", "val/image_mae", "val/noise_mae/log_snr_0_3"} <= values.keys()
+
+
+def test_validation_and_test_judge_the_average(tiny_run):
+    """The average and the raw weights are made to differ: only the former may matter."""
+    run = tiny_run()
+    randomise(run.module.network, seed=1)
+    randomise(run.module.ema.network, seed=2)
+    values = validate(run)
+    randomise(run.module.network, seed=3)
+    assert validate(run) == values
+    randomise(run.module.ema.network, seed=4)
+    assert validate(run)["val/loss"] != values["val/loss"]
+    (tested,) = run.trainer.test(run.module, run.data, verbose=False)
+    randomise(run.module.network, seed=5)
+    assert run.trainer.test(run.module, run.data, verbose=False) == [tested]
+
+
+def test_without_an_average_the_raw_weights_are_judged(tiny_run):
+    run = tiny_run("ema=none")
+    randomise(run.module.network, seed=1)
+    values = validate(run)
+    randomise(run.module.network, seed=2)
+    assert validate(run)["val/loss"] != values["val/loss"]
+
+
+def test_the_weights_asked_for_are_the_weights_judged(tiny_run):
+    raw: DiffusionModule = tiny_run("weights=raw").module
+    assert raw.evaluation_denoiser().network is raw.network
+    for choice in ("null", "ema"):
+        module: DiffusionModule = tiny_run(f"weights={choice}").module
+        assert module.evaluation_denoiser().network is module.ema.network
+    with pytest.raises(ValueError, match="unknown weights 'best': this model has ema, raw"):
+        tiny_run("weights=best")
+
+
+def test_with_raw_weights_the_average_does_not_matter(tiny_run):
+    run = tiny_run("weights=raw")
+    randomise(run.module.network, seed=1)
+    values = validate(run)
+    randomise(run.module.ema.network, seed=2)
+    assert validate(run) == values
+
+
+def test_an_average_that_does_not_exist_is_an_error(tiny_run):
+    with pytest.raises(ValueError, match="unknown weights 'ema': this model has raw"):
+        tiny_run("ema=none", "weights=ema")
+
+
+def test_a_number_of_classes_that_is_not_the_datas_is_refused(tiny_run):
+    with pytest.raises(ValueError, match=r"set model\.num_classes=10, or null"):
+        tiny_run("model.num_classes=7")
+
+
+def test_images_too_small_for_the_network_are_refused(tiny_run):
+    with pytest.raises(ValueError, match="images of 2x2 are too small .* take images of at least 4 pixels"):
+        tiny_run("dataset.image_size=2", "model.channels=[16,16,16]")
