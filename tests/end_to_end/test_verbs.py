@@ -83,7 +83,7 @@ class TestTrain:
         assert list((finished.folder / "pictures").glob("*/step-0000010.png"))
         assert finished.array("samples").shape == (16, 1, 28, 28)
         assert finished.array("features").shape == (16, 128)
-        assert not list(finished.folder.rglob(".*"))  # no temporary file stays
+        assert [path.name for path in finished.folder.rglob(".*")] in ([], [".lock"])  # no temporary file stays
 
     def test_says_where_it_is_in_the_last_line(self, finished):
         last = finished.printed.rstrip().splitlines()[-1]
@@ -106,6 +106,12 @@ class TestTrain:
         assert result.returncode == 0, result.stderr
         assert "this run is done" in result.stdout + result.stderr
         assert [path.stat().st_mtime_ns for path in files] == before
+
+    def test_the_same_name_with_other_options_is_another_run_and_refused(self, finished, shell, tiny_options):
+        output = f"paths.output_dir={finished.folder.parents[1]}"
+        result = shell("train.py", *tiny_options, output, "name=shared", "trainer.max_steps=10", "seed=4")
+        assert result.returncode == 1
+        assert "holds another run" in result.stderr
 
     @pytest.mark.parametrize("override", ["optimizer.lr=1", "schedule=linear", "seed=4"])
     def test_a_resumed_run_may_not_become_another_one(self, compose_verb, finished, override):

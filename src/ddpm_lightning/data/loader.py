@@ -81,8 +81,8 @@ def evaluation_loader(
     """One pass over the first images of a split, each seen by exactly one rank.
 
     The list of batches does not depend on the number of ranks: rank r takes batches r, r + W, ... Nothing is padded,
-    so ranks may have unequal numbers of batches. A rank without any gets one without images, because Lightning skips the
-    whole pass, hooks and all, on a rank without a batch, and the others would wait for it.
+    so ranks may have unequal numbers of batches. A rank without any gets one without images, because Lightning skips
+    the whole pass, hooks and all, on a rank without a batch, and the others would wait for it.
 
     Args:
         images: the split.

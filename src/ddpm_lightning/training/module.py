@@ -157,6 +157,8 @@ class DiffusionModule(LightningModule):
         """
         if len(batch.images) == 0:  # all that a rank has where there are more ranks than batches
             return
+        if not len(batch.images):  # what a rank is given that has no share of the pass
+            return
         denoiser = self.evaluation_denoiser()
         schedule = denoiser.schedule
         x_0 = self.normalizer.to_model(batch.images)

@@ -51,6 +51,8 @@ def train(cfg: DictConfig) -> dict[str, float]:
     config = _resumed_config(run, list(HydraConfig.get().overrides.task)) if cfg.resume else settled(cfg)
     settle_hardware(config)
     if run.read_status()["state"] == "done" and not _wants_more(config, run):
+        if not cfg.resume:
+            run.claim(plain(config))  # the run that is done may be another one
         log.info("this run is done: %s", run.path)
         return {}
     if not is_main_process():

@@ -1,0 +1,45 @@
+"""Two configs have one hash exactly if they compute the same."""
+
+import subprocess
+import sys
+
+import pytest
+
+from ddpm_lightning.config_hash import config_hash
+
+CONFIG = {"seed": 0, "model": {"channels": [16, 16], "dropout": 0.0}, "ema": None, "name": None}
+
+
+def test_eight_hexadecimal_digits() -> None:
+    assert len(config_hash(CONFIG)) == 8
+    int(config_hash(CONFIG), 16)
+
+
+def test_the_order_of_keys_does_not_count() -> None:
+    turned = {"name": None, "ema": None, "model": {"dropout": 0.0, "channels": [16, 16]}, "seed": 0}
+    assert config_hash(turned) == config_hash(CONFIG)
+
+
+@pytest.mark.parametrize("place", [{"name": "mine"}, {"resume": "run"}, {"paths": {"data_dir": "elsewhere"}}])
+def test_where_a_run_lives_does_not_count(place: dict) -> None:
+    assert config_hash(CONFIG | place) == config_hash(CONFIG)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"ema": {}},
+        {"model": {"channels": [16, 32], "dropout": 0.0}},
+        {"model": {"name": "mine"}},
+        {"a": 0},
+    ],
+)
+def test_everything_else_counts(change: dict) -> None:
+    assert config_hash(CONFIG | change) != config_hash(CONFIG)
+
+
+def test_another_process_finds_the_same_hash() -> None:
+    program = f"from ddpm_lightning.config_hash import config_hash; print(config_hash({CONFIG!r}))"
+    other = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert other.stdout.strip() == config_hash(CONFIG)

@@ -1,0 +1,125 @@
+"""What is written loads without running code; what is not ours, or not whole, is refused with a reason."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from safetensors.torch import load_file
+
+from ddpm_lightning.training.build import build_callbacks, build_trainer
+from ddpm_lightning.training.checkpoint import CONFIG_KEY, AtomicCheckpointIO, read_checkpoint
+
+CONTENT = {CONFIG_KEY: {"seed": 0}, "state_dict": {"weight": torch.arange(1000.0)}}
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    path = tmp_path / "checkpoints" / "last.ckpt"
+    AtomicCheckpointIO().save_checkpoint(CONTENT, path)
+    return path
+
+
+class Malice:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
+        return os.mkdir, (str(self.folder),)
+
+
+def test_what_is_saved_is_read_back(checkpoint: Path) -> None:
+    for loaded in (read_checkpoint(checkpoint), AtomicCheckpointIO().load_checkpoint(checkpoint)):
+        assert loaded[CONFIG_KEY] == {"seed": 0}
+        assert torch.equal(loaded["state_dict"]["weight"], torch.arange(1000.0))
+
+
+def test_a_save_that_fails_leaves_the_old_file(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill_the_disk(content: dict[str, Any], path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError("no space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", fill_the_disk)
+        with pytest.raises(OSError, match="no space left"):
+            AtomicCheckpointIO().save_checkpoint({}, checkpoint)
+    assert read_checkpoint(checkpoint)[CONFIG_KEY] == {"seed": 0}
+    assert list(checkpoint.parent.iterdir()) == [checkpoint]
+
+
+def test_a_malicious_pickle_is_refused_and_not_run(tmp_path: Path) -> None:
+    path, evidence = tmp_path / "bad.ckpt", tmp_path / "evidence"
+    torch.save(CONTENT | {"hyper_parameters": Malice(evidence)}, path)
+    with pytest.raises(ValueError, match=r"bad\.ckpt is refused: .* loading it could run code"):
+        read_checkpoint(path)
+    assert not evidence.exists()
+    torch.load(path, weights_only=False)
+    assert evidence.exists(), "the pickle was harmless, so the test showed nothing"
+
+
+@pytest.mark.parametrize("share", [0, 0.001, 0.5, 0.999])
+def test_a_truncated_file_is_refused(checkpoint: Path, share: float) -> None:
+    whole = checkpoint.read_bytes()
+    checkpoint.write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(ValueError, match=r"last\.ckpt is damaged or no checkpoint"):
+        read_checkpoint(checkpoint)
+
+
+def test_a_text_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "notes.ckpt").write_text("learning rate 1e-3")
+    with pytest.raises(ValueError, match=r"notes\.ckpt is damaged or no checkpoint"):
+        read_checkpoint(tmp_path / "notes.ckpt")
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"there is no checkpoint .*absent\.ckpt"):
+        read_checkpoint(tmp_path / "absent.ckpt")
+
+
+def test_a_lightning_checkpoint_of_another_project_is_refused(tmp_path: Path) -> None:
+    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    trainer.strategy.connect(LightningModule())
+    trainer.save_checkpoint(tmp_path / "theirs.ckpt")
+    with pytest.raises(ValueError, match=r"theirs\.ckpt is not a checkpoint of ddpm-lightning: it holds no config"):
+        read_checkpoint(tmp_path / "theirs.ckpt")
+
+
+@pytest.mark.parametrize(
+    "content", [{"weight": torch.zeros(1)}, [1, 2], torch.zeros(1)], ids=["dict", "list", "tensor"]
+)
+def test_other_things_that_torch_saves_are_refused(tmp_path: Path, content: Any) -> None:
+    torch.save(content, tmp_path / "weights.pt")
+    with pytest.raises(ValueError, match=r"weights\.pt is not a checkpoint of ddpm-lightning"):
+        read_checkpoint(tmp_path / "weights.pt")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_nothing_that_a_run_writes_needs_a_pickle_that_could_run_code(tiny_run: Callable, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    run = tiny_run("logger=none", f"paths.cache_dir={cache}", "trainer.max_steps=10", "callbacks.progress_bar=null")
+    trainer = build_trainer(run.config, tmp_path / "run", build_callbacks(run.config), [])
+    trainer.fit(run.module, run.data)
+    trainer.test(run.module, run.data, verbose=False)
+
+    def loads_as(reader: Callable[[Path], Any], folder: Path, pattern: str) -> list[str]:
+        return sorted(path.name for path in folder.rglob(pattern) if reader(path) is not None)
+
+    def read_arrays(path: Path) -> list[np.ndarray]:
+        with np.load(path, allow_pickle=False) as file:
+            return [file[name] for name in file.files]
+
+    assert loads_as(lambda p: torch.load(p, weights_only=True), tmp_path / "run", "*.ckpt") == [
+        "best.ckpt",
+        "last.ckpt",
+    ]
+    assert loads_as(read_arrays, tmp_path / "run", "*.npz") == ["features.npz", "samples.npz"]
+    assert len(loads_as(load_file, cache, "*.safetensors")) == 1
+    assert len(loads_as(lambda p: np.load(p, allow_pickle=False), cache, "*.npy")) == 4
+    known = {".ckpt", ".npz", ".npy", ".safetensors", ".json", ".png", ".lock", ".yaml", ""}
+    assert {path.suffix for path in tmp_path.rglob("*") if path.is_file()} <= known
