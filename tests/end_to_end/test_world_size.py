@@ -31,21 +31,25 @@ class Workplace:
 
 
 @pytest.fixture(scope="module")
-def place(
-    shell: Callable, resumable: list[str], tiny_paths: list[str], tmp_path_factory: pytest.TempPathFactory
-) -> Workplace:
-    """The same run made by one process and by two, and the first one's checkpoint scored by two.
-
-    The 8 images of a validation are one batch, so the second process has none.
-    """
-    place = Workplace(shell, tmp_path_factory.mktemp("workplace"))
-    options = [
+def options(resumable: list[str]) -> list[str]:
+    return [
         *resumable,
         "model.dropout=0",  # the one thing that each process draws for itself
         "metrics.num_samples=64",
         "metrics.chunk_size=16",
         "trainer.max_steps=5",
     ]
+
+
+@pytest.fixture(scope="module")
+def place(
+    shell: Callable, options: list[str], tiny_paths: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> Workplace:
+    """The same run made by one process and by two, and the first one's checkpoint scored by two.
+
+    The 8 images of a validation are one batch, so the second process has none.
+    """
+    place = Workplace(shell, tmp_path_factory.mktemp("workplace"))
     place.run("train.py", *options, "name=one")
     place.run("train.py", *options, *TWO_PROCESSES, "name=two")
     checkpoint = f"checkpoint={place.path('default', 'one')}"
@@ -72,8 +76,7 @@ def test_everything_logged_is_the_same_to_rounding(
     place: Workplace, logged: Callable[[Path], dict[tuple[int, str], str]]
 ) -> None:
     one, two = (logged(place.path("default", name)) for name in ("one", "two"))
-    values = {name: [float(run[key]) for key in run if key[1] == name] for run in (one,) for _, name in run}
-    assert {name for name in values if name.startswith("val/")} > {"val/loss", "val/noise_mae", "val/image_mae"}
+    assert {(4, "val/loss"), (4, "val/noise_mae"), (4, "val/image_mae"), (4, "val/fid_lenet_mnist")} < one.keys()
     assert one.keys() == two.keys()
     assert {k: float(v) for k, v in two.items()} == pytest.approx({k: float(v) for k, v in one.items()}, rel=1e-3)
 
@@ -100,6 +103,20 @@ def test_two_processes_leave_one_run(place: Workplace) -> None:
     one, two = (place.path("default", name) for name in ("one", "two"))
     assert {path.relative_to(two) for path in two.rglob("*")} == {path.relative_to(one) for path in one.rglob("*")}
     assert RunFolder(two).read_status()["state"] == "done"
+
+
+def test_each_job_of_a_sweep_has_its_own_two_processes(
+    shell: Callable, options: list[str], tmp_path: Path, logged: Callable[[Path], dict[tuple[int, str], str]]
+) -> None:
+    """Lightning alone would start the whole sweep once more in the second process of each job."""
+    place = Workplace(shell, tmp_path)
+    place.run("train.py", "-m", *options, *TWO_PROCESSES, "callbacks=minimal", "name=sweep", "seed=0,1")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["multirun"]
+    assert [path.name for path in (tmp_path / "multirun").iterdir()] == ["sweep"]
+    jobs = [path for path in (tmp_path / "multirun" / "sweep").iterdir() if path.is_dir()]
+    assert sorted(RunFolder(job).read_config()["seed"] for job in jobs) == [0, 1]
+    assert [RunFolder(job).read_status()["state"] for job in jobs] == ["done", "done"]
+    assert all((4, "train/loss") in logged(job) for job in jobs)
 
 
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs /proc to list processes")

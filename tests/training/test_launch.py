@@ -52,7 +52,7 @@ def test_only_the_first_process_is_the_main_one(monkeypatch: pytest.MonkeyPatch)
 
 
 def set_ranks(monkeypatch: pytest.MonkeyPatch, **others: str) -> dict[str, str]:
-    ranks = {variable: "0" for variable in RANK_VARIABLES} | others
+    ranks = dict.fromkeys(RANK_VARIABLES, "0") | others
     for variable, value in ranks.items():
         monkeypatch.setenv(variable, value)
     return ranks

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.utils import get_original_cwd, to_absolute_path
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
@@ -21,13 +22,12 @@ RANK_VARIABLES = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTE
 def rank_command() -> list[str]:
     """The command that runs this very job again, in a process of its own."""
     hydra = HydraConfig.get()
-    folder = Path(hydra.runtime.output_dir).resolve()
-    quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
+    folder = QuotedString(str(Path(hydra.runtime.output_dir).resolve()), Quote.single)
     return [
         sys.executable,
         to_absolute_path(sys.argv[0]),
         *hydra.overrides.task,
-        f"hydra.run.dir='{quoted}'",
+        f"hydra.run.dir={folder.with_quotes()}",
         "hydra.output_subdir=null",
     ]
 
