@@ -162,7 +162,8 @@ class TestEvaluate:
     def test_writes_the_config_that_held(self, evaluated, tmp_path):
         evaluated("sampler.steps=3")
         text = (tmp_path / "evaluation" / "config.yaml").read_text()
-        assert "steps: 3" in text and "${" not in text
+        # Where the cache is belongs to the machine, so it alone stays open.
+        assert "steps: 3" in text and "${" not in text.replace("${paths.cache_dir}", "")
 
     def test_at_the_command_line(self, shell, tiny_paths, finished, tmp_path):
         result = shell("evaluate.py", *tiny_paths, f"checkpoint={finished.folder}", f"paths.output_dir={tmp_path}",

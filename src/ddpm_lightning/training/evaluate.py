@@ -7,7 +7,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ddpm_lightning.training.build import build_callbacks, build_trainer, final_scores
 from ddpm_lightning.training.launch import release_processes
-from ddpm_lightning.training.plain_config import plain
+from ddpm_lightning.training.plain_config import plain, settled
 from ddpm_lightning.training.restore import check_split, restore_run
 from ddpm_lightning.training.run_folder import RunFolder, find_checkpoint
 
@@ -25,7 +25,7 @@ def evaluate(command: DictConfig) -> dict[str, float]:
     # Unresolved, so that what they refer to is the checkpoint's.
     run.config.callbacks = OmegaConf.to_container(command.callbacks)
     run.config.checkpoint = {"path": str(find_checkpoint(command.checkpoint)), "step": run.checkpoint["global_step"]}
-    RunFolder(folder).claim(plain(run.config))
+    RunFolder(folder).claim(plain(settled(run.config)))
     trainer = build_trainer(run.config, folder, build_callbacks(run.config), [])
     try:
         return final_scores(trainer, run.module, run.data)

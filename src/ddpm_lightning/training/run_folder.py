@@ -63,21 +63,26 @@ class RunFolder:
         assert isinstance(config, dict)
         return {str(key): value for key, value in config.items()}
 
+    def check(self, config: dict[str, Any]) -> None:
+        """Raises FileExistsError if another run is in the folder."""
+        if not self.config_file.is_file():
+            return
+        theirs, ours = config_hash(self.read_config()), config_hash(config)
+        if theirs != ours:
+            raise FileExistsError(
+                f"{self.path} holds another run (config {theirs}, this one is {ours}). Continue that one with "
+                f"resume={self.path}, or choose another name="
+            )
+
     def claim(self, config: dict[str, Any]) -> None:
         """Makes the folder this run's own, by writing the config, or finds that it is already.
 
         Raises:
             FileExistsError: if another run is there; nothing is changed.
         """
-        if self.config_file.is_file():
-            theirs, ours = config_hash(self.read_config()), config_hash(config)
-            if theirs != ours:
-                raise FileExistsError(
-                    f"{self.path} holds another run (config {theirs}, this one is {ours}). Continue that one with "
-                    f"resume={self.path}, or choose another name="
-                )
-            return
-        self.write_config(config)
+        self.check(config)
+        if not self.config_file.is_file():
+            self.write_config(config)
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Writes `config.yaml`, atomically."""

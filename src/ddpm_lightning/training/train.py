@@ -50,6 +50,8 @@ def train(cfg: DictConfig) -> dict[str, float]:
     run = RunFolder(Path(HydraConfig.get().runtime.output_dir))
     config = _resumed_config(run, list(HydraConfig.get().overrides.task)) if cfg.resume else settled(cfg)
     settle_hardware(config)
+    if not cfg.resume:
+        run.check(plain(config))
     if run.read_status()["state"] == "done" and not _wants_more(config, run):
         if not cfg.resume:
             run.claim(plain(config))  # the run that is done may be another one
