@@ -28,10 +28,17 @@ SAVED_STEPS = {
     "epochs of one batch": ([*STEPS, "trainer.limit_train_batches=1"], [*range(1, 12)]),
     # Where an epoch ends without a validation, its last step is not saved.
     "a validation every other epoch": ([*STEPS, "trainer.check_val_every_n_epoch=2"], [1, 2, 3, 4, 6, 7, 8, 9, 10, 11]),
-    "steps, no validation": ([*STEPS, "trainer.limit_val_batches=0"], [1, 2, 3, 4, 6, 7, 8, 9, 11]),
+    "steps, accumulating, no validation": (
+        [*STEPS, "trainer.accumulate_grad_batches=2", "trainer.limit_val_batches=0"],
+        [1, 2, 4, 5, 7, 8, 10, 11],
+    ),
     "epochs, no validation": ([*EPOCHS, "trainer.limit_val_batches=0"], [1, 2, 3, 4, 6, 7, 8, 9, 10]),
     "two validations in an epoch": ([*EPOCHS, "trainer.val_check_interval=0.4"], [1, 2, 3, 4, 6, 7, 8, 9, 10]),
-    "validations across epochs": (
+    "validations counted across epochs, at their ends": (
+        [*STEPS, "trainer.val_check_interval=5", "trainer.check_val_every_n_epoch=null"],
+        [*range(1, 12)],
+    ),
+    "validations counted across epochs, within them": (
         [*STEPS, "trainer.val_check_interval=3", "trainer.check_val_every_n_epoch=null"],
         [1, 2, 3, 4, 6, 7, 8, 9, 11],
     ),
