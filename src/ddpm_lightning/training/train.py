@@ -89,6 +89,8 @@ def _fit_and_test(config: DictConfig, run: RunFolder) -> dict[str, float]:
     module = build_module(config, data.image_shape, data.num_classes)
     module.run_config = plain(config)
     trainer = build_trainer(config, run.path, build_callbacks(config), build_loggers(config, run.path))
+    if "checkpointing" not in config.callbacks:
+        log.warning("callbacks without `checkpointing`: this run keeps no weights and cannot be resumed")
     resuming = run.last_checkpoint.is_file()
     if resuming:
         log.info("continuing from %s", run.last_checkpoint)
