@@ -4,14 +4,12 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from ddpm_lightning.atomic import atomic_path, write_json
+from ddpm_lightning.atomic import write_arrays, write_json
 from ddpm_lightning.callbacks.pictures import show_picture
 from ddpm_lightning.callbacks.sampling import sample_stream
 from ddpm_lightning.data.datamodule import ImageDataModule
@@ -204,14 +202,8 @@ class GenerativeMetrics(Callback):
         grid = image_grid(images[:64])
         save_picture(grid, folder / "samples.png")
         show_picture(trainer, "samples_final", grid)
-        save_arrays(folder / "samples.npz", images=images.cpu().numpy())
-        save_arrays(folder / "features.npz", features=features.numpy())
-
-
-def save_arrays(path: Path, **arrays: Any) -> None:
-    """Writes a compressed `.npz` atomically."""
-    with atomic_path(path) as temporary:
-        np.savez_compressed(temporary, **arrays)
+        write_arrays(folder / "samples.npz", images=images.cpu().numpy())
+        write_arrays(folder / "features.npz", features=features.numpy())
 
 
 def _own(trainer: Trainer, module: LightningModule) -> tuple[DiffusionModule, ImageDataModule]:

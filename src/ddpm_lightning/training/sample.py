@@ -3,14 +3,13 @@
 import os
 from pathlib import Path
 
-import numpy as np
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import Tensor
 
-from ddpm_lightning.atomic import atomic_path
+from ddpm_lightning.atomic import write_arrays
 from ddpm_lightning.samplers.generation import SampleStream
 from ddpm_lightning.samplers.picture import image_grid, save_animation, save_picture
 from ddpm_lightning.samplers.trajectory import record_trajectory
@@ -64,8 +63,7 @@ def sample(command: DictConfig) -> Path:
 
 def _write(images: Tensor, folder: Path, how: str) -> None:
     if how == "npz":
-        with atomic_path(folder / "samples.npz") as temporary:
-            np.savez_compressed(temporary, images=images.numpy())
+        write_arrays(folder / "samples.npz", images=images.numpy())
     elif how == "folder":
         for index, image in enumerate(images):
             save_picture(image, folder / "samples" / f"{index:06d}.png")
