@@ -153,6 +153,11 @@ class TestEvaluate:
         fid = finished.report["values"]["fid_lenet_mnist"]
         assert report["values"]["fid_lenet_mnist"] != pytest.approx(fid, rel=1e-6)
 
+    def test_what_a_group_refers_to_is_the_checkpoints(self, evaluated, finished):
+        """`metrics=default` says `seed: ${seed}`, and evaluate.py has no seed of its own."""
+        small = [f"metrics.{option}" for option in ("num_samples=16", "num_real=16", "kid_subset_size=8")]
+        assert evaluated("metrics=default", *small)["card"]["seed"] == finished.report["card"]["seed"]
+
     def test_an_option_that_the_stored_sampler_lacks_is_told(self, evaluated):
         with pytest.raises(
             ValueError, match=r"ddim\.DDIM\) has no option 'variance_mix'; it has clip, eta, .*sampler="

@@ -4,7 +4,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict
 
 from ddpm_lightning.data.datamodule import ImageDataModule
 from ddpm_lightning.training.build import build_data, build_module
@@ -35,6 +35,9 @@ def restore_run(command: DictConfig, groups: tuple[str, ...]) -> RestoredRun:
     checkpoint = read_checkpoint(path)
     stored = DictConfig(checkpoint[CONFIG_KEY])
     config = copy.deepcopy(stored)
+    with open_dict(command):  # so that what an option refers to, as in metrics.seed=${seed}, is the checkpoint's
+        for key in stored.keys() - command.keys():
+            command[key] = stored[key]
     config.paths = command.paths
     config.trainer = command.trainer
     config.weights = command.weights or config.get("weights")
