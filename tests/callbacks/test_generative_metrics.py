@@ -92,6 +92,24 @@ def test_the_scores_are_those_of_the_files_and_the_card_is_whole(tested, tmp_pat
     assert set(report["card"]) == {field.name for field in dataclasses.fields(MetricCard)}
 
 
+def test_the_file_of_features_holds_what_error_bars_need(tested, tmp_path):
+    run = tested()
+    with np.load(tmp_path / "run" / "features.npz") as file:
+        arrays = {name: file[name] for name in file.files}
+    assert {name: (array.shape, array.dtype) for name, array in arrays.items()} == {
+        "features": ((16, 128), np.float32),
+        "real_features": ((16, 128), np.float32),
+        "real_indices": ((16,), np.int64),
+    }
+    assert len(set(arrays["real_indices"])) == 16
+    images = run.data.split("test").images_at(arrays["real_indices"])
+    expected = extract_features(LeNetFeatures("mnist"), images)
+    torch.testing.assert_close(torch.from_numpy(arrays["real_features"]), expected)
+    scores = json.loads((tmp_path / "run" / "metrics.json").read_text())["values"]
+    kid = kernel_distance(torch.from_numpy(arrays["real_features"]), torch.from_numpy(arrays["features"]))
+    assert scores["kid_lenet_mnist"] == pytest.approx(kid, rel=1e-6)
+
+
 def test_the_modules_own_values_stand_beside_the_scores(tested, tmp_path):
     run = tested()
     diagnostics = json.loads((tmp_path / "run" / "metrics.json").read_text())["diagnostics"]

@@ -1,11 +1,14 @@
 """What a run says while it runs and when it ends."""
 
+import json
+
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
+from ddpm_lightning.callbacks.cost import CostMeter
 from ddpm_lightning.callbacks.progress import ImageProgressBar
-from ddpm_lightning.callbacks.run_summary import RunSummary
+from ddpm_lightning.callbacks.run_summary import RunSummary, choices_and_options
 
 
 @pytest.fixture
@@ -15,7 +18,7 @@ def finished(tiny_run, tmp_path, capsys):
 
     logger = TensorBoardLogger(tmp_path / "run", name="", version="tensorboard", default_hp_metric=False)
     bar = ImageProgressBar(refresh_rate=1)
-    run = tiny_run("trainer.enable_progress_bar=true", callbacks=[bar, RunSummary()], loggers=[logger])
+    run = tiny_run("trainer.enable_progress_bar=true", callbacks=[CostMeter(), bar, RunSummary()], loggers=[logger])
     run.fit()
     run.trainer.test(run.module, run.data, verbose=False)
     return run.trainer, capsys.readouterr().out
@@ -23,25 +26,73 @@ def finished(tiny_run, tmp_path, capsys):
 
 def test_the_end_says_the_scores_and_what_to_open(finished, tmp_path):
     trainer, printed = finished
-    last = [line for line in printed.splitlines() if line.strip()][-1]
+    *_, costs, last = [line for line in printed.splitlines() if line.strip()]
+    parameters = int(trainer.callback_metrics["cost/parameters"])
+    assert costs.startswith(f"{parameters:,} parameters, ") and costs.endswith(" s")
+    assert "cost/" not in printed
     assert "run/samples.png, or: tensorboard --logdir " in last and last.startswith("Open ")
     assert f"{float(trainer.callback_metrics['test/loss']):.4f}" in printed
     assert "log_snr_" not in printed.replace(" ", "").split("Finalscores")[1]
 
 
-def test_hparams_hold_the_choices_and_every_final_value(finished, tmp_path):
+def hparams_of(folder):
+    """({name: choice or option}, {name: value}) that TensorBoard's HParams tab shows of a run."""
+    events = EventAccumulator(str(folder / "tensorboard")).Reload()
+
+    def plugin(tag):
+        content = events.SummaryMetadata(tag).plugin_data.content
+        return plugin_data_pb2.HParamsPluginData.FromString(content)
+
+    infos = plugin("_hparams_/experiment").experiment.metric_infos
+    session = plugin("_hparams_/session_start_info").session_start_info.hparams
+    choices = {name: getattr(value, value.WhichOneof("kind")) for name, value in session.items()}
+    return choices, {info.name.tag: events.Scalars(info.name.tag)[-1].value for info in infos}
+
+
+def test_hparams_hold_the_values_of_the_report_by_their_names(run_with, tmp_path):
+    run = run_with("callbacks=[nan_guard,cost,generative_metrics,summary]", "trainer.max_steps=8", "logger=tensorboard")
+    run.fit()
+    run.trainer.test(run.module, run.data, verbose=False)
+    report = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    costs = {f"cost/{name}": cost for name, cost in report["cost"].items()}
+    assert costs.keys() == {
+        f"cost/{name}" for name in ("parameters", "train_images_per_second", "wall_seconds", "sampling_seconds")
+    }
+    expected = {**report["values"], **report["diagnostics"], **costs}
+    shown = hparams_of(tmp_path / "run")[1]
+    assert shown == pytest.approx(expected, rel=1e-6, nan_ok=True)  # TensorBoard keeps float32
+
+
+def test_hparams_of_a_run_without_scores_hold_what_the_test_logged(finished, tmp_path):
     trainer, _ = finished
-    events = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
-    content = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
-    choices = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info.hparams
-    assert choices["sampler/steps"].number_value == 2
-    assert choices["dataset/name"].string_value == "mnist"
-    assert not [name for name in choices if name.startswith(("paths", "callbacks"))]
-    content = events.SummaryMetadata("_hparams_/experiment").plugin_data.content
-    infos = plugin_data_pb2.HParamsPluginData.FromString(content).experiment.metric_infos
-    tested = {name for name in trainer.callback_metrics if name.startswith("test/")}
-    assert {info.name.tag for info in infos} == tested != set()
-    assert tested <= set(events.Tags()["scalars"])
+    choices, shown = hparams_of(tmp_path / "run")
+    tested = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    assert "test/loss" in tested and "cost/parameters" in tested
+    assert shown == pytest.approx(tested, rel=1e-6, nan_ok=True)
+    assert choices["sampler/steps"] == 2 and choices["dataset/name"] == "mnist"
+
+
+def test_choices_of_groups_and_options_are_one_level_of_names():
+    config = {
+        "schedule": {"_target_": "some.Cosine", "num_steps": 10},
+        "metrics": {"features": {"_target_": "some.LeNet", "dataset": "mnist", "cache_dir": "${paths.cache_dir}"}},
+        "model": {"channels": [16, 16], "num_classes": None},
+        "loss": {"_target_": "some.SquaredError"},
+        "seed": 3,
+        "paths": {"data_dir": "here"},
+        "callbacks": {"summary": {"wide": True}},
+        "hydra": {
+            "choices": {"schedule": "cosine", "loss": "mse", "metrics/features": "lenet", "experiment": None,
+                        "callbacks": "default", "hydra/launcher": "basic"},
+            "overrides": ["seed=3"],
+        },
+    }  # fmt: skip
+    assert choices_and_options(config) == {
+        "schedule": "cosine", "schedule/num_steps": 10, "loss": "mse", "metrics/features": "lenet",
+        "metrics/features/dataset": "mnist", "model/channels": [16, 16], "model/num_classes": None, "seed": 3,
+    }  # fmt: skip
+    before = {key: value for key, value in config.items() if key != "hydra"}
+    assert choices_and_options(before).keys().isdisjoint({"schedule", "loss", "metrics/features"})
 
 
 def test_the_bar_counts_the_images_of_all_batches(tiny_run, monkeypatch):

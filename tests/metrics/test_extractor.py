@@ -3,8 +3,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
 
 from ddpm_lightning.metrics.extractor import extract_features
+
+FEATURES = Path(__file__).parents[2] / "conf" / "metrics" / "features"
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 7, 100])
@@ -52,3 +56,37 @@ def test_bad_images_are_refused(mean_colours, colour_images):
         extract_features(mean_colours, colour_images[0])
     with pytest.raises(ValueError, match="batch_size=0"):
         extract_features(mean_colours, colour_images, 0)
+
+
+def shared(name: str, **options):
+    """The extractor that a config of conf/metrics/features makes."""
+    target = OmegaConf.load(FEATURES / f"{name}.yaml")._target_
+    return instantiate({"_target_": target, **options})
+
+
+def test_the_jobs_of_a_process_share_an_extractor_of_the_same_options():
+    mnist = shared("lenet", dataset="mnist")
+    assert shared("lenet", dataset="mnist") is mnist
+    assert shared("lenet", dataset="fashion_mnist") is not mnist
+    assert not mnist.training and not any(parameter.requires_grad for parameter in mnist.parameters())
+
+
+def test_the_jobs_of_a_process_share_the_inception_network(inception_weights):
+    first = shared("inception", weights=str(inception_weights), cache_dir="here")
+    assert shared("inception", weights=str(inception_weights), cache_dir="here") is first
+
+
+def test_a_shared_extractor_may_be_moved_by_one_job_and_used_by_the_next():
+    """Tests run in inference mode, so it is moved there; double precision stands for another device."""
+    extractor = shared("lenet", dataset="mnist")
+    images = torch.randint(0, 256, (3, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    before = extract_features(extractor, images)
+    with torch.inference_mode():
+        extractor.to(torch.float64)
+    extractor.to(torch.float32)
+    assert torch.equal(extract_features(extractor, images), before)
+    with torch.inference_mode():
+        extractor.to(torch.float64)
+        extractor.to(torch.float32)
+    with torch.no_grad():
+        assert torch.equal(extractor(images), before)

@@ -4,15 +4,20 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import perf_counter
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from ddpm_lightning.atomic import write_arrays, write_json
+from ddpm_lightning.callbacks.cost import log_costs, logged_costs, wait_for
 from ddpm_lightning.callbacks.pictures import show_picture
 from ddpm_lightning.callbacks.sampling import sample_stream
 from ddpm_lightning.data.datamodule import ImageDataModule
+from ddpm_lightning.data.images import IndexedImages
 from ddpm_lightning.diffusion.guidance import Guidance
 from ddpm_lightning.metrics.card import MetricCard
 from ddpm_lightning.metrics.extractor import FeatureExtractor, extract_features
@@ -25,12 +30,32 @@ from ddpm_lightning.training.module import DiffusionModule
 log = logging.getLogger(__name__)
 
 
+class Scored(NamedTuple):
+    """A report and what it was computed from, the same on every rank.
+
+    Attributes:
+        report: the scores.
+        features: of the samples, (N, D) float32, on the CPU.
+        real_features: (M, D) float32, on the CPU.
+        real_indices: (M,) int64, which images of the split the real ones are.
+    """
+
+    report: GenerationReport
+    features: Tensor
+    real_features: Tensor
+    real_indices: np.ndarray
+
+
 class GenerativeMetrics(Callback):
     """Scores samples against real images: of the validation split in training, of the test split in a test.
 
     Sample i depends on (seed, i) alone and ranks take whole chunks of indices, so the samples and the scores are the
     same on any number of devices. A test leaves `metrics.json`, `samples.png`, `samples.npz` and `features.npz` in the
-    run's folder, in the order of the sample indices.
+    run's folder, in the order of the sample indices, and logs `cost/sampling_seconds`, the time of drawing them all.
+
+    `metrics.json` has the sections values, card, diagnostics (what else the test logged) and cost; `features.npz` has
+    `features` (N, D), `real_features` (M, D), both float32, and `real_indices` (M,), int64, which images of the split
+    the real ones are.
 
     Args:
         extractor: gives the features that are compared. It is no part of the module, so it enters no checkpoint.
@@ -109,19 +134,24 @@ class GenerativeMetrics(Callback):
             return
         module, data = _own(trainer, pl_module)
         images = self._generate(trainer, module)
-        report = self._score(trainer, module, data, images, "val")[0]
+        report = self._score(trainer, module, data, images, "val").report
         module.log_dict({f"val/{name}": value for name, value in report.values.items()})
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         module, data = _own(trainer, pl_module)
+        wait_for(module.device)
+        start = perf_counter()
         images = self._generate(trainer, module)
-        self._report, features = self._score(trainer, module, data, images, "test")
+        wait_for(module.device)
+        log_costs(trainer, module, {"sampling_seconds": perf_counter() - start})
+        scored = self._score(trainer, module, data, images, "test")
+        self._report = scored.report
         module.log_dict({f"test/{name}": value for name, value in self._report.values.items()})
         if trainer.is_global_zero:
-            self._save(trainer, images, features)
+            self._save(trainer, images, scored)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes `metrics.json`: the module logs its own values only after the callbacks' `on_test_epoch_end`."""
+        """Writes `metrics.json`: the module and others log their values only after this one's `on_test_epoch_end`."""
         assert self._report is not None
         if trainer.is_global_zero:
             scores = {f"test/{name}" for name in self._report.values}
@@ -131,7 +161,7 @@ class GenerativeMetrics(Callback):
                 if name.startswith("test/") and name not in scores
             }
             path = Path(trainer.default_root_dir) / "metrics.json"
-            write_json(path, {**self._report.to_dict(), "diagnostics": diagnostics})
+            write_json(path, {**self._report.to_dict(), "diagnostics": diagnostics, "cost": logged_costs(trainer)})
 
     @torch.no_grad()
     def _generate(self, trainer: Trainer, module: DiffusionModule) -> Tensor:
@@ -146,19 +176,20 @@ class GenerativeMetrics(Callback):
 
     def _score(
         self, trainer: Trainer, module: DiffusionModule, data: ImageDataModule, images: Tensor, split: str
-    ) -> tuple[GenerationReport, Tensor]:
-        """The scores and the samples' features, the same on every rank."""
+    ) -> Scored:
         self.extractor.to(module.device)
         features = self._features_of_samples(trainer, images)
+        real_indices = choose_real_indices(len(data.split(split)), self.num_real, self.seed)
+        real_features = self._features_of_real_images(trainer, data.split(split), real_indices)
         report = compare_features(
-            self._features_of_real_images(trainer, data, split),
+            real_features,
             features,
             self._card(module, split),
             kid_subsets=self.kid_subsets,
             kid_subset_size=self.kid_subset_size,
             seed=self.seed,
         )
-        return report, features
+        return Scored(report, features, real_features, real_indices)
 
     def _features_of_samples(self, trainer: Trainer, images: Tensor) -> Tensor:
         """(N, D), float32, on the CPU, in order; each rank computes those of its own chunks."""
@@ -168,10 +199,8 @@ class GenerativeMetrics(Callback):
             features[indices] = extract_features(self.extractor, images[indices]).to(features.device)
         return _sum_over_ranks(trainer, features).cpu()
 
-    def _features_of_real_images(self, trainer: Trainer, data: ImageDataModule, split: str) -> Tensor:
+    def _features_of_real_images(self, trainer: Trainer, images: IndexedImages, chosen: np.ndarray) -> Tensor:
         """(num_real, D), float32, on the CPU; the first rank computes and caches them, the others read."""
-        images = data.split(split)
-        chosen = choose_real_indices(len(images), self.num_real, self.seed)
         with _first_rank_first(trainer):
             return reference_features(
                 self.extractor, images.images_at(chosen), self.cache_dir, f"{images.fingerprint}-{self.seed}"
@@ -197,13 +226,18 @@ class GenerativeMetrics(Callback):
             dataset=self.dataset,
         )
 
-    def _save(self, trainer: Trainer, images: Tensor, features: Tensor) -> None:
+    def _save(self, trainer: Trainer, images: Tensor, scored: Scored) -> None:
         folder = Path(trainer.default_root_dir)
         grid = image_grid(images[:64])
         save_picture(grid, folder / "samples.png")
         show_picture(trainer, "samples_final", grid)
         write_arrays(folder / "samples.npz", images=images.cpu().numpy())
-        write_arrays(folder / "features.npz", features=features.numpy())
+        write_arrays(
+            folder / "features.npz",
+            features=scored.features.numpy(),
+            real_features=scored.real_features.numpy(),
+            real_indices=scored.real_indices,
+        )
 
 
 def _own(trainer: Trainer, module: LightningModule) -> tuple[DiffusionModule, ImageDataModule]:

@@ -1,6 +1,8 @@
 """The end of a run: its scores, and where to look."""
 
+import json
 import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +12,19 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 from rich.console import Console
 from rich.table import Table
 
+from ddpm_lightning.callbacks.cost import PREFIX, describe_costs, logged_costs
 from ddpm_lightning.training.module import DiffusionModule
+
+NOT_TOLD = ("paths", "callbacks", "logger", "resume", "hydra")
+"""Sections of a config that say where a run was or how it was shown."""
 
 
 class RunSummary(Callback):
-    """Prints a table of the final values, and the line that says what to open; fills TensorBoard's HParams tab.
+    """Prints a table of the final scores, a line of costs, and what to open; fills TensorBoard's HParams tab.
 
-    List it after the progress bar, which writes its last line when it is torn down.
+    That tab shows the choices of groups, the options, and the values of `metrics.json` by the names they have there
+    (costs under `cost/`). List this callback after the one that writes that file, and after the progress bar, which
+    writes its last line when it is torn down.
     """
 
     @rank_zero_only
@@ -24,7 +32,9 @@ class RunSummary(Callback):
         assert isinstance(pl_module, DiffusionModule)
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
-                logger.log_hyperparams(_choices(pl_module.run_config), _final_values(trainer))
+                logger.log_hyperparams(
+                    choices_and_options(pl_module.run_config), _final_values(trainer), trainer.global_step
+                )
 
     @rank_zero_only
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -33,19 +43,44 @@ class RunSummary(Callback):
         table = Table(title="Final scores")
         table.add_column("score")
         table.add_column("value", justify="right")
-        for name, value in _final_values(trainer).items():
-            if "/log_snr_" not in name:
-                table.add_row(name, f"{value:.4f}")
+        for name, value in trainer.callback_metrics.items():
+            if name.startswith("test/") and "/log_snr_" not in name:
+                table.add_row(name, f"{float(value):.4f}")
         folder = os.path.relpath(Path(trainer.default_root_dir))
         console = Console()
         console.print(table)
+        costs = describe_costs(logged_costs(trainer))
+        if costs:
+            console.print(costs, soft_wrap=True, highlight=False)
         console.print(f"Open {folder}/samples.png, or: tensorboard --logdir {folder}", soft_wrap=True, highlight=False)
 
 
 def _final_values(trainer: Trainer) -> dict[str, float]:
-    return {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("test/")}
+    """The values of `metrics.json`; what the test logged where no samples were scored."""
+    scored = Path(trainer.default_root_dir) / "metrics.json"
+    if scored.is_file():
+        report = json.loads(scored.read_text())
+        costs = {PREFIX + name: cost for name, cost in report["cost"].items()}
+        return {**report["values"], **report["diagnostics"], **costs}
+    logged = trainer.callback_metrics.items()
+    return {name: float(value) for name, value in logged if name.startswith(("test/", PREFIX))}
 
 
-def _choices(config: dict[str, Any]) -> dict[str, Any]:
-    """The part of a config that says what was computed, not where or how it was shown."""
-    return {key: value for key, value in config.items() if key not in ("paths", "callbacks", "logger", "resume")}
+def choices_and_options(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a run's config that says what was computed, as one level of names.
+
+    Groups by their choice ("schedule" -> "cosine"), where the config has a section `hydra` with the `choices`, and
+    options by their path ("sampler/steps" -> 25). Classes are left out, for they say what the choice says.
+    """
+    told = {key: value for key, value in config.items() if key not in NOT_TOLD}
+    choices = config.get("hydra", {}).get("choices", {})
+    named = {group: choice for group, choice in choices.items() if choice and group.split("/")[0] not in NOT_TOLD}
+    return dict(_options(told)) | named
+
+
+def _options(node: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            yield from _options(value, f"{path}{key}/")
+        elif not key.startswith("_") and key != "cache_dir":
+            yield path + key, value

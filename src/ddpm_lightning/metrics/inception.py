@@ -1,5 +1,6 @@
 """Inception features as the published FID and KID use them: torch-fidelity's network, weights and resize."""
 
+import functools
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -55,6 +56,11 @@ class InceptionFeatures(FeatureExtractor):
         # torch-fidelity's forward resizes as TensorFlow 1 did and maps [0, 255] to [-1, 1).
         features: Tensor = self.network(images.expand(-1, 3, -1, -1))[0]
         return features
+
+
+shared_inception_features = functools.cache(InceptionFeatures)
+"""As the class, but the same object for the same options in a process: the jobs of a sweep need not build the network
+each."""
 
 
 def _torch_fidelity_network(tensors: dict[str, Tensor]) -> nn.Module:

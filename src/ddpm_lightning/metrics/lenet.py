@@ -5,6 +5,7 @@ network was trained on the very classes, costs a three-hundredth, and its weight
 (`train_lenet.py` made them). The scores of the two live on different scales and must never be compared.
 """
 
+import functools
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -96,6 +97,10 @@ class LeNetFeatures(FeatureExtractor):
 
     def compute_features(self, images: Tensor) -> Tensor:
         return self.network.features(images.float() / 255)
+
+
+shared_lenet_features = functools.cache(LeNetFeatures)
+"""As the class, but the same object for the same options in a process: the jobs of a sweep share it."""
 
 
 def _read_weights(path: Path, expected_sha256: str) -> dict[str, Tensor]:

@@ -1,0 +1,158 @@
+"""What a run costs: the size of its network, the speed of its training, its time."""
+
+from collections.abc import Mapping
+from time import perf_counter
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from ddpm_lightning.data.batch import Batch
+from ddpm_lightning.training.module import DiffusionModule
+
+PREFIX = "cost/"
+"""Of the names under which costs are logged."""
+
+
+class CostMeter(Callback):
+    """Logs what the training cost, with the values of the test.
+
+    - `cost/parameters`: of the network, without its averaged copy.
+    - `cost/train_images_per_second`: by all devices together, from batch to batch, with the wait for data; without
+      validations, pictures, checkpoints, the turn of an epoch and the warm-up.
+    - `cost/wall_seconds`: of the whole fit.
+
+    The latter two are there after a training alone, and add up over the sittings of a resumed run. What a kill took
+    back, the steps since the last checkpoint, is not counted. List this callback before those whose work at the end of
+    a batch is part of the training.
+
+    Args:
+        warmup_batches: batches at the start of each sitting that are too slow to count, for memory is got and
+            kernels are chosen or compiled.
+    """
+
+    def __init__(self, warmup_batches: int = 5) -> None:
+        if warmup_batches < 0:
+            raise ValueError(f"callbacks.cost.warmup_batches must be at least 0, not {warmup_batches}")
+        self.warmup_batches = warmup_batches
+        self._images = 0
+        self._train_seconds = 0.0
+        self._wall_seconds = 0.0  # of the sittings before this one
+        self._fit_start: float | None = None
+        self._batches = 0  # of this sitting
+        self._last: float | None = None  # until when is counted; None while something else than training goes on
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._fit_start = perf_counter()
+        self._batches = 0
+        self._last = None
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._wall_seconds = self._wall_seconds_now()
+        self._fit_start = None
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
+        if self._last is None:
+            self._last = perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        self._batches += 1
+        if self._batches <= self.warmup_batches:
+            wait_for(pl_module.device)
+            self._last = None
+        elif self._last is not None:  # it is where another callback saved at the end of this very batch
+            now = perf_counter()
+            self._train_seconds += now - self._last
+            self._images += len(batch.images) * trainer.world_size
+            self._last = now
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._interrupt(pl_module)
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        self._interrupt(pl_module)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._interrupt(pl_module)
+
+    def _interrupt(self, module: LightningModule) -> None:
+        """Stops the clock, once a GPU has done the steps that were launched ahead of it."""
+        if self._last is not None:
+            start = perf_counter()
+            wait_for(module.device)
+            self._train_seconds += perf_counter() - start
+            self._last = None
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, DiffusionModule)
+        costs = {"parameters": float(sum(parameter.numel() for parameter in pl_module.network.parameters()))}
+        if self._images:
+            costs["train_images_per_second"] = self._images / self._train_seconds
+        if self._wall_seconds:
+            costs["wall_seconds"] = self._wall_seconds
+        log_costs(trainer, pl_module, costs)
+
+    def _wall_seconds_now(self) -> float:
+        running = 0.0 if self._fit_start is None else perf_counter() - self._fit_start
+        return self._wall_seconds + running
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "images": self._images,
+            "train_seconds": self._train_seconds,
+            "wall_seconds": self._wall_seconds_now(),
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._images = state_dict["images"]
+        self._train_seconds = state_dict["train_seconds"]
+        self._wall_seconds = state_dict["wall_seconds"]
+
+
+def wait_for(device: torch.device) -> None:
+    """Returns when the device has done what it was given; a clock read without that is too early on a GPU."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def log_costs(trainer: Trainer, module: LightningModule, costs: Mapping[str, float]) -> None:
+    """Logs values under `cost/`: on every rank the first rank's, for each has a clock of its own.
+
+    All ranks must call it.
+    """
+    of_first_rank = trainer.strategy.broadcast(dict(costs))
+    # float32 would round the number of a large network's parameters.
+    values = {name: torch.tensor(cost, dtype=torch.float64) for name, cost in of_first_rank.items()}
+    module.log_dict({PREFIX + name: value.to(module.device) for name, value in values.items()})
+
+
+def logged_costs(trainer: Trainer) -> dict[str, float]:
+    """The costs logged in this fit or test, by name without `cost/`."""
+    return {
+        name.removeprefix(PREFIX): float(value)
+        for name, value in trainer.callback_metrics.items()
+        if name.startswith(PREFIX)
+    }
+
+
+def describe_costs(costs: Mapping[str, float]) -> str:
+    """One line: "0.9 M parameters, 400 images/s, 5 min 16 s, sampling 20 s", of those that are there."""
+    words = {
+        "parameters": lambda count: f"{count / 1e6:.1f} M parameters" if count >= 1e5 else f"{count:,.0f} parameters",
+        "train_images_per_second": lambda speed: f"{speed:.0f} images/s",
+        "wall_seconds": _duration,
+        "sampling_seconds": lambda seconds: f"sampling {_duration(seconds)}",
+    }
+    return ", ".join(say(costs[name]) for name, say in words.items() if name in costs)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -1,0 +1,16 @@
+"""A callback that writes down what its rank thinks that the run cost."""
+
+from pathlib import Path
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from ddpm_lightning.atomic import write_json
+from ddpm_lightning.callbacks.cost import logged_costs
+
+
+class CostWitness(Callback):
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        write_json(self.folder / f"rank-{trainer.global_rank}.json", logged_costs(trainer))

@@ -1,0 +1,203 @@
+"""What a run cost: counted by a clock that the test moves, added up over sittings, and written beside the scores."""
+
+import json
+from pathlib import Path
+
+import pytest
+from lightning.pytorch import Callback
+
+from ddpm_lightning.callbacks import cost
+from ddpm_lightning.callbacks.checkpointing import Checkpointing
+from ddpm_lightning.callbacks.cost import CostMeter, describe_costs
+from ddpm_lightning.training.run_folder import RunFolder
+
+BATCH_SIZE = 4  # of the tiny runs; epochs of 10 batches
+
+
+class Clock(Callback):
+    """Time that moves in the hooks alone; a GPU's arrears take no time."""
+
+    def __init__(self, batch: float = 0.5, waiting: float = 0.25, other: float = 1000.0, warmup: float = 70.0) -> None:
+        self.now, self.batches = 0.0, 0
+        self.batch, self.waiting, self.other, self.warmup = batch, waiting, other, warmup
+
+    def on_fit_start(self, trainer, pl_module):
+        self.now += 3
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        self.batches += 1
+        self.now += self.warmup if self.batches <= 2 else self.batch
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.now += self.waiting
+
+    def on_validation_start(self, trainer, pl_module):
+        self.now += self.other
+
+    def on_save_checkpoint(self, trainer, pl_module, checkpoint):
+        self.now += self.other
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        self.now += self.other
+
+
+@pytest.fixture
+def clock(monkeypatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(cost, "perf_counter", lambda: clock.now)
+    return clock
+
+
+def costs_of(run) -> dict[str, float]:
+    """The costs that a test logs after the fit."""
+    run.trainer.test(run.module, run.data, verbose=False)
+    return cost.logged_costs(run.trainer)
+
+
+def test_the_speed_is_that_of_batches_and_their_data_alone(tiny_run, clock):
+    """Epochs of 10 batches, a validation after the 5th and a checkpoint after every 3rd step.
+
+    Uninterrupted are the stretches of batches (from 0) 2, 3-4, 5, 6-8, 9 | 0-1, 2-4, 5-7, 8-9, where the first two
+    batches are warm-up and a checkpoint that falls on a validation or an epoch's end is written then.
+    """
+    run = tiny_run(
+        "trainer.max_steps=20",
+        "trainer.val_check_interval=5",
+        "trainer.num_sanity_val_steps=0",
+        callbacks=[CostMeter(warmup_batches=2), clock, Checkpointing(every_n_steps=3)],
+    )
+    run.fit()
+    batches, stretches = 18, 9
+    seconds = batches * clock.batch + (batches - stretches) * clock.waiting
+    assert costs_of(run)["train_images_per_second"] == pytest.approx(batches * BATCH_SIZE / seconds)
+
+
+def test_the_wall_clock_goes_on_through_everything(tiny_run, clock):
+    callbacks = [CostMeter(), clock]
+    run = tiny_run("trainer.limit_train_batches=3", "trainer.num_sanity_val_steps=0", callbacks=callbacks)
+    run.fit()
+    costs = costs_of(run)
+    epoch_and_validation, batches = 2 * clock.other, 2 * clock.warmup + clock.batch + 3 * clock.waiting
+    assert costs["wall_seconds"] == pytest.approx(3 + epoch_and_validation + batches)
+    assert "train_images_per_second" not in costs  # 3 steps, all of them warm-up
+
+
+@pytest.mark.parametrize("copies", ["default", "none"])
+def test_parameters_are_the_networks_own_exactly(tiny_run, copies):
+    run = tiny_run(f"ema={copies}", callbacks=[CostMeter()])
+    expected = sum(parameter.numel() for parameter in run.module.network.parameters())
+    assert costs_of(run) == {"parameters": expected}
+
+
+def test_a_large_number_is_not_rounded(tiny_run):
+    run = tiny_run(callbacks=[CostMeter()])
+    callback = Callback()
+    callback.on_test_epoch_end = lambda trainer, module: cost.log_costs(trainer, module, {"large": 2**24 + 1})
+    run.trainer.callbacks.append(callback)
+    assert costs_of(run)["large"] == 2**24 + 1
+
+
+def test_the_sittings_of_a_resumed_run_add_up(tiny_run, clock, tmp_path):
+    """Eight steps in one sitting, then eight more; the second one warms up again."""
+
+    def sitting(steps: int, **fit) -> dict[str, float]:
+        clock.batches = 0
+        callbacks = [CostMeter(warmup_batches=2), clock, Checkpointing(every_n_steps=1000)]
+        run = tiny_run(
+            f"trainer.max_steps={steps}",
+            "trainer.limit_val_batches=0",
+            "optimizer.final_fraction=1",
+            callbacks=callbacks,
+        )
+        run.trainer.fit(run.module, run.data, **fit)
+        return costs_of(run)
+
+    last = RunFolder(tmp_path / "run").last_checkpoint
+    first = sitting(8)
+    saved = clock.now
+    whole = sitting(16, ckpt_path=last)
+    # What comes after the last checkpoint of a sitting is not in it: here that save itself.
+    assert whole["wall_seconds"] == pytest.approx(first["wall_seconds"] - clock.other + clock.now - saved)
+    # 6 batches in one stretch; then 2 warm-up batches that end the epoch, and 6 in one stretch.
+    seconds = 12 * clock.batch + 10 * clock.waiting
+    assert whole["train_images_per_second"] == pytest.approx(12 * BATCH_SIZE / seconds)
+    assert first["train_images_per_second"] == pytest.approx(6 * BATCH_SIZE / (6 * clock.batch + 5 * clock.waiting))
+
+
+def test_a_saver_before_it_does_no_harm(tiny_run):
+    run = tiny_run("trainer.max_steps=5", callbacks=[Checkpointing(every_n_steps=1), CostMeter(warmup_batches=0)])
+    run.fit()
+    assert run.trainer.global_step == 5
+
+
+def test_a_negative_warm_up_is_refused():
+    with pytest.raises(ValueError, match=r"callbacks\.cost\.warmup_batches must be at least 0, not -1"):
+        CostMeter(warmup_batches=-1)
+
+
+def test_the_report_holds_what_was_measured(run_with, tmp_path):
+    run = run_with("callbacks=evaluation", "callbacks.progress_bar=null")
+    run.trainer.test(run.module, run.data, verbose=False)
+    costs = json.loads((tmp_path / "run" / "metrics.json").read_text())["cost"]
+    assert costs.keys() == {"parameters", "sampling_seconds"}
+    assert costs["sampling_seconds"] > 0
+
+
+def test_sampling_is_timed_from_its_start_to_its_end(run_with, tmp_path, monkeypatch):
+    from ddpm_lightning.callbacks import generative_metrics
+
+    now = [0.0]
+    monkeypatch.setattr(generative_metrics, "perf_counter", lambda: now[0])
+    run = run_with("callbacks=generative_metrics")
+    callback = run.trainer.callbacks[0]
+    generate, score = callback._generate, callback._score
+
+    def slow(function, seconds):
+        def wrapped(*arguments):
+            now[0] += seconds
+            return function(*arguments)
+
+        return wrapped
+
+    callback._generate, callback._score = slow(generate, 7.0), slow(score, 100.0)
+    run.trainer.test(run.module, run.data, verbose=False)
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["cost"] == {"sampling_seconds": 7.0}
+
+
+@pytest.mark.parametrize(
+    ("costs", "line"),
+    [
+        (
+            {"sampling_seconds": 20.4, "parameters": 886_209.0, "train_images_per_second": 399.6, "wall_seconds": 316},
+            "0.9 M parameters, 400 images/s, 5 min 16 s, sampling 20 s",
+        ),
+        ({"parameters": 6403.0, "sampling_seconds": 1.25}, "6,403 parameters, sampling 1.2 s"),
+        ({"wall_seconds": 59.7}, "1 min 0 s"),
+        ({"wall_seconds": 7384.0}, "2 h 3 min"),
+        ({}, ""),
+    ],
+)
+def test_the_costs_in_one_line(costs, line):
+    assert describe_costs(costs) == line
+
+
+@pytest.mark.slow
+def test_two_processes_say_the_same(shell, tiny_options, tmp_path):
+    """Each rank has a clock of its own; what they log is the first one's."""
+    options = [
+        *tiny_options,
+        f"paths.output_dir={tmp_path}",
+        "name=two",
+        "trainer=ddp_cpu",
+        "trainer.devices=2",
+        "trainer.precision=32-true",
+        "trainer.max_steps=10",
+        "callbacks=[cost,generative_metrics]",
+        f"+callbacks.witness={{_target_:cost_witness.CostWitness,folder:'{tmp_path}'}}",
+    ]
+    result = shell("train.py", *options, PYTHONPATH=str(Path(__file__).parent))
+    assert result.returncode == 0, result.stderr
+    first, second = (json.loads((tmp_path / f"rank-{rank}.json").read_text()) for rank in range(2))
+    assert first == second
+    assert first.keys() == {"parameters", "train_images_per_second", "wall_seconds", "sampling_seconds"}
+    assert json.loads((tmp_path / "default" / "two" / "metrics.json").read_text())["cost"] == first
