@@ -3,13 +3,12 @@
 from omegaconf import DictConfig
 
 from ddpm_lightning.cli import verb
+from ddpm_lightning.training.optimized_score import train_for_sweeper
 
 
-def main(config: DictConfig) -> None:
+def main(config: DictConfig) -> float | None:
     """One run, or one job of a sweep."""
-    from ddpm_lightning.training.train import train  # torch is not needed for --help or a misspelt option
-
-    train(config)
+    return train_for_sweeper(config)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, open_dict
 
-from ddpm_lightning.cli import register_resolvers
+import ddpm_lightning.folder_names  # noqa: F401  (registers the interpolations of conf/hydra)
 from ddpm_lightning.data.datamodule import ImageDataModule
 from ddpm_lightning.training.build import build_data, build_module, build_trainer
 from ddpm_lightning.training.module import DiffusionModule
@@ -84,7 +84,6 @@ def tiny_options(tiny_paths: list[str]) -> list[str]:
 @pytest.fixture
 def compose_verb(tmp_path: Path) -> Iterator[Callable[..., DictConfig]]:
     """`compose_verb(verb, *overrides)`: the config that the verb's function gets; Hydra knows the job's folder."""
-    register_resolvers()
 
     def make(verb: str, *overrides: str, folder: Path = tmp_path / "run") -> DictConfig:
         GlobalHydra.instance().clear()

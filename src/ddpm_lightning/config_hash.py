@@ -5,8 +5,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-NOT_PART_OF_AN_EXPERIMENT = ("name", "resume", "paths", "hydra")
-"""Options that say where a run lives and not what it computes."""
+NOT_PART_OF_AN_EXPERIMENT = ("name", "resume", "paths", "hydra", "optimize")
+"""Options that say where a run lives and who asks for it, and not what it computes."""
 
 
 def config_hash(config: Mapping[str, Any]) -> str:

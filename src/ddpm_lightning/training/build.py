@@ -2,19 +2,21 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import torch
 from hydra.utils import instantiate
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.loggers import Logger
-from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 from omegaconf import DictConfig
 
 from ddpm_lightning.data.datamodule import ImageDataModule
 from ddpm_lightning.data.normalizer import Normalizer
 from ddpm_lightning.diffusion.objective import Objective
 from ddpm_lightning.training.checkpoint import AtomicCheckpointIO
+from ddpm_lightning.training.launch import started_from_outside
 from ddpm_lightning.training.module import DiffusionModule
 from ddpm_lightning.training.precision import fastest_precision
 
@@ -68,18 +70,19 @@ def build_trainer(config: DictConfig, folder: Path, callbacks: list[Callback], l
     torch.set_float32_matmul_precision("high")
     # Lightning's own messages (which accelerators there are, one per checkpoint) would bury ours.
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    plugins: list[Any] = [AtomicCheckpointIO()]
+    if not started_from_outside():
+        # Else variables of a SLURM allocation would make Lightning wait for ranks that nobody starts.
+        plugins.append(LightningEnvironment())
     trainer: Trainer = instantiate(
         config.trainer,
         default_root_dir=str(folder),
         callbacks=callbacks,
         logger=loggers,
-        plugins=[AtomicCheckpointIO()],
+        plugins=plugins,
     )
-    if trainer.world_size > 1 and type(trainer.strategy.launcher) is _SubprocessScriptLauncher:
-        raise ValueError(
-            "several devices need a strategy that runs this very job on each of them: take trainer=ddp for GPUs or "
-            "trainer=ddp_cpu, with trainer.devices=N"
-        )
+    if trainer.world_size > 1 and not started_from_outside():
+        raise ValueError("several devices need a process each: start the run with train.py, evaluate.py or torchrun")
     return trainer
 
 

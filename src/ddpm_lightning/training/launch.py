@@ -1,79 +1,146 @@
 """Several processes per job, under Hydra.
 
 Lightning starts the other ranks of a DDP job by running `sys.argv` again. Under Hydra that is wrong: with `-m` each of
-them starts the whole sweep once more. Here a rank is started with this job's own overrides, in this job's folder.
+them starts the whole sweep once more. Here the process that Hydra runs starts all ranks, with this job's own overrides
+and in this job's folder, through torchrun's agent: when one fails the others are ended, and the sweep's process, which
+is no rank itself, is as clean for the next job as it was for this one.
 """
 
 import os
-import subprocess
+import signal
 import sys
-from pathlib import Path
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+from uuid import uuid4
 
 import torch
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.types import Quote, QuotedString
-from hydra.utils import get_original_cwd, to_absolute_path
-from lightning.pytorch.strategies import DDPStrategy
-from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
+from lightning.pytorch.accelerators import AcceleratorRegistry
+from omegaconf import DictConfig, ListConfig
+from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
+from torch.distributed.elastic.multiprocessing.api import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure, get_error_handler
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-RANK_VARIABLES = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-
-
-def rank_command() -> list[str]:
-    """The command that runs this very job again, in a process of its own."""
-    hydra = HydraConfig.get()
-    folder = QuotedString(str(Path(hydra.runtime.output_dir).resolve()), Quote.single)
-    return [
-        sys.executable,
-        to_absolute_path(sys.argv[0]),
-        *hydra.overrides.task,
-        f"hydra.run.dir={folder.with_quotes()}",
-        "hydra.output_subdir=null",
-    ]
+from ddpm_lightning.child_process import child_environment, is_child, job_command, threads_for_each
 
 
-class _JobLauncher(_SubprocessScriptLauncher):
-    """Starts the other ranks with `rank_command`."""
+class RankError(RuntimeError):
+    """A rank of a job failed.
 
-    def _call_children_scripts(self) -> None:
-        if not HydraConfig.initialized():
-            super()._call_children_scripts()
-            return
-        self._check_can_spawn_children()
-        environment = self.cluster_environment
-        os.environ.update(
-            MASTER_ADDR=environment.main_address,
-            MASTER_PORT=str(environment.main_port),
-            NODE_RANK=str(environment.node_rank()),
-            LOCAL_RANK=str(environment.local_rank()),
-            WORLD_SIZE=str(self.num_processes * self.num_nodes),
+    Attributes:
+        details: its traceback, as far as it is known.
+    """
+
+    def __init__(self, message: str, details: str) -> None:
+        super().__init__(message)
+        self.details = details
+
+
+def started_from_outside() -> bool:
+    """Whether torchrun or srun started this process as one of several ranks."""
+    return "TORCHELASTIC_RUN_ID" in os.environ or int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
+
+
+def is_own_rank() -> bool:
+    """Whether `run_ranks` started this process."""
+    return is_child() and "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def global_rank() -> int:
+    """This process's place among the ranks; known before a process group exists."""
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        return int(os.environ["RANK"])
+    return int(os.environ["SLURM_PROCID"]) if started_from_outside() else 0
+
+
+def ranks_to_start(trainer: DictConfig) -> int:
+    """How many processes this job needs here; 1 if it needs no others, or somebody else starts them.
+
+    Raises:
+        ValueError: for several nodes without a launcher that starts ranks on all of them.
+    """
+    if started_from_outside():
+        return 1
+    if trainer.num_nodes > 1:
+        raise ValueError(
+            f"trainer.num_nodes={trainer.num_nodes}: start a process for each device of each node with srun or torchrun"
         )
-        self.procs = [
-            subprocess.Popen(rank_command(), env={**os.environ, "LOCAL_RANK": str(rank)}, cwd=get_original_cwd())
-            for rank in range(1, self.num_processes)
-        ]
+    devices = list(trainer.devices) if isinstance(trainer.devices, ListConfig) else trainer.devices
+    accelerator = AcceleratorRegistry.get("cuda" if trainer.accelerator == "gpu" else trainer.accelerator)
+    if devices == "auto":
+        return max(1, accelerator.auto_device_count())
+    parsed = accelerator.parse_devices(devices)
+    return max(1, parsed if isinstance(parsed, int) else len(parsed or ()))
 
 
-class HydraDDPStrategy(DDPStrategy):
-    """DDP whose other ranks run the same Hydra job, also within a multirun."""
+def run_ranks(count: int) -> None:
+    """Runs this very job on `count` processes of this machine, and waits for them.
 
-    def _configure_launcher(self) -> None:
-        assert self.cluster_environment is not None
-        if not self.cluster_environment.creates_processes_externally:
-            self._launcher = _JobLauncher(self.cluster_environment, self.num_processes, self.num_nodes)
+    Raises:
+        RankError: if one fails; the others have been ended.
+    """
+    hydra = HydraConfig.get()
+    _, *words = job_command(hydra, hydra.overrides.task, hydra.runtime.output_dir)
+    with tempfile.TemporaryDirectory() as errors, _surroundings_restored():
+        os.environ.update(child_environment(**threads_for_each(count)))
+        launch = LaunchConfig(
+            min_nodes=1,
+            max_nodes=1,
+            nproc_per_node=count,
+            run_id=uuid4().hex,
+            rdzv_backend="c10d",
+            rdzv_endpoint="localhost:0",
+            max_restarts=0,
+            monitor_interval=0.2,
+            logs_specs=DefaultLogsSpecs(log_dir=errors),
+        )
+        try:
+            elastic_launch(launch, sys.executable)(*words)
+        except ChildFailedError as error:
+            _raise_first_failure(error)
+        except SignalException as error:  # as without an agent: a sweep must not go on after Ctrl-C
+            if error.sigval == signal.SIGINT:
+                raise KeyboardInterrupt from error
+            sys.exit(128 + error.sigval)
 
 
-def is_main_process() -> bool:
-    """Whether this process is the one of its job that writes; known before a process group exists."""
-    variables = ("LOCAL_RANK", "NODE_RANK", "RANK", "SLURM_PROCID")
-    return all(int(os.environ.get(variable, "0")) == 0 for variable in variables)
+@contextmanager
+def _surroundings_restored() -> Iterator[None]:
+    """The agent leaves variables and signal handlers behind."""
+    variables = dict(os.environ)
+    signals = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+    handlers = {number: signal.getsignal(number) for number in signals}
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(variables)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _raise_first_failure(error: ChildFailedError) -> NoReturn:
+    rank, failure = error.get_first_failure()
+    message, details = _told(failure)
+    raise RankError(f"rank {rank} of this job failed: {message}", details) from None
+
+
+def _told(failure: ProcessFailure) -> tuple[str, str]:
+    """What a rank said of its error, in short and in full."""
+    if isinstance(failure.message, str):  # it was killed, or ended without a word
+        return failure.message, failure.message
+    return failure.message["message"], failure.message["extraInfo"]["py_callstack"]
+
+
+def record_error(error: BaseException) -> None:
+    """In a rank: tells the process that started it what went wrong."""
+    get_error_handler().record_exception(error)
 
 
 def release_processes() -> None:
-    """Undoes what a DDP job leaves in its process, so that the next job of a sweep starts clean."""
-    started_here = os.environ.get("LOCAL_RANK") == "0" and "TORCHELASTIC_RUN_ID" not in os.environ
+    """Ends the process group of a job, so that the next job of a sweep can have its own."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
-    if started_here and "SLURM_JOB_ID" not in os.environ:
-        for variable in RANK_VARIABLES:
-            os.environ.pop(variable, None)

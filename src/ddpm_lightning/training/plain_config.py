@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 
@@ -28,3 +29,13 @@ def _with_open_cache(node: Any) -> Any:
     if isinstance(node, dict):
         return {k: "${paths.cache_dir}" if k == "cache_dir" else _with_open_cache(v) for k, v in node.items()}
     return node
+
+
+def command_record() -> dict[str, Any]:
+    """What this job's command line chose: {"choices": {group: choice}, "overrides": [...]}.
+
+    A config says which class a group's choice stands for; a table wants the choice's name.
+    """
+    hydra = HydraConfig.get()
+    choices = {group: choice for group, choice in hydra.runtime.choices.items() if not group.startswith("hydra")}
+    return {"choices": choices, "overrides": list(hydra.overrides.task)}

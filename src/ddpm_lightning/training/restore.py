@@ -10,6 +10,7 @@ from ddpm_lightning.data.datamodule import ImageDataModule
 from ddpm_lightning.training.build import build_data, build_module
 from ddpm_lightning.training.checkpoint import CONFIG_KEY, read_checkpoint
 from ddpm_lightning.training.module import DiffusionModule
+from ddpm_lightning.training.plain_config import command_record
 from ddpm_lightning.training.run_folder import find_checkpoint
 
 
@@ -38,6 +39,7 @@ def restore_run(command: DictConfig, groups: tuple[str, ...]) -> RestoredRun:
     with open_dict(command):  # so that what an option refers to, as in metrics.seed=${seed}, is the checkpoint's
         for key in stored.keys() - command.keys():
             command[key] = stored[key]
+    config.hydra = _merged_record(stored.get("hydra"), command_record())
     config.paths = command.paths
     config.trainer = command.trainer
     config.weights = command.weights or config.get("weights")
@@ -53,6 +55,14 @@ def restore_run(command: DictConfig, groups: tuple[str, ...]) -> RestoredRun:
     module.on_load_checkpoint(checkpoint)
     module.eval()
     return RestoredRun(config, module, data, checkpoint)
+
+
+def _merged_record(stored: DictConfig | None, own: dict[str, Any]) -> dict[str, Any]:
+    """What the training's command line and this one chose."""
+    choices = {group: choice for group, choice in own["choices"].items() if choice != "from_checkpoint"}
+    if stored is None:
+        return {**own, "choices": choices}
+    return {"choices": {**stored.choices, **choices}, "overrides": [*stored.overrides, *own["overrides"]]}
 
 
 def _overridden(stored: DictConfig, wanted: DictConfig, group: str) -> DictConfig:

@@ -40,8 +40,13 @@ class RunFolder:
         """What `read_status` reads."""
         return self.path / "status"
 
+    @property
+    def lock_file(self) -> Path:
+        """Held by the process that is at work here."""
+        return self.path / ".lock"
+
     def read_status(self) -> dict[str, Any]:
-        """{"state": "new" | "running" | "done" | "failed", ...}; "new" where no run has begun."""
+        """{"state": "new" | "running" | "done" | "failed" | "interrupted", ...}; "new" where no run has begun."""
         if not self.status_file.is_file():
             return {"state": "new"}
         status: dict[str, Any] = json.loads(self.status_file.read_text())
@@ -96,7 +101,7 @@ class RunFolder:
             ValueError: if another process holds it.
         """
         try:
-            with FileLock(self.path / ".lock", timeout=0):
+            with FileLock(self.lock_file, timeout=2):  # a reader of the status may try it for a moment
                 yield
         except Timeout as error:
             raise ValueError(

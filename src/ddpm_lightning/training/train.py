@@ -1,7 +1,6 @@
 """One training run, from its config to its final scores."""
 
 import logging
-import traceback
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,9 +16,9 @@ from ddpm_lightning.training.build import (
     final_scores,
     settle_hardware,
 )
-from ddpm_lightning.training.checkpoint import CONFIG_KEY, read_checkpoint
-from ddpm_lightning.training.launch import is_main_process, release_processes
-from ddpm_lightning.training.plain_config import plain, settled
+from ddpm_lightning.training.job import run_job
+from ddpm_lightning.training.launch import global_rank, is_own_rank, ranks_to_start
+from ddpm_lightning.training.plain_config import command_record, plain, settled
 from ddpm_lightning.training.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
@@ -40,7 +39,7 @@ RESUMABLE_OVERRIDES = (
 def train(cfg: DictConfig) -> dict[str, float]:
     """Runs or continues the run that Hydra's output folder belongs to.
 
-    Returns the final scores; empty if the run was done already.
+    Returns the final scores; those on record if the run was done already.
 
     Raises:
         ValueError: if another process is at work in the folder, among many things that a config can have wrong.
@@ -51,30 +50,18 @@ def train(cfg: DictConfig) -> dict[str, float]:
     config = _resumed_config(run, list(HydraConfig.get().overrides.task)) if cfg.resume else settled(cfg)
     settle_hardware(config)
     if not cfg.resume:
+        config.hydra = command_record()
         run.check(plain(config))
-    if run.read_status()["state"] == "done" and not _wants_more(config, run):
+    status = run.read_status()
+    if status["state"] == "done" and not (cfg.resume and _wants_more(config, run)):
         if not cfg.resume:
             run.claim(plain(config))  # the run that is done may be another one
         log.info("this run is done: %s", run.path)
-        return {}
-    if not is_main_process():
-        return _fit_and_test(config, run)
-    with run.locked():
-        if cfg.resume:
+        return dict(status["scores"])
+    if cfg.resume and not is_own_rank() and global_rank() == 0:
+        with run.locked():
             run.write_config(plain(config))
-        else:
-            run.claim(plain(config))
-        run.write_status("running")
-        try:
-            scores = _fit_and_test(config, run)
-        except BaseException as error:
-            run.write_status("failed", error=traceback.format_exc())
-            log.error("the run failed: %s", error)
-            raise
-        finally:
-            release_processes()
-        run.write_status("done", scores=scores)
-    return scores
+    return run_job(run, plain(config), ranks_to_start(config.trainer), lambda: _fit_and_test(config, run))
 
 
 def _refuse_from_checkpoint(choices: Mapping[str, str]) -> None:
@@ -118,7 +105,5 @@ def _resumed_config(run: RunFolder, overrides: list[str]) -> DictConfig:
 
 def _wants_more(config: DictConfig, run: RunFolder) -> bool:
     """Whether a finished run was asked to train longer than it did."""
-    if not run.last_checkpoint.is_file():
-        return True
-    before = read_checkpoint(run.last_checkpoint)[CONFIG_KEY]["trainer"]
+    before = run.read_config()["trainer"]
     return any(config.trainer[limit] != before[limit] for limit in ("max_steps", "max_epochs"))

@@ -1,0 +1,78 @@
+"""A job's work, on all its devices, and the record of it in the job's folder."""
+
+import logging
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from ddpm_lightning.training.launch import (
+    RankError,
+    global_rank,
+    is_own_rank,
+    record_error,
+    release_processes,
+    run_ranks,
+)
+from ddpm_lightning.training.run_folder import RunFolder
+
+log = logging.getLogger(__name__)
+Scores = dict[str, float]
+
+
+def run_job(run: RunFolder, config: dict[str, Any], ranks: int, work: Callable[[], Scores]) -> Scores:
+    """Does the work and returns its scores; `status` says at any moment how far it is.
+
+    Args:
+        run: the job's folder.
+        config: what the folder is claimed for.
+        ranks: processes to start for the work; with 1 it is done in this one.
+        work: gives the scores, the same on all ranks.
+
+    Raises:
+        FileExistsError: if the folder holds another run.
+        ValueError: if another process is at work there.
+    """
+    if is_own_rank():
+        return _work_as_rank(run, work)
+    if global_rank() > 0:  # the first rank keeps the record
+        try:
+            return work()
+        finally:
+            release_processes()
+    with run.locked():
+        run.claim(config)
+        began, resumed = time.time(), run.last_checkpoint.is_file()
+        run.write_status("running", resumed=resumed)
+        try:
+            if ranks > 1:
+                run_ranks(ranks)
+                scores: Scores = run.read_status()["scores"]
+            else:
+                scores = work()
+        except (KeyboardInterrupt, SystemExit):
+            run.write_status("interrupted", resumed=resumed)
+            raise
+        except BaseException as error:
+            details = error.details if isinstance(error, RankError) else traceback.format_exc()
+            run.write_status("failed", error=str(error), traceback=details, resumed=resumed)
+            log.error("the run in %s failed: %s", run.path, error)
+            raise
+        finally:
+            release_processes()
+        run.write_status("done", scores=scores, resumed=resumed, seconds=time.time() - began)
+    return scores
+
+
+def _work_as_rank(run: RunFolder, work: Callable[[], Scores]) -> Scores:
+    """The process that started this rank keeps the record; it finds the scores in the status."""
+    try:
+        scores = work()
+        if global_rank() == 0:
+            run.write_status("running", scores=scores)
+    except BaseException as error:
+        record_error(error)
+        raise
+    finally:
+        release_processes()
+    return scores
