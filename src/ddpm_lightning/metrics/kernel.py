@@ -21,8 +21,9 @@ def kernel_distance(real: Tensor, generated: Tensor) -> float:
         ValueError: fewer than 2 samples, different D, or numbers that are not finite.
     """
     check_features(real, generated)
-    mean_across = _kernel_sum(real, generated) / (len(real) * len(generated))
-    return _mean_of_pairs(real) + _mean_of_pairs(generated) - 2 * mean_across
+    across = kernel_sums(real, generated)[0].sum() / (len(real) * len(generated))
+    within = [pair_sums(x).sum() / (len(x) * (len(x) - 1)) for x in (real, generated)]
+    return (within[0] + within[1] - 2 * across).item()
 
 
 def kernel_distance_subsets(
@@ -55,20 +56,23 @@ def kernel_distance_subsets(
     return result[KEY_METRIC_KID_MEAN], result[KEY_METRIC_KID_STD]
 
 
-def _mean_of_pairs(x: Tensor) -> float:
-    """Mean of k(x_i, x_j) over i != j."""
-    of_itself = sum((block.double().square().sum(dim=1) / x.shape[1] + 1).pow(3).sum().item() for block in _blocks(x))
-    return (_kernel_sum(x, x) - of_itself) / (len(x) * (len(x) - 1))
+def kernel_sums(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Sums of k(x_i, y_j) over j, (N,), and over i, (M,), for x (N, D) and y (M, D); float64."""
+    of_x, of_y = x.new_zeros(len(x), dtype=torch.float64), y.new_zeros(len(y), dtype=torch.float64)
+    for x_block, x_sums in zip(_blocks(x), _blocks(of_x), strict=True):
+        for y_block, y_sums in zip(_blocks(y), _blocks(of_y), strict=True):
+            kernel = (x_block.double() @ y_block.double().T / x.shape[1] + 1).pow(3)
+            x_sums += kernel.sum(dim=1)
+            y_sums += kernel.sum(dim=0)
+    return of_x, of_y
 
 
-def _kernel_sum(x: Tensor, y: Tensor) -> float:
-    """Sum of k(x_i, y_j) over all i, j."""
-    total = 0.0
-    for x_block in map(Tensor.double, _blocks(x)):
-        for y_block in map(Tensor.double, _blocks(y)):
-            total += (x_block @ y_block.T / x.shape[1] + 1).pow(3).sum().item()
-    return total
+def pair_sums(x: Tensor) -> Tensor:
+    """Sum of k(x_i, x_j) over j other than i, (N,), for x (N, D); float64."""
+    of_itself = [(block.double().square().sum(dim=1) / x.shape[1] + 1).pow(3) for block in _blocks(x)]
+    return kernel_sums(x, x)[0] - torch.cat(of_itself)
 
 
 def _blocks(x: Tensor) -> tuple[Tensor, ...]:
+    """Views of BLOCK_SIZE rows each."""
     return torch.split(x, BLOCK_SIZE)

@@ -1,0 +1,86 @@
+"""What a sweep's table says, in whole sentences."""
+
+from ddpm_lightning.metrics.card import MetricCard
+from ddpm_lightning.sweep.format import configuration_label, metric_name
+from ddpm_lightning.sweep.table import Row, Table, Verdict
+
+TIE_MARK = "⁼"
+
+
+def comparison(table: Table) -> str:
+    """What was compared: the factors, how many runs, which seeds."""
+    runs = sum(len(row.runs) for row in table.rows)
+    by_row = [{run.seed for run in row.runs} for row in table.rows]
+    seeds = sorted(set().union(*by_row))
+    what = f"{_count(len(table.rows), 'configuration')} from {_count(runs, 'run')}"
+    factors = f", which differ in {_listed(table.factors)}" if table.factors else ""
+    incomplete = "" if all(own == set(seeds) for own in by_row) else " (not every configuration has each)"
+    return f"{what}{factors}; {'seeds' if len(seeds) != 1 else 'seed'} {_listed(seeds)}{incomplete}."
+
+
+def reading(table: Table) -> list[str]:
+    """How the numbers are to be read, and what each metric's interval covers."""
+    sentences = ["Lower is better throughout. Shown is: mean ± standard deviation over seeds [95 % interval]."]
+    covered: dict[str, list[str]] = {}
+    for metric in table.metrics:
+        found = [row.estimates[metric].covers for row in table.rows if metric in row.estimates]
+        covers = " or ".join(dict.fromkeys(words for words in found if words))
+        covered.setdefault(covers, []).append(metric_name(metric))
+    sentences += [f"Intervals of {_listed(metrics)} cover {covers}." for covers, metrics in covered.items() if covers]
+    if any(verdict is Verdict.TIE for row in table.rows for verdict in row.verdicts.values()):
+        sentences.append(f"{TIE_MARK} = not told apart from the lowest.")
+    return sentences
+
+
+def verdicts(table: Table) -> list[str]:
+    """One sentence for each metric: which configuration is told apart from the others, if any."""
+    if len(table.rows) < 2:
+        return []
+    return [f"{metric_name(metric)}: {_verdict(table, metric)}" for metric in table.metrics]
+
+
+def _verdict(table: Table, metric: str) -> str:
+    groups: dict[Verdict, list[Row]] = {verdict: [] for verdict in Verdict}
+    for row in table.rows:
+        groups[row.verdicts.get(metric, Verdict.UNKNOWN)].append(row)
+    best, ties, unknown = groups[Verdict.BEST], groups[Verdict.TIE], groups[Verdict.UNKNOWN]
+    if len(unknown) == len(table.rows):
+        return "the configurations cannot be compared, for want of two seeds in common."
+    if best:
+        sentence = f"{_labels(best)} is lower than every other configuration and told apart from each."
+    elif len(ties) == len(table.rows):
+        sentence = f"no configuration is separated: all {len(ties)} are ties."
+    else:
+        sentence = f"the lowest are not told apart: {_labels(ties)} are ties."
+        if groups[Verdict.WORSE]:
+            sentence += " The others are worse."
+    if unknown:
+        sentence += f" Not compared: {_labels(unknown)}."
+    return sentence
+
+
+def card_line(card: MetricCard) -> str:
+    """A metric card in one line."""
+    eta = "" if card.eta is None else f", eta {card.eta:g}"
+    guidance = "no guidance" if card.guidance_scale is None else f"guidance {card.guidance_scale:g}"
+    return (
+        f"features {card.features} (sha256 {card.features_sha256[:12]}, resize: {card.resize}); "
+        f"{card.num_generated:,} generated against {card.num_real:,} real images, "
+        f"split {card.split} of {card.dataset}; "
+        f"{card.sampler} with {_count(card.steps, 'step')}{eta}, t_max {card.t_max:g}, "
+        f"{'clipped' if card.clip else 'not clipped'}, {guidance}; {card.weights} weights"
+    )
+
+
+def _labels(rows: list[Row]) -> str:
+    # Labels hold commas of their own.
+    return "; ".join(configuration_label(row) for row in rows)
+
+
+def _listed(items: list[str] | list[int]) -> str:
+    *others, last = map(str, items)
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number:,} {noun}s"

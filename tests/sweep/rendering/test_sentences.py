@@ -1,0 +1,70 @@
+import dataclasses
+
+from ddpm_lightning.sweep.sentences import card_line, comparison, reading, verdicts
+from ddpm_lightning.sweep.table import Verdict
+
+
+def with_verdicts(table, *given):
+    rows = [dataclasses.replace(row, verdicts={"kid_lenet": one}) for row, one in zip(table.rows, given, strict=True)]
+    return dataclasses.replace(table, rows=rows)
+
+
+def three(make_table):
+    return make_table({"schedule": ["cosine", "linear", "sigmoid"]}, metrics=["kid_lenet"])
+
+
+def test_comparison_counts_configurations_runs_and_seeds(make_table):
+    assert comparison(three(make_table)) == (
+        "3 configurations from 9 runs, which differ in schedule; seeds 0, 1 and 2."
+    )
+    assert comparison(make_table({}, seeds=(4,))) == "1 configuration from 1 run; seed 4."
+
+
+def test_comparison_says_that_a_seed_is_missing(make_table):
+    table = three(make_table)
+    cut = dataclasses.replace(table.rows[0], runs=table.rows[0].runs[:2])
+    sentence = comparison(dataclasses.replace(table, rows=[cut, *table.rows[1:]]))
+    assert "from 8 runs" in sentence
+    assert sentence.endswith("seeds 0, 1 and 2 (not every configuration has each).")
+
+
+def test_best_is_named(make_table):
+    table = with_verdicts(three(make_table), Verdict.BEST, Verdict.WORSE, Verdict.WORSE)
+    assert verdicts(table) == [
+        "KID (lenet): schedule=cosine is lower than every other configuration and told apart from each."
+    ]
+
+
+def test_ties_are_said_to_be_ties(make_table):
+    table = with_verdicts(three(make_table), Verdict.TIE, Verdict.TIE, Verdict.WORSE)
+    assert verdicts(table) == [
+        "KID (lenet): the lowest are not told apart: schedule=cosine; schedule=linear are ties. The others are worse."
+    ]
+    assert any("not told apart from the lowest" in sentence for sentence in reading(table))
+    all_tie = with_verdicts(three(make_table), *[Verdict.TIE] * 3)
+    assert verdicts(all_tie) == ["KID (lenet): no configuration is separated: all 3 are ties."]
+
+
+def test_no_verdict_is_claimed_where_none_is_possible(make_table):
+    none = with_verdicts(three(make_table), *[Verdict.UNKNOWN] * 3)
+    assert "cannot be compared" in verdicts(none)[0]
+    assert not any("told apart" in sentence for sentence in reading(none))
+    assert verdicts(make_table({"schedule": ["cosine"]})) == []
+
+
+def test_a_configuration_out_of_the_comparison_is_named(make_table):
+    some = with_verdicts(three(make_table), Verdict.TIE, Verdict.TIE, Verdict.UNKNOWN)
+    assert verdicts(some) == [
+        "KID (lenet): the lowest are not told apart: schedule=cosine; schedule=linear are ties. "
+        "Not compared: schedule=sigmoid."
+    ]
+
+
+def test_card_line_holds_what_a_score_depends_on(make_table):
+    card = make_table({}).cards[0]
+    line = card_line(card)
+    for part in ("lenet", card.features_sha256[:12], "28x28", "1,000 generated", "split test of mnist", "25 steps"):
+        assert part in line
+    other = card_line(dataclasses.replace(card, eta=None, guidance_scale=2.0, clip=False, weights="raw", steps=1))
+    assert "eta" not in other
+    assert all(part in other for part in ("guidance 2", "not clipped", "raw weights", "1 step,"))
