@@ -57,4 +57,6 @@ def threads_for_each(processes: int) -> dict[str, str]:
     """The variable that divides the processor's cores among processes; nothing where the user has set it."""
     if "OMP_NUM_THREADS" in os.environ:
         return {}
-    return {"OMP_NUM_THREADS": str(max(1, len(os.sched_getaffinity(0)) // processes))}
+    # Not every system tells a process which cores are its own.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return {"OMP_NUM_THREADS": str(max(1, cores // processes))}

@@ -1,4 +1,4 @@
-"""A sweep's lines: losses and scores over steps, and scores against a factor that is a number."""
+"""A sweep's lines: losses and scores over steps, and scores against the number of sampling steps."""
 
 import math
 from typing import Any
@@ -14,6 +14,7 @@ from ddpm_lightning.sweep.format import metric_name
 from ddpm_lightning.sweep.table import Estimate, Row, Table
 
 _MOST_POINTS = 300
+STEPS = "sampler.steps"
 
 
 def curves_figure(table: Table, curves: list[Panel]) -> Figure | None:
@@ -42,29 +43,26 @@ def curves_figure(table: Table, curves: list[Panel]) -> Figure | None:
 
 
 def cost_quality_figure(table: Table) -> Figure | None:
-    """Each metric against a factor that is a number, one line for each setting of the other factors.
+    """Each metric against the number of sampling steps, one line for each setting of the other factors.
 
-    With several such factors it is `sampler.steps`, or else the first; None without one.
+    None where the number of steps is not what is studied.
     """
-    numeric = [factor for factor in table.factors if len(_numbers(table, factor)) >= 2]
-    if not numeric:
+    numbers = _numbers(table, STEPS) if STEPS in table.factors else {}
+    if len(numbers) < 2:
         return None
-    factor = "sampler.steps" if "sampler.steps" in numeric else numeric[0]
-    numbers = _numbers(table, factor)
     settings: dict[str, list[Row]] = {}
-    for row in sorted(table.rows, key=lambda row: numbers[row.configuration[factor]]):
-        settings.setdefault(_others(row, factor), []).append(row)
+    for row in sorted(table.rows, key=lambda row: numbers[row.configuration[STEPS]]):
+        settings.setdefault(_others(row), []).append(row)
     figure, axes = lines_beside(len(table.metrics), [setting for setting in settings if setting])
     for ax, metric in zip(axes, table.metrics, strict=True):
         for number, rows in enumerate(settings.values()):
             known = [row for row in rows if metric in row.estimates]
-            places = np.array([numbers[row.configuration[factor]] for row in known])
+            places = np.array([numbers[row.configuration[STEPS]] for row in known])
             _error_bars(ax, places, [row.estimates[metric] for row in known], number)
-        if min(numbers.values()) > 0:
-            ax.set_xscale("log")
+        ax.set_xscale("log")
         ax.xaxis.set_minor_locator(NullLocator())
         ax.set_xticks(list(numbers.values()), [shortened(choice) for choice in numbers])
-        ax.set_xlabel(shortened(factor), fontsize=9)
+        ax.set_xlabel(STEPS, fontsize=9)
         ax.set_title(metric_name(metric), fontsize=10)
     legend_below(figure, list(axes[0].containers), list(settings))
     return figure
@@ -80,8 +78,8 @@ def _numbers(table: Table, factor: str) -> dict[str, float]:
     return dict(sorted(numbers.items(), key=lambda pair: pair[1])) if finite else {}
 
 
-def _others(row: Row, factor: str) -> str:
-    return ", ".join(shortened(f"{name}={choice}") for name, choice in row.configuration.items() if name != factor)
+def _others(row: Row) -> str:
+    return ", ".join(shortened(f"{name}={choice}") for name, choice in row.configuration.items() if name != STEPS)
 
 
 def _error_bars(ax: Axes, places: np.ndarray, estimates: list[Estimate], number: int) -> None:

@@ -22,7 +22,7 @@ _CAPTIONS = {
     "samples.png": "Samples",
     "intervals.png": "Scores",
     "effects.png": "Main effects",
-    "cost_quality.png": "Scores against a factor that is a number",
+    "cost_quality.png": "Quality against cost",
     "curves.png": "Curves",
 }
 

@@ -3,7 +3,8 @@
 import shlex
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 USAGE = """\
@@ -51,17 +52,25 @@ def main() -> None:
     sweeps = [Path(word) for word in words if word.split("=", 1)[0] not in options]
     if not sweeps:
         sys.exit(f"report.py: name the folder of a sweep\n\n{USAGE}")
-    warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
     try:
-        written = report(
-            sweeps,
-            by=options["by"].split(",") if "by" in options else None,
-            metric=options.get("metric", "kid"),
-            out=Path(options["out"]) if "out" in options else None,
-        )
+        with plain_warnings():
+            written = report(
+                sweeps,
+                by=options["by"].split(",") if "by" in options else None,
+                metric=options.get("metric", "kid"),
+                out=Path(options["out"]) if "out" in options else None,
+            )
     except (ValueError, OSError) as error:
         sys.exit(f"report.py: {error}")
     show(written)
+
+
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Prints a warning as a sentence, without the line of code that gives it."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
+        yield
 
 
 def show(written: Sequence[Path]) -> None:

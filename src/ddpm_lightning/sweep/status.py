@@ -15,6 +15,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from ddpm_lightning.atomic import write_json
@@ -152,12 +153,12 @@ def duration(seconds: float) -> str:
 
 def print_table(sweep: SweepFolder) -> None:
     """Prints every job's state, and the summary."""
-    table = Table(title=os.path.relpath(sweep.path))
+    table = Table(title=escape(os.path.relpath(sweep.path)))
     for column in ("job", "state", "time"):
         table.add_column(column, justify="right" if column == "time" else "left", overflow="fold")
     for job in sweep.jobs():
         state = f"{job.state} (resumed)" if job.resumed and job.state is JobState.DONE else str(job.state)
-        error = f": {job.error.splitlines()[0]}" if job.error else ""
+        error = f": {escape(job.error.splitlines()[0])}" if job.error else ""
         table.add_row(job.folder, state + error, "" if job.seconds is None else duration(job.seconds))
     console = Console()
     console.print(table)

@@ -4,7 +4,6 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +36,14 @@ class SweepWatch(Callback):
         Raises:
             SystemExit: if that cannot be; Hydra would make a warning of any other exception, and go on.
         """
-        if _ranks_from_outside() > 1:
-            if not _is_grid(config):  # each rank would draw parameters of its own
-                raise SystemExit("a sweeper that samples needs one process: start it without torchrun or srun")
-            if _rank_from_outside() > 0:
-                return
+        if _ranks_from_outside() > 1 and not _is_grid(config):  # each rank would draw parameters of its own
+            raise SystemExit("a sweeper that samples needs one process: start it without torchrun or srun")
         try:
-            sweep = _begin(config)
+            overrides = _parsed_overrides(config)
+            _settle_names(config, overrides)
+            if _rank_from_outside() > 0:
+                return  # the first rank keeps the record
+            sweep = _begin(config, overrides)
         except Exception as error:
             raise SystemExit(f"the sweep cannot begin: {str(error) or repr(error)}") from error
         print_table(sweep)
@@ -83,22 +83,23 @@ def end_sweep() -> int | None:
 
 
 def _report(sweep: SweepFolder) -> None:
-    from ddpm_lightning.sweep.report import report, show  # what draws figures is of no use before
+    from ddpm_lightning.sweep.report import plain_warnings, report, show  # what draws figures is of no use before
 
     try:
-        show(report([sweep.path]))
+        with plain_warnings():
+            show(report([sweep.path]))
     except (ValueError, OSError) as error:
         print(f"no report: {error}")
 
 
-def _begin(config: DictConfig) -> SweepFolder:
-    """Holds the folder, settles the jobs' names, and writes the plan.
+def _begin(config: DictConfig, overrides: list[Override]) -> SweepFolder:
+    """Holds the folder, and writes the plan.
 
     Raises:
         ValueError: if another sweep is at work there.
     """
     global _held, _sweep
-    folder = Path(config.hydra.sweep.dir).absolute()
+    folder = Path(config.hydra.sweep.dir)
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock", timeout=0)
     try:
@@ -107,9 +108,6 @@ def _begin(config: DictConfig) -> SweepFolder:
         raise ValueError(
             f"another sweep is at work in {folder}: wait for it, or give this one a name= of its own"
         ) from error
-    overrides = _parsed_overrides(config)
-    same = [override.get_key_element() for override in overrides if not override.is_sweep_override()]
-    _settle(config, folder, same)
     sweep = SweepFolder(folder)
     sweep.plan(_planned_jobs(config, overrides), config.hydra.overrides.task)
     _held, _sweep = lock, sweep
@@ -135,14 +133,17 @@ def _parsed_overrides(config: DictConfig) -> list[Override]:
     return OverridesParser.create(config_loader=GlobalHydra.instance().config_loader()).parse_overrides(arguments)
 
 
-def _settle(config: DictConfig, folder: Path, same: Sequence[str]) -> None:
-    """Makes the folders' names the same wherever a launcher composes a job's config.
+def _settle_names(config: DictConfig, overrides: list[Override]) -> None:
+    """Makes the folders' names the same wherever a launcher, or another rank, composes a job's config.
 
-    A job's name tells it from the others: what is the `same` for all of them is left out.
+    A job's name tells it from the others: what is the same for all of them is left out.
     """
-    quoted = QuotedString(str(folder), Quote.single).with_quotes()
-    names = "hydra.job.config.override_dirname"
-    settled = {f"{names}.exclude_keys": f"[{','.join(same)}]", "hydra.sweep.dir": quoted}
+    folder = Path(config.hydra.sweep.dir).absolute()
+    same = [override.key_or_group for override in overrides if not override.is_sweep_override()]
+    settled = {
+        "hydra.sweep.dir": QuotedString(str(folder), Quote.single).with_quotes(),
+        "hydra.job.config.override_dirname.exclude_keys": f"[{','.join(same)}]",
+    }
     with flag_override(config, ["readonly", "struct"], False):
         config.hydra.sweep.dir = str(folder)
         config.hydra.overrides.hydra.extend([f"{key}={value}" for key, value in settled.items()])

@@ -11,8 +11,8 @@ from ddpm_lightning.training.launch import (
     global_rank,
     is_own_rank,
     record_error,
-    release_processes,
     run_ranks,
+    started_from_outside,
 )
 from ddpm_lightning.training.run_folder import RunFolder
 
@@ -32,14 +32,20 @@ def run_job(run: RunFolder, config: dict[str, Any], ranks: int, work: Callable[[
     Raises:
         FileExistsError: if the folder holds another run.
         ValueError: if another process is at work there.
+        SystemExit: in a rank that torchrun or srun started, for any error of the work.
     """
     if is_own_rank():
         return _work_as_rank(run, work)
-    if global_rank() > 0:  # the first rank keeps the record
-        try:
-            return work()
-        finally:
-            release_processes()
+    try:
+        # The first rank keeps the record.
+        return work() if global_rank() > 0 else _work_on_record(run, config, ranks, work)
+    except Exception as error:
+        if started_from_outside():  # the other ranks wait for this one, until its process ends
+            raise SystemExit(f"this rank ends, since its job failed:\n{traceback.format_exc()}") from error
+        raise
+
+
+def _work_on_record(run: RunFolder, config: dict[str, Any], ranks: int, work: Callable[[], Scores]) -> Scores:
     with run.locked():
         run.claim(config)
         began, resumed = time.time(), run.last_checkpoint.is_file()
@@ -58,8 +64,6 @@ def run_job(run: RunFolder, config: dict[str, Any], ranks: int, work: Callable[[
             run.write_status("failed", error=str(error), traceback=details, resumed=resumed)
             log.error("the run in %s failed: %s", run.path, error)
             raise
-        finally:
-            release_processes()
         run.write_status("done", scores=scores, resumed=resumed, seconds=time.time() - began)
     return scores
 
@@ -73,6 +77,4 @@ def _work_as_rank(run: RunFolder, work: Callable[[], Scores]) -> Scores:
     except BaseException as error:
         record_error(error)
         raise
-    finally:
-        release_processes()
     return scores

@@ -6,22 +6,24 @@ and in this job's folder, through torchrun's agent: when one fails the others ar
 is no rank itself, is as clean for the next job as it was for this one.
 """
 
+import json
 import os
 import signal
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NoReturn
 from uuid import uuid4
 
-import torch
 from hydra.core.hydra_config import HydraConfig
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.accelerators import AcceleratorRegistry
 from omegaconf import DictConfig, ListConfig
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
 from torch.distributed.elastic.multiprocessing.api import SignalException
-from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure, get_error_handler
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, get_error_handler
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from ddpm_lightning.child_process import child_environment, is_child, job_command, threads_for_each
@@ -60,7 +62,8 @@ def ranks_to_start(trainer: DictConfig) -> int:
     """How many processes this job needs here; 1 if it needs no others, or somebody else starts them.
 
     Raises:
-        ValueError: for several nodes without a launcher that starts ranks on all of them.
+        ValueError: for several nodes without a launcher that starts ranks on all of them; for devices that this
+            machine does not have.
     """
     if started_from_outside():
         return 1
@@ -69,10 +72,15 @@ def ranks_to_start(trainer: DictConfig) -> int:
             f"trainer.num_nodes={trainer.num_nodes}: start a process for each device of each node with srun or torchrun"
         )
     devices = list(trainer.devices) if isinstance(trainer.devices, ListConfig) else trainer.devices
-    accelerator = AcceleratorRegistry.get("cuda" if trainer.accelerator == "gpu" else trainer.accelerator)
-    if devices == "auto":
-        return max(1, accelerator.auto_device_count())
-    parsed = accelerator.parse_devices(devices)
+    try:
+        accelerator = AcceleratorRegistry.get("cuda" if trainer.accelerator == "gpu" else trainer.accelerator)
+        if devices == "auto":
+            return max(1, accelerator.auto_device_count())
+        parsed = accelerator.parse_devices(devices)
+    except (TypeError, KeyError, MisconfigurationException) as error:
+        raise ValueError(
+            f"trainer.accelerator={trainer.accelerator} with trainer.devices={devices} cannot be: {error.args[0]}"
+        ) from error
     return max(1, parsed if isinstance(parsed, int) else len(parsed or ()))
 
 
@@ -100,7 +108,7 @@ def run_ranks(count: int) -> None:
         try:
             elastic_launch(launch, sys.executable)(*words)
         except ChildFailedError as error:
-            _raise_first_failure(error)
+            _raise_first_failure(error, Path(errors))
         except SignalException as error:  # as without an agent: a sweep must not go on after Ctrl-C
             if error.sigval == signal.SIGINT:
                 raise KeyboardInterrupt from error
@@ -122,25 +130,22 @@ def _surroundings_restored() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _raise_first_failure(error: ChildFailedError) -> NoReturn:
-    rank, failure = error.get_first_failure()
-    message, details = _told(failure)
-    raise RankError(f"rank {rank} of this job failed: {message}", details) from None
+def _raise_first_failure(error: ChildFailedError, logs: Path) -> NoReturn:
+    """Tells of the rank that began it: ranks that lose their connection to it fail as well, often before it has ended.
 
-
-def _told(failure: ProcessFailure) -> tuple[str, str]:
-    """What a rank said of its error, in short and in full."""
-    if isinstance(failure.message, str):  # it was killed, or ended without a word
-        return failure.message, failure.message
-    return failure.message["message"], failure.message["extraInfo"]["py_callstack"]
+    The agent's own choice goes by whole seconds. A rank without a word (it was killed) comes first, since all that is a
+    mere consequence has been recorded as an exception; then the one that recorded its exception first.
+    """
+    silent = {rank: failure.message for rank, failure in error.failures.items() if isinstance(failure.message, str)}
+    if silent:
+        rank, message = min(silent.items())
+        raise RankError(f"rank {rank} of this job failed: {message}", message) from None
+    first = min(logs.rglob("error.json"), key=lambda path: path.stat().st_mtime_ns)  # LOGS/.../RANK/error.json
+    told = json.loads(first.read_text())["message"]
+    message = f"rank {first.parent.name} of this job failed: {told['message']}"
+    raise RankError(message, told["extraInfo"]["py_callstack"]) from None
 
 
 def record_error(error: BaseException) -> None:
     """In a rank: tells the process that started it what went wrong."""
     get_error_handler().record_exception(error)
-
-
-def release_processes() -> None:
-    """Ends the process group of a job, so that the next job of a sweep can have its own."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
