@@ -32,9 +32,10 @@ lint: setup  ## Check style, types and layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-benchmark: setup  ## Measure training throughput and the input pipeline
+benchmark: setup  ## Measure training throughput, the input pipeline and sweeps
 	$(BIN)/python benchmarks/training_step.py
 	$(BIN)/python benchmarks/input_pipeline.py
+	$(BIN)/python benchmarks/sweep.py
 
 clean:  ## Remove caches, but no results
 	rm -rf .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

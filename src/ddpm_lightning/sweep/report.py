@@ -45,11 +45,12 @@ def main() -> None:
     if not words or words[0] in ("-h", "--help"):
         print(USAGE)
         sys.exit(0 if words else 2)
-    options = dict(word.split("=", 1) for word in words if "=" in word and not Path(word).exists())
+    settings = [word for word in words if "=" in word and not Path(word).exists()]
+    options = dict(word.split("=", 1) for word in settings)
     unknown = [option for option in options if option not in OPTIONS]
     if unknown:
         sys.exit(f"report.py: unknown option {unknown[0]!r}: there are {', '.join(OPTIONS)}\n\n{USAGE}")
-    sweeps = [Path(word) for word in words if word.split("=", 1)[0] not in options]
+    sweeps = [Path(word) for word in words if word not in settings]
     if not sweeps:
         sys.exit(f"report.py: name the folder of a sweep\n\n{USAGE}")
     try:

@@ -28,6 +28,9 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from ddpm_lightning.child_process import child_environment, is_child, job_command, threads_for_each
 
+SECONDS_UNTIL_KILL = 30
+"""What the agent gives a rank to end by itself."""
+
 
 class RankError(RuntimeError):
     """A rank of a job failed.
@@ -134,16 +137,26 @@ def _raise_first_failure(error: ChildFailedError, logs: Path) -> NoReturn:
     """Tells of the rank that began it: ranks that lose their connection to it fail as well, often before it has ended.
 
     The agent's own choice goes by whole seconds. A rank without a word (it was killed) comes first, since all that is a
-    mere consequence has been recorded as an exception; then the one that recorded its exception first.
+    mere consequence has been recorded as an exception; then the one that recorded its exception first. No cause are
+    those that the agent itself has ended: by SIGTERM, or half a minute later by SIGKILL.
     """
-    silent = {rank: failure.message for rank, failure in error.failures.items() if isinstance(failure.message, str)}
-    if silent:
-        rank, message = min(silent.items())
-        raise RankError(f"rank {rank} of this job failed: {message}", message) from None
-    first = min(logs.rglob("error.json"), key=lambda path: path.stat().st_mtime_ns)  # LOGS/.../RANK/error.json
-    told = json.loads(first.read_text())["message"]
-    message = f"rank {first.parent.name} of this job failed: {told['message']}"
-    raise RankError(message, told["extraInfo"]["py_callstack"]) from None
+    earliest = min(failure.timestamp for failure in error.failures.values())
+    silent = [
+        rank
+        for rank, failure in error.failures.items()
+        if isinstance(failure.message, str)
+        and failure.exitcode != -signal.SIGTERM
+        and failure.timestamp < earliest + SECONDS_UNTIL_KILL
+    ]
+    recorded = sorted(logs.rglob("error.json"), key=lambda path: path.stat().st_mtime_ns)
+    if recorded and not silent:
+        first = recorded[0]  # LOGS/.../RANK/error.json
+        told = json.loads(first.read_text())["message"]
+        message = f"rank {first.parent.name} of this job failed: {told['message']}"
+        raise RankError(message, told["extraInfo"]["py_callstack"]) from None
+    rank = min(silent, default=next(iter(error.failures)))  # the agent notes first those that ended by themselves
+    message = str(error.failures[rank].message)
+    raise RankError(f"rank {rank} of this job failed: {message}", message) from None
 
 
 def record_error(error: BaseException) -> None:
