@@ -1,4 +1,4 @@
-"""The command line: errors that name the choices, help that lists them, and the folders of runs and sweeps."""
+"""The command line: errors that name the choices, help that lists them, and jobs that are told their folders."""
 
 import re
 from collections.abc import Callable
@@ -101,25 +101,10 @@ def test_an_error_of_ours_is_shown_with_its_traceback(probe):
     assert "Traceback" in result.stderr and "a bug" in result.stderr
 
 
-def test_a_runs_folder_is_named_by_the_time_and_its_config(probe, tmp_path):
-    (plain,), (same,), (other,) = (folders(probe(*o)) for o in ([], ["name=null"], ["seed=1"]))
-    assert plain.parent == tmp_path / "outputs" / "default"
-    names = [
-        re.fullmatch(r"(\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d)-([0-9a-f]{8})", path.name) for path in (plain, same, other)
-    ]
-    hashes = [name.group(2) for name in names]
-    assert hashes[0] == hashes[1] != hashes[2]  # so runs begun in one second do not meet
-
-
-def test_where_files_lie_is_no_part_of_the_hash(probe, tmp_path):
-    (plain,), (elsewhere,) = folders(probe()), folders(probe(f"paths.output_dir={tmp_path / 'elsewhere'}"))
-    assert elsewhere.parent == tmp_path / "elsewhere" / "default"
-    assert elsewhere.name[-8:] == plain.name[-8:]
-
-
-def test_a_named_runs_folder_is_its_name(probe, tmp_path):
-    runs = [folders(probe("name=mine", f"seed={seed}")) for seed in (0, 1)]
-    assert runs == [[tmp_path / "outputs" / "default" / "mine"]] * 2
+def test_a_run_is_told_its_folder(probe, tmp_path):
+    (folder,) = folders(probe())
+    assert folder.parent == tmp_path / "outputs" / "default"
+    assert folders(probe("name=mine")) == [tmp_path / "outputs" / "default" / "mine"]
 
 
 def test_a_resumed_runs_folder_is_its_own(probe, tmp_path):
@@ -145,9 +130,3 @@ def test_the_same_sweep_has_the_same_folders_and_another_has_others(probe, tmp_p
     assert other[0].parent != first[0].parent
     assert all(re.search("loss_on-(noise|image).*seed-[01]", path.name) for path in first)
     assert folders(probe(*sweep)) == first
-
-
-def test_a_named_sweeps_folder_is_its_name(probe, tmp_path):
-    jobs = folders(probe("-m", "name=grid", "seed=0,1"))
-    assert {path.parent for path in jobs} == {tmp_path / "multirun" / "grid"}
-    assert len(set(jobs)) == 2

@@ -4,9 +4,14 @@ import re
 from pathlib import Path
 
 import pytest
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
+from lightning.pytorch.strategies import DDPStrategy
 from omegaconf import OmegaConf
 
+from ddpm_lightning.training.build import build_trainer
+from ddpm_lightning.training.launch import ranks_to_start
 from ddpm_lightning.training.train import train
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -92,7 +97,39 @@ def test_train_refuses_to_take_a_group_from_a_checkpoint(compose_verb, choice):
         train(config)
 
 
-def test_several_processes_are_launched_by_our_strategy(compose_verb):
-    for choice in ("ddp", "ddp_cpu"):
-        strategy = instantiate(compose_verb("train", f"trainer={choice}").trainer.strategy)
-        assert type(strategy).__name__ == "HydraDDPStrategy"
+@pytest.mark.parametrize("choice", ["ddp", "ddp_cpu"])
+def test_several_processes_have_a_strategy_that_starts_none(compose_verb, choice):
+    strategy = instantiate(compose_verb("train", f"trainer={choice}").trainer.strategy)
+    assert type(strategy) is DDPStrategy
+    assert strategy._ddp_kwargs == {"broadcast_buffers": False}
+
+
+def test_several_devices_are_a_process_each_which_the_job_starts(compose_verb, tmp_path):
+    config = compose_verb("train", "trainer=ddp_cpu", "trainer.precision=32-true")
+    assert ranks_to_start(config.trainer) == 2
+    with pytest.raises(ValueError, match=r"several devices need a process each: start the run with train\.py"):
+        build_trainer(config, tmp_path, [], [])
+
+
+def test_the_pool_of_jobs_is_made_by_its_name(compose_verb):
+    def pool(*overrides):
+        compose_verb("train", "hydra/launcher=pool", *overrides)
+        return instantiate(HydraConfig.get().launcher)
+
+    assert (pool().jobs, pool().devices) == (2, None)
+    of_gpus = pool("hydra.launcher.jobs=2", "hydra.launcher.devices=[0,'1,2']")
+    assert of_gpus.devices == ["0", "1,2"]
+    for wrong, message in (
+        ("hydra.launcher.jobs=0", "jobs must be at least 1"),
+        ("hydra.launcher.devices=[0]", "jobs=2 .* need as many entries in hydra.launcher.devices, not 1"),
+    ):
+        with pytest.raises(InstantiationException, match=message):
+            pool(wrong)
+
+
+def test_slurm_jobs_ask_for_the_devices_of_a_run(compose_verb):
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    compose_verb("train", "hydra/launcher=slurm", "trainer.devices=2")
+    launcher = HydraConfig.get().launcher
+    assert launcher._target_ == "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"
+    assert (launcher.gpus_per_node, launcher.tasks_per_node, launcher.nodes) == (2, 1, 1)

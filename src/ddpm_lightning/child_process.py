@@ -16,6 +16,7 @@ from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import DictConfig
 
 PARENT_VARIABLE = "DDPM_LIGHTNING_PARENT"
+SHARE_VARIABLE = "DDPM_LIGHTNING_THREADS"
 
 
 def job_command(hydra_config: HydraConf | DictConfig, overrides: Sequence[str], folder: str | Path) -> list[str]:
@@ -54,9 +55,12 @@ def end_with_parent() -> None:
 
 
 def threads_for_each(processes: int) -> dict[str, str]:
-    """The variable that divides the processor's cores among processes; nothing where the user has set it."""
-    if "OMP_NUM_THREADS" in os.environ:
+    """The variables that divide this process's cores among processes; none where the user has set OMP_NUM_THREADS."""
+    if SHARE_VARIABLE in os.environ:  # the user has not: a launcher gave this process its share
+        cores = int(os.environ[SHARE_VARIABLE])
+    elif "OMP_NUM_THREADS" in os.environ:
         return {}
-    # Not every system tells a process which cores are its own.
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return {"OMP_NUM_THREADS": str(max(1, cores // processes))}
+    else:  # not every system tells a process which cores are its own
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    share = str(max(1, cores // processes))
+    return {"OMP_NUM_THREADS": share, SHARE_VARIABLE: share}

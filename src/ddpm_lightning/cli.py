@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
@@ -16,12 +16,14 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ddpm_lightning.checkpoint_pattern import expand_checkpoints
 from ddpm_lightning.child_process import end_with_parent
-from ddpm_lightning.sweep.watch import end_sweep
+from ddpm_lightning.sweep.watch import CannotBeginError, end_sweep
 
 UserError = (ValueError, OSError, FloatingPointError)
 """Errors whose message says all that a user needs; others are shown with a traceback."""
 LARGEST_EXIT_CODE = 100
 """Codes above 125 mean other things to a shell."""
+INTERRUPTED = 130
+"""As shells have it: 128 + SIGINT."""
 SHOW_WHERE = "(set DDPM_TRACEBACK=1 to see where)"
 
 
@@ -37,14 +39,26 @@ def verb(main: Callable[[DictConfig], Any], config_name: str) -> None:
     try:
         sys.argv[1:] = expand_checkpoints(sys.argv[1:])
         hydra.main(version_base="1.3", config_path=str(conf), config_name=config_name)(main)()
+    except CannotBeginError as error:
+        _tell(error.cause, conf, config_name)
+    except KeyboardInterrupt:
+        end_sweep()
+        print("interrupted: the same command goes on (a single run: with name=, or resume=RUN)", file=sys.stderr)
+        sys.exit(INTERRUPTED)
     except Exception as error:
-        if failed := end_sweep():  # their errors were told when they happened
+        if failed := end_sweep():  # the jobs' own tracebacks are on record
+            print(f"{sys.argv[0]}: {_message(error, conf, config_name) or repr(error)}", file=sys.stderr)
             sys.exit(min(failed, LARGEST_EXIT_CODE))
-        message = _message(error, conf, config_name)
-        if message is None:
-            raise
-        sys.exit(f"{sys.argv[0]}: {message}")
+        _tell(error, conf, config_name)
     sys.exit(min(end_sweep() or 0, LARGEST_EXIT_CODE))
+
+
+def _tell(error: Exception, conf: Path, config_name: str) -> NoReturn:
+    """Ends the process with what a user needs to know of an error; with its traceback if that is needed."""
+    message = _message(error, conf, config_name)
+    if message is None:
+        raise error
+    sys.exit(f"{sys.argv[0]}: {message}")
 
 
 def _message(error: Exception, conf: Path, config_name: str) -> str | None:
@@ -65,6 +79,9 @@ def _explain(error: HydraException, conf: Path, config_name: str) -> str:
     message = str(error).strip()
     if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
         group, _, choice = error.missing_cfg_file.rpartition("/")
+        for extra in ("submitit", "optuna"):
+            if choice.startswith(extra):
+                return f"{group}={choice} needs: pip install 'ddpm-lightning[{extra}]'"
         close = difflib.get_close_matches(choice, error.options, n=1, cutoff=0.5)
         guess = f" Did you mean {group}={close[0]}?" if close else ""
         return f"unknown {group} {choice!r}: choose from {', '.join(error.options)}.{guess}"

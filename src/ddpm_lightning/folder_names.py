@@ -13,7 +13,9 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError
 
+from ddpm_lightning.checkpoint_pattern import as_typed
 from ddpm_lightning.config_hash import config_hash
+from ddpm_lightning.ranks import num_ranks
 from ddpm_lightning.training.plain_config import plain, settled
 
 
@@ -45,8 +47,7 @@ def _run_folder(*, _root_: DictConfig) -> str:
                 f"resume={_root_.resume} is not the folder of a training: it holds no file `status`"
             )
         return str(Path(_root_.resume).resolve())
-    ranks = max(int(os.environ.get(variable, "1")) for variable in ("WORLD_SIZE", "SLURM_STEP_NUM_TASKS"))
-    if not _root_.name and ranks > 1:
+    if not _root_.name and num_ranks() > 1:
         raise ValueError("processes started from outside (torchrun, srun) must share a folder: give the run a name=")
     _check_writable(Path(_root_.paths.output_dir))
     return f"{_root_.paths.output_dir}/{_root_.experiment_name}/{_root_.name or _stamp(_root_=_root_)}"
@@ -63,7 +64,7 @@ def _sweep_folder(*, _root_: DictConfig) -> str:
     """The sweep's name, or a hash of what the command line asks for."""
     if name := _root_.get("name"):
         return str(name)
-    overrides = sorted(_root_.hydra.overrides.task)
+    overrides = sorted(as_typed(word) for word in _root_.hydra.overrides.task)
     return config_hash({str(place): word for place, word in enumerate(overrides)})
 
 

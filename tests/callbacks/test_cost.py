@@ -169,11 +169,11 @@ def test_sampling_is_timed_from_its_start_to_its_end(run_with, tmp_path, monkeyp
     [
         (
             {"sampling_seconds": 20.4, "parameters": 886_209.0, "train_images_per_second": 399.6, "wall_seconds": 316},
-            "0.9 M parameters, 400 images/s, 5 min 16 s, sampling 20 s",
+            "886 k parameters, 400 images/s, 5 min 16 s, sampling 20.4 s",
         ),
-        ({"parameters": 6403.0, "sampling_seconds": 1.25}, "6,403 parameters, sampling 1.2 s"),
-        ({"wall_seconds": 59.7}, "1 min 0 s"),
-        ({"wall_seconds": 7384.0}, "2 h 3 min"),
+        ({"parameters": 6403.0, "sampling_seconds": 1.25}, "6.40 k parameters, sampling 1.25 s"),
+        ({"wall_seconds": 59.97}, "1 min 00 s"),
+        ({"wall_seconds": 7384.0}, "2 h 03 min"),
         ({}, ""),
     ],
 )

@@ -53,6 +53,7 @@ def test_missing_data_are_named_with_the_way_to_get_them(refused, tmp_path):
         (["sampler.steps=1001"], "sampler.steps must lie in 1..1000"),
         (["metrics.num_samples=7"], "must be at least metrics.kid_subset_size=8"),
         (["sampler=from_checkpoint"], "sampler=from_checkpoint is for evaluate.py and sample.py"),
+        (["trainer.devices=0"], "trainer.accelerator=cpu with trainer.devices=0 cannot be"),
         (["metrics.weights=/none.pth", "metrics/features=inception"], "no Inception weights at metrics.weights="),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",

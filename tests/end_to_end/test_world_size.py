@@ -105,20 +105,6 @@ def test_two_processes_leave_one_run(place: Workplace) -> None:
     assert RunFolder(two).read_status()["state"] == "done"
 
 
-def test_each_job_of_a_sweep_has_its_own_two_processes(
-    shell: Callable, options: list[str], tmp_path: Path, logged: Callable[[Path], dict[tuple[int, str], str]]
-) -> None:
-    """Lightning alone would start the whole sweep once more in the second process of each job."""
-    place = Workplace(shell, tmp_path)
-    place.run("train.py", "-m", *options, *TWO_PROCESSES, "callbacks=minimal", "name=sweep", "seed=0,1")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["multirun"]
-    assert [path.name for path in (tmp_path / "multirun").iterdir()] == ["sweep"]
-    jobs = [path for path in (tmp_path / "multirun" / "sweep").iterdir() if path.is_dir()]
-    assert sorted(RunFolder(job).read_config()["seed"] for job in jobs) == [0, 1]
-    assert [RunFolder(job).read_status()["state"] for job in jobs] == ["done", "done"]
-    assert all((4, "train/loss") in logged(job) for job in jobs)
-
-
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs /proc to list processes")
 def test_no_process_is_left_behind(place: Workplace) -> None:
     commands = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline")]

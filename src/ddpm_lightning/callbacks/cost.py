@@ -8,6 +8,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from ddpm_lightning.data.batch import Batch
+from ddpm_lightning.quantities import duration, magnitude
 from ddpm_lightning.training.module import DiffusionModule
 
 PREFIX = "cost/"
@@ -38,11 +39,13 @@ class CostMeter(Callback):
         self._images = 0
         self._train_seconds = 0.0
         self._wall_seconds = 0.0  # of the sittings before this one
+        self._device = torch.device("cpu")
         self._fit_start: float | None = None
         self._batches = 0  # of this sitting
         self._last: float | None = None  # until when is counted; None while something else than training goes on
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._device = pl_module.device
         self._fit_start = perf_counter()
         self._batches = 0
         self._last = None
@@ -69,19 +72,16 @@ class CostMeter(Callback):
             self._last = now
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._interrupt(pl_module)
-
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        self._interrupt(pl_module)
+        self._interrupt()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._interrupt(pl_module)
+        self._interrupt()
 
-    def _interrupt(self, module: LightningModule) -> None:
+    def _interrupt(self) -> None:
         """Stops the clock, once a GPU has done the steps that were launched ahead of it."""
         if self._last is not None:
             start = perf_counter()
-            wait_for(module.device)
+            wait_for(self._device)
             self._train_seconds += perf_counter() - start
             self._last = None
 
@@ -99,6 +99,7 @@ class CostMeter(Callback):
         return self._wall_seconds + running
 
     def state_dict(self) -> dict[str, Any]:
+        self._interrupt()  # Lightning asks for the state of callbacks before `on_save_checkpoint`
         return {
             "images": self._images,
             "train_seconds": self._train_seconds,
@@ -138,21 +139,11 @@ def logged_costs(trainer: Trainer) -> dict[str, float]:
 
 
 def describe_costs(costs: Mapping[str, float]) -> str:
-    """One line: "0.9 M parameters, 400 images/s, 5 min 16 s, sampling 20 s", of those that are there."""
+    """One line: "856 k parameters, 400 images/s, 5 min 16 s, sampling 20.0 s", of those that are there."""
     words = {
-        "parameters": lambda count: f"{count / 1e6:.1f} M parameters" if count >= 1e5 else f"{count:,.0f} parameters",
+        "parameters": lambda count: f"{magnitude(count)} parameters",
         "train_images_per_second": lambda speed: f"{speed:.0f} images/s",
-        "wall_seconds": _duration,
-        "sampling_seconds": lambda seconds: f"sampling {_duration(seconds)}",
+        "wall_seconds": duration,
+        "sampling_seconds": lambda seconds: f"sampling {duration(seconds)}",
     }
     return ", ".join(say(costs[name]) for name, say in words.items() if name in costs)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -13,9 +13,10 @@ from rich.console import Console
 from rich.table import Table
 
 from ddpm_lightning.callbacks.cost import PREFIX, describe_costs, logged_costs
+from ddpm_lightning.config_hash import NOT_PART_OF_AN_EXPERIMENT
 from ddpm_lightning.training.module import DiffusionModule
 
-NOT_TOLD = ("paths", "callbacks", "logger", "resume", "hydra")
+NOT_TOLD = (*NOT_PART_OF_AN_EXPERIMENT, "callbacks", "logger")
 """Sections of a config that say where a run was or how it was shown."""
 
 

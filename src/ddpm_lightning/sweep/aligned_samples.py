@@ -54,8 +54,7 @@ def _runs_with_samples(runs: list[FinishedRun]) -> dict[int, FinishedRun]:
 
 
 def _read(run: FinishedRun) -> np.ndarray:
-    with np.load(run.folder / _FILE) as file:
-        images: np.ndarray = file["images"]
+    images = run.load_samples()
     return images[: min(_MOST, max(4, _WIDTH // images.shape[-1]))]
 
 

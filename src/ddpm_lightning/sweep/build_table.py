@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ddpm_lightning.metrics.card import MetricCard
 from ddpm_lightning.sweep.comparable import check_comparable
 from ddpm_lightning.sweep.estimate import WITH_SAMPLES, estimate, scores
 from ddpm_lightning.sweep.runs import FinishedRun
@@ -56,8 +57,10 @@ def build_table(runs: Sequence[FinishedRun], by: Sequence[str] | None = None, me
         for i, (choices, members) in enumerate(groups)
     ]
     rows.sort(key=lambda row: _broken_last(row.estimates[metrics[0]].mean))
-    cards = {replace(run.card, seed=0): run.card for run in reversed(runs)}  # reversed: the first of a kind stays
-    return Table(factors, metrics, rows, effects, list(cards.values())[::-1], notes)
+    cards: dict[MetricCard, MetricCard] = {}
+    for run in runs:
+        cards.setdefault(replace(run.card, seed=0), run.card)
+    return Table(factors, metrics, rows, effects, list(cards.values()), notes)
 
 
 def _factors(runs: Sequence[FinishedRun], by: Sequence[str] | None) -> list[str]:

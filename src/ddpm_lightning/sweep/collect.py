@@ -1,23 +1,25 @@
 """Finds the finished runs of a sweep."""
 
 import json
+import re
 import warnings
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
+from ddpm_lightning.config_hash import NOT_PART_OF_AN_EXPERIMENT
 from ddpm_lightning.metrics.card import MetricCard
 from ddpm_lightning.sweep.runs import FinishedRun
+from ddpm_lightning.sweep.status import PLAN_FILE, JobState, SweepFolder, job_in
+from ddpm_lightning.training.plain_config import option_word
 from ddpm_lightning.training.run_folder import RunFolder
 
-SAYS_WHERE = ("name", "resume", "checkpoint", "paths", "hydra", "logger", "optimize")
-"""Options, with all below them, that say where a run lives and not what it is."""
-SAYS_HOW = (*SAYS_WHERE, "trainer", "callbacks")
-"""Groups whose choice is of no interest unless a command line makes it."""
-NOT_THERE = object()
+NOT_STUDIED = (*NOT_PART_OF_AN_EXPERIMENT, "seed", "checkpoint", "callbacks", "logger", "debug")
+"""Options, with all below them, that do not make a configuration."""
+MACHINE = ("trainer", "trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.enable_progress_bar")
+"""Options that say on what a run was made."""
 
 
 def collect(folders: Sequence[Path]) -> list[FinishedRun]:
@@ -32,22 +34,26 @@ def collect(folders: Sequence[Path]) -> list[FinishedRun]:
     missing = [str(folder) for folder in folders if not folder.is_dir()]
     if missing:
         raise FileNotFoundError(f"there is no folder {', '.join(missing)}")
-    jobs = sorted({path.parent for folder in folders for path in folder.rglob("status")})
-    states = Counter(RunFolder(job).read_status()["state"] for job in jobs)
-    done = [job for job in jobs if RunFolder(job).read_status()["state"] == "done"]
-    configs = {job: RunFolder(job).read_config() for job in done}
-    chosen = _chosen_options(configs.values())
-    runs = [run for job, config in configs.items() if (run := _read(job, config, chosen)) is not None]
-    told = ", ".join(f"{count} {state}" for state, count in states.items()) or "no run at all"
-    where = ", ".join(map(str, folders))
+    begun = {path.parent for folder in folders for path in folder.rglob("status")}
+    planned = {path.parent / job for folder in folders for path in folder.rglob(PLAN_FILE) for job in _plan(path)}
+    jobs = {folder: job_in(folder) for folder in sorted(begun | planned)}
+    configs = {folder: RunFolder(folder).read_config() for folder, job in jobs.items() if job.state is JobState.DONE}
+    keys = dict.fromkeys(key for config in configs.values() for key in _record(config)["options"])
+    runs = [run for folder, config in configs.items() if (run := _read(folder, config, list(keys))) is not None]
+    unfinished = [f"{folder.name} ({job.state})" for folder, job in jobs.items() if job.state is not JobState.DONE]
     if not runs:
-        raise ValueError(f"there is no finished run with scores in {where}: it holds {told}")
-    if len(done) < len(jobs):
-        warnings.warn(f"only the finished runs of {where} are reported: it holds {told}", stacklevel=2)
+        told = ", ".join(unfinished) or (f"{len(jobs)} runs without scores" if jobs else "no run at all")
+        raise ValueError(f"there is no finished run with scores in {', '.join(map(str, folders))}: it holds {told}")
+    if unfinished:
+        warnings.warn(f"left out, since they are not done: {', '.join(unfinished)}", stacklevel=2)
     return runs
 
 
-def _read(folder: Path, config: Mapping[str, Any], chosen: Sequence[str]) -> FinishedRun | None:
+def _plan(file: Path) -> list[str]:
+    return SweepFolder(file.parent).read_plan()["jobs"] or []
+
+
+def _read(folder: Path, config: dict[str, Any], keys: Sequence[str]) -> FinishedRun | None:
     """The run in a folder; None with a warning if its scores cannot be read."""
     file = folder / "metrics.json"
     if not file.is_file():
@@ -62,7 +68,7 @@ def _read(folder: Path, config: Mapping[str, Any], chosen: Sequence[str]) -> Fin
         return None
     return FinishedRun(
         folder=folder,
-        options=_options(config, chosen),
+        options=_options(config, keys),
         seed=int(config["seed"]),
         values=values,
         card=card,
@@ -71,32 +77,23 @@ def _read(folder: Path, config: Mapping[str, Any], chosen: Sequence[str]) -> Fin
     )
 
 
-def _record(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What a run's command lines chose."""
-    return config.get("hydra", {"choices": {}, "overrides": []})
+def _record(config: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """What a run's command lines chose; nothing for a run that was made without one."""
+    record: dict[str, dict[str, str]] = config.get("hydra", {"choices": {}, "options": {}})
+    return record
 
 
-def _chosen_options(configs: Iterable[Mapping[str, Any]]) -> list[str]:
-    """What the command line of any run sets, in order of appearance, but for what says where a run lives."""
-    overrides = [override for config in configs for override in _record(config)["overrides"]]
-    keys = dict.fromkeys(override.lstrip("+~").partition("=")[0] for override in overrides)
-    return [key for key in keys if key != "seed" and key.split(".")[0] not in SAYS_WHERE]
+def _options(config: dict[str, Any], keys: Sequence[str]) -> dict[str, str]:
+    """A group's choice by its name, and the values of `keys`, which some run's command line sets.
 
-
-def _options(config: Mapping[str, Any], chosen: Sequence[str]) -> dict[str, str]:
-    """The chosen options as this run has them, by its own command line or without, and the choices of all groups.
-
-    A recipe's choices of groups are among them, as `loss_on` of `experiment=mnist_quick`. The plain options that a
-    recipe sets are not; what tells such runs apart is `experiment` itself.
+    An evaluation's record has the options of its training, whose place in the config another value may have taken.
     """
-    choices = {group: str(choice) for group, choice in _record(config)["choices"].items() if choice is not None}
-    content = OmegaConf.create(dict(config))
-    options = {}
-    for key in [*chosen, "checkpoint.step"]:  # the step is there for evaluations
-        value = OmegaConf.select(content, key, default=NOT_THERE)
-        if key in choices:
-            options[key] = choices[key]
-        elif value is not NOT_THERE:
-            options[key] = json.dumps(value) if value is None or isinstance(value, bool) else str(value)
-    known = {group: choice for group, choice in choices.items() if group.split("/")[0] not in SAYS_HOW}
-    return {**options, **known}
+    record, content = _record(config), OmegaConf.create(config)
+    values = {key: record["options"].get(key, option_word(content, key, "")) for key in keys}
+    options = {
+        key: value
+        for key, value in {**record["choices"], **values}.items()
+        if value and key not in MACHINE and re.split(r"[./]", key)[0] not in NOT_STUDIED
+    }
+    step = config.get("checkpoint", {}).get("step")
+    return options if step is None else {**options, "checkpoint.step": str(step)}

@@ -1,6 +1,7 @@
 """The score of one configuration with its error bar, out of its runs."""
 
 import math
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 
@@ -60,12 +61,15 @@ def _covered_by_scatter(metric: str, runs: Iterable[FinishedRun]) -> str:
 
 
 def _sampling_errors(metric: str, runs: Iterable[FinishedRun]) -> SamplingErrors | None:
-    """None where a run's features are missing."""
+    """None where a run's features are missing, or damaged, of which it warns."""
     errors = []
     for run in runs:
         try:
             features = run.load_features()
-        except (FileNotFoundError, ValueError):
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            warnings.warn(str(error), stacklevel=2)
             return None
         jackknife = kernel_jackknife(features.real, features.generated)
         stored = run.values[metric]

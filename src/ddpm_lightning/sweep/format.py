@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 
+from ddpm_lightning.quantities import decimals, duration, magnitude, significant
 from ddpm_lightning.sweep.table import Effect, Estimate, Row
 
 MISSING = "\N{EN DASH}"
@@ -46,47 +47,6 @@ def cost_text(cost: str, value: float | None) -> str:
     if cost.endswith("_seconds"):
         return duration(value)
     return magnitude(value) if cost == "parameters" else significant(value)
-
-
-def significant(value: float) -> str:
-    """Three significant digits, without an exponent."""
-    return MISSING if not math.isfinite(value) else f"{value:.{decimals([value])}f}"
-
-
-def magnitude(count: float) -> str:
-    """A count with three significant digits: 970, 12.3 k, 1.23 M."""
-    for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
-        # What rounds up to the next unit belongs there: 999,950 is 1.00 M, not 1000 k.
-        if count >= 0.9995 * size:
-            return significant(count / size) + unit
-    return f"{count:.0f}"
-
-
-def duration(seconds: float) -> str:
-    """A time in the two units that matter: 0.52 s, 45.0 s, 3 min 20 s, 2 h 03 min, 1 d 04 h."""
-    if seconds < 59.95:
-        return f"{significant(seconds)} s"
-    # Rounded before it is split, so that there is no "60 s" and no "60 min".
-    if seconds < 3599.5:
-        minutes, rest = divmod(round(seconds), 60)
-        return f"{minutes} min {rest:02d} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    if hours < 24:
-        return f"{hours} h {minutes:02d} min"
-    days, hours = divmod(round(seconds / 3600), 24)
-    return f"{days} d {hours:02d} h"
-
-
-def decimals(values: Iterable[float]) -> int:
-    """How many decimals a column needs for three significant digits.
-
-    The smallest value decides, but no value gets more than two digits beyond what the largest needs: a KID next to zero
-    must not blow up all the others.
-    """
-    # The exponent once rounded: 0.9996 is shown as 1.00.
-    exponents = [int(f"{value:.2e}".partition("e")[2]) for value in values if value and math.isfinite(value)]
-    needs = [max(0, 2 - exponent) for exponent in exponents]
-    return min(max(needs), min(needs) + 2) if needs else 0
 
 
 def estimate_texts(estimates: Sequence[Estimate | None]) -> list[tuple[str, str]]:

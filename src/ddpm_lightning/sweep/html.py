@@ -25,7 +25,7 @@ from ddpm_lightning.sweep.format import (
     estimate_texts,
     metric_name,
 )
-from ddpm_lightning.sweep.sentences import TIE_MARK, card_line, comparison, reading, verdicts
+from ddpm_lightning.sweep.sentences import TIE_MARK, card_line, comparison, reading, verdict_sentences
 from ddpm_lightning.sweep.table import Effect, Estimate, Row, Table, Verdict
 
 _MOST_POINTS = 300
@@ -89,7 +89,7 @@ def write_html(
             command=command,
             comparison=comparison(table),
             reading=reading(table),
-            verdicts=verdicts(table),
+            verdicts=verdict_sentences(table),
             headings=_headings(table),
             primary=len(table.factors),
             rows=_rows(table),

@@ -15,7 +15,7 @@ from ddpm_lightning.sweep.format import (
     estimate_texts,
     metric_name,
 )
-from ddpm_lightning.sweep.sentences import TIE_MARK, card_line, comparison, reading, verdicts
+from ddpm_lightning.sweep.sentences import TIE_MARK, card_line, comparison, reading, verdict_sentences
 from ddpm_lightning.sweep.table import Table, Verdict
 
 _CAPTIONS = {
@@ -46,7 +46,7 @@ def write_markdown(table: Table, path: Path, title: str, command: str, figures: 
         "## Scores",
         _scores(table),
         _plain(" ".join(reading(table))),
-        _list(verdicts(table)),
+        _list(verdict_sentences(table)),
     ]
     parts += [f"![{_CAPTIONS.get(figure.name, figure.stem)}]({figure.name})" for figure in figures]
     if table.effects:

@@ -56,14 +56,24 @@ class FinishedRun:
             FileNotFoundError: there is no such file.
             ValueError: it is damaged, or holds no features of the real images.
         """
-        path = self.folder / "features.npz"
+        generated, real, indices = self._load("features.npz", "features", "real_features", "real_indices")
+        return RunFeatures(torch.from_numpy(generated), torch.from_numpy(real), indices)
+
+    def load_samples(self) -> np.ndarray:
+        """The samples, (N, C, H, W) uint8, in the order of their indices, out of `samples.npz`.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: it is damaged.
+        """
+        (images,) = self._load("samples.npz", "images")
+        return images
+
+    def _load(self, file: str, *names: str) -> list[np.ndarray]:
+        path = self.folder / file
         try:
             with np.load(path) as arrays:
-                return RunFeatures(
-                    generated=torch.from_numpy(arrays["features"]),
-                    real=torch.from_numpy(arrays["real_features"]),
-                    real_indices=arrays["real_indices"],
-                )
+                return [arrays[name] for name in names]
         except FileNotFoundError:
             raise
         except (BadZipFile, EOFError, KeyError, OSError, ValueError, zlib.error) as error:

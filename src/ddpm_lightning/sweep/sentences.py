@@ -32,7 +32,7 @@ def reading(table: Table) -> list[str]:
     return sentences
 
 
-def verdicts(table: Table) -> list[str]:
+def verdict_sentences(table: Table) -> list[str]:
     """One sentence for each metric: which configuration is told apart from the others, if any."""
     if len(table.rows) < 2:
         return []

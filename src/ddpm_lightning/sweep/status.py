@@ -19,6 +19,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ddpm_lightning.atomic import write_json
+from ddpm_lightning.quantities import duration
 from ddpm_lightning.training.run_folder import RunFolder
 
 PLAN_FILE = "sweep.json"
@@ -44,7 +45,7 @@ class Job:
         resumed: whether it went on from a checkpoint when it was last started.
         seconds: what it took when it was last started; None unless done.
         error: the message of a failed one.
-        ended: when its status last changed, in seconds of the clock; 0 where none is.
+        changed: when its status last changed, in seconds of the clock; 0 where there is none.
     """
 
     folder: str
@@ -52,7 +53,7 @@ class Job:
     resumed: bool = False
     seconds: float | None = None
     error: str = ""
-    ended: float = 0.0
+    changed: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class SweepFolder:
 
     path: Path
 
-    def plan(self, folders: Sequence[str] | None, command: Sequence[str]) -> None:
+    def write_plan(self, folders: Sequence[str] | None, command: Sequence[str]) -> None:
         """Notes the jobs' folders (None: a sweeper decides as it goes), when they were begun, and by which command."""
         plan = {
             "command": list(command),
@@ -71,7 +72,7 @@ class SweepFolder:
         write_json(self.path / PLAN_FILE, plan)
 
     def read_plan(self) -> dict[str, Any]:
-        """What `plan` wrote.
+        """What `write_plan` wrote.
 
         Raises:
             FileNotFoundError: if this is not the folder of a sweep.
@@ -87,10 +88,11 @@ class SweepFolder:
         folders = self.read_plan()["jobs"]
         if folders is None:
             folders = sorted(path.parent.name for path in self.path.glob("*/status"))
-        return [_job(self.path / folder) for folder in folders]
+        return [job_in(self.path / folder) for folder in folders]
 
 
-def _job(folder: Path) -> Job:
+def job_in(folder: Path) -> Job:
+    """The job of a folder, which may not exist yet."""
     run = RunFolder(folder)
     status = run.read_status()
     if status["state"] == "new":
@@ -104,7 +106,7 @@ def _job(folder: Path) -> Job:
         resumed=status.get("resumed", False),
         seconds=status.get("seconds"),
         error=status.get("error", ""),
-        ended=run.status_file.stat().st_mtime,
+        changed=run.status_file.stat().st_mtime,
     )
 
 
@@ -119,15 +121,15 @@ def _at_work(run: RunFolder) -> bool:
 
 def seconds_left(jobs: Sequence[Job], began: float, now: float) -> float | None:
     """An estimate from the pace since `began`; None before the first job has ended."""
-    finished = sum(job.ended >= began and job.state in (JobState.DONE, JobState.FAILED) for job in jobs)
+    finished = sum(job.changed >= began and job.state in (JobState.DONE, JobState.FAILED) for job in jobs)
     left = sum(job.state in (JobState.TO_DO, JobState.RUNNING, JobState.INTERRUPTED) for job in jobs)
-    left += sum(job.state is JobState.FAILED and job.ended < began for job in jobs)  # these are tried again
+    left += sum(job.state is JobState.FAILED and job.changed < began for job in jobs)  # these are tried again
     return None if finished == 0 else left * (now - began) / finished
 
 
 def summary(sweep: SweepFolder) -> str:
     """One line: how many jobs are done, resumed, failed and to do, and the time left."""
-    jobs, began = sweep.jobs(), sweep.read_plan()["began"]
+    jobs, plan = sweep.jobs(), sweep.read_plan()
     counts = [
         (sum(job.state is JobState.DONE for job in jobs), "done"),
         (sum(job.state is JobState.DONE and job.resumed for job in jobs), "of them resumed"),
@@ -137,18 +139,9 @@ def summary(sweep: SweepFolder) -> str:
         (sum(job.state is JobState.TO_DO for job in jobs), "to do"),
     ]
     words = ", ".join(f"{count} {word}" for count, word in counts if count)
-    left = seconds_left(jobs, began, time.time())
+    # How many jobs a sweeper still has in mind is not known.
+    left = None if plan["jobs"] is None else seconds_left(jobs, plan["began"], time.time())
     return words + (f"; about {duration(left)} left" if left else "")
-
-
-def duration(seconds: float) -> str:
-    """Seconds in the largest two units that say something: 5 s, 3 min 20 s, 2 h 5 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 def print_table(sweep: SweepFolder) -> None:

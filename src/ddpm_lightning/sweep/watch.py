@@ -1,13 +1,14 @@
 """What a sweep does beside its jobs: it holds its folder, knows its jobs beforehand, and tells how far it is."""
 
-import os
 import sys
 import threading
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -17,14 +18,50 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, flag_override
 
 import ddpm_lightning.folder_names  # noqa: F401  (registers the folders' names, also where a launcher sends a job)
+from ddpm_lightning.ranks import global_rank, num_ranks
 from ddpm_lightning.sweep.status import JobState, SweepFolder, print_table, summary
 from ddpm_lightning.training.run_folder import RunFolder
 
-IN_THIS_PROCESS = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
+_held: "HeldSweep | None" = None
+"""The sweep of this process: Hydra gives its callbacks nothing that would outlast one of their calls."""
 
-_held: FileLock | None = None
-_sweep: SweepFolder | None = None
-_failed: set[str] = set()
+
+class HeldSweep:
+    """A sweep at work, whose folder this process holds.
+
+    Raises:
+        ValueError: if another sweep holds it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.sweep = SweepFolder(folder)
+        self.failed: set[str] = set()  # folders of jobs; one that is another run's has no status to say so
+        self._lock = FileLock(folder / ".lock", timeout=0)
+        try:
+            self._lock.acquire()
+        except Timeout as error:
+            raise ValueError(
+                f"another sweep is at work in {folder}: wait for it, or give this one a name= of its own"
+            ) from error
+
+    def count_failed(self) -> int:
+        """How many jobs have failed in this sitting."""
+        began = self.sweep.read_plan()["began"]
+        jobs = self.sweep.jobs()
+        return len(self.failed | {job.folder for job in jobs if job.state is JobState.FAILED and job.changed >= began})
+
+    def release(self) -> None:
+        """Lets go of the folder."""
+        self._lock.release()
+
+
+class CannotBeginError(SystemExit):
+    """A sweep cannot begin, for its `cause`. Hydra would make a warning of an exception of another kind, and go on."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(f"the sweep cannot begin: {str(cause) or repr(cause)}")
+        self.cause = cause
 
 
 class SweepWatch(Callback):
@@ -34,32 +71,43 @@ class SweepWatch(Callback):
         """Takes hold of the sweep's folder and notes its jobs.
 
         Raises:
-            SystemExit: if that cannot be; Hydra would make a warning of any other exception, and go on.
+            SystemExit: if that cannot be.
         """
-        if _ranks_from_outside() > 1 and not _is_grid(config):  # each rank would draw parameters of its own
+        if num_ranks() > 1 and not _is_grid(config):  # each rank would draw parameters of its own
             raise SystemExit("a sweeper that samples needs one process: start it without torchrun or srun")
+        if num_ranks() > 1 and not _runs_jobs_itself(config):
+            raise SystemExit("under torchrun or srun jobs run in these very processes: leave out hydra/launcher")
         try:
             overrides = _parsed_overrides(config)
             _settle_names(config, overrides)
-            if _rank_from_outside() > 0:
+            if global_rank() > 0:
                 return  # the first rank keeps the record
             sweep = _begin(config, overrides)
         except Exception as error:
-            raise SystemExit(f"the sweep cannot begin: {str(error) or repr(error)}") from error
+            raise CannotBeginError(error) from error
         print_table(sweep)
-        if config.hydra.launcher._target_ != IN_THIS_PROCESS:
+        if not _runs_jobs_itself(config):
             threading.Thread(target=_tell_of_changes, args=(sweep,), daemon=True).start()
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        """Tells how far the sweep is, if this is the process that runs it."""
-        if _sweep is None:
-            return
+        """Notes a failure, wherever the job has run, and tells how far the sweep is, in the process that holds it."""
         if job_return.status is JobStatus.FAILED:
-            folder = Path(config.hydra.runtime.output_dir)
-            if RunFolder(folder).read_status()["state"] != "failed":  # else it has told so itself
-                print(f"{folder.name} failed: {job_return._return_value}", file=sys.stderr)
-            _failed.add(folder.name)
-        print(summary(_sweep), flush=True)
+            _note_failure(RunFolder(Path(config.hydra.runtime.output_dir)), job_return._return_value)
+        if _held is not None and _runs_jobs_itself(config):
+            print(summary(_held.sweep), flush=True)
+
+
+def _note_failure(run: RunFolder, error: BaseException) -> None:
+    """On record, unless it is there, or the folder is another run's."""
+    message = f"{type(error).__name__}: {error}"
+    status = run.read_status()
+    if _held is not None:
+        _held.failed.add(run.path.name)
+    if status["state"] == "failed" and status["error"] == message:
+        return
+    print(f"{run.path.name} failed: {message}", file=sys.stderr)
+    if status["state"] in ("new", "failed"):  # it failed before it could begin
+        run.write_status("failed", error=message, traceback="".join(traceback.format_exception(error)))
 
 
 def end_sweep() -> int | None:
@@ -67,19 +115,17 @@ def end_sweep() -> int | None:
 
     Returns how many jobs failed; None if no sweep has begun.
     """
-    global _sweep
-    if _sweep is None:
+    global _held
+    if _held is None:
         return None
-    print_table(_sweep)
-    jobs = _sweep.jobs()
-    failed = _failed | {job.folder for job in jobs if job.state is JobState.FAILED}
-    if not failed and all(job.state is JobState.DONE for job in jobs):
-        _report(_sweep)
-    assert _held is not None
-    _held.release()
-    _failed.clear()
-    _sweep = None
-    return len(failed)
+    held, _held = _held, None
+    try:
+        print_table(held.sweep)
+        if not held.failed and all(job.state is JobState.DONE for job in held.sweep.jobs()):
+            _report(held.sweep)
+        return held.count_failed()
+    finally:
+        held.release()
 
 
 def _report(sweep: SweepFolder) -> None:
@@ -88,43 +134,31 @@ def _report(sweep: SweepFolder) -> None:
     try:
         with plain_warnings():
             show(report([sweep.path]))
-    except (ValueError, OSError) as error:
-        print(f"no report: {error}")
+    except Exception as error:  # whatever it is: the sweep itself has ended well
+        print(f"no report: {str(error) or repr(error)}")
 
 
 def _begin(config: DictConfig, overrides: list[Override]) -> SweepFolder:
-    """Holds the folder, and writes the plan.
-
-    Raises:
-        ValueError: if another sweep is at work there.
-    """
-    global _held, _sweep
-    folder = Path(config.hydra.sweep.dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise ValueError(
-            f"another sweep is at work in {folder}: wait for it, or give this one a name= of its own"
-        ) from error
-    sweep = SweepFolder(folder)
-    sweep.plan(_planned_jobs(config, overrides), config.hydra.overrides.task)
-    _held, _sweep = lock, sweep
-    return sweep
-
-
-def _ranks_from_outside() -> int:
-    return int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_STEP_NUM_TASKS", "1")))
-
-
-def _rank_from_outside() -> int:
-    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")))
+    """Holds the folder, and writes the plan."""
+    global _held
+    jobs = _planned_jobs(config, overrides)  # before there is a folder: an option may be misspelt
+    _held = HeldSweep(Path(config.hydra.sweep.dir))
+    _held.sweep.write_plan(jobs, config.hydra.overrides.task)
+    return _held.sweep
 
 
 def _is_grid(config: DictConfig) -> bool:
     """Whether all jobs are known beforehand."""
-    return bool(config.hydra.sweeper._target_ == f"{BasicSweeper.__module__}.{BasicSweeper.__qualname__}")
+    return bool(config.hydra.sweeper._target_ == _name(BasicSweeper))
+
+
+def _runs_jobs_itself(config: DictConfig) -> bool:
+    """Whether the launcher runs the jobs in the process of the sweep, one after the other."""
+    return bool(config.hydra.launcher._target_ == _name(BasicLauncher))
+
+
+def _name(plugin: type) -> str:
+    return f"{plugin.__module__}.{plugin.__qualname__}"
 
 
 def _parsed_overrides(config: DictConfig) -> list[Override]:
@@ -139,7 +173,8 @@ def _settle_names(config: DictConfig, overrides: list[Override]) -> None:
     A job's name tells it from the others: what is the same for all of them is left out.
     """
     folder = Path(config.hydra.sweep.dir).absolute()
-    same = [override.key_or_group for override in overrides if not override.is_sweep_override()]
+    varies = {override.key_or_group: override.is_sweep_override() for override in overrides}  # the last one holds
+    same = [key for key, does in varies.items() if not does]
     settled = {
         "hydra.sweep.dir": QuotedString(str(folder), Quote.single).with_quotes(),
         "hydra.job.config.override_dirname.exclude_keys": f"[{','.join(same)}]",
@@ -160,10 +195,10 @@ def _planned_jobs(config: DictConfig, overrides: list[Override]) -> list[str] | 
 
 def _tell_of_changes(sweep: SweepFolder) -> None:
     """Prints the summary whenever a job has begun or ended; for launchers whose jobs are other processes."""
-    last: list[tuple[str, JobState]] = []
-    while _sweep is sweep:
+    last = [(job.folder, job.state) for job in sweep.jobs()]
+    while _held is not None and _held.sweep is sweep:
         now = [(job.folder, job.state) for job in sweep.jobs()]
-        if last and now != last:
+        if now != last:
             print(summary(sweep), flush=True)
         last = now
         time.sleep(1)

@@ -15,8 +15,8 @@ from omegaconf import DictConfig
 from ddpm_lightning.data.datamodule import ImageDataModule
 from ddpm_lightning.data.normalizer import Normalizer
 from ddpm_lightning.diffusion.objective import Objective
+from ddpm_lightning.ranks import started_from_outside
 from ddpm_lightning.training.checkpoint import AtomicCheckpointIO
-from ddpm_lightning.training.launch import started_from_outside
 from ddpm_lightning.training.module import DiffusionModule
 from ddpm_lightning.training.precision import fastest_precision
 

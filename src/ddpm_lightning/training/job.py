@@ -6,21 +6,17 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from ddpm_lightning.training.launch import (
-    RankError,
-    global_rank,
-    is_own_rank,
-    record_error,
-    run_ranks,
-    started_from_outside,
-)
+from ddpm_lightning.ranks import global_rank, is_own_rank, started_from_outside
+from ddpm_lightning.training.launch import RankError, record_error, run_ranks
 from ddpm_lightning.training.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
 Scores = dict[str, float]
 
 
-def run_job(run: RunFolder, config: dict[str, Any], ranks: int, work: Callable[[], Scores]) -> Scores:
+def run_job(
+    run: RunFolder, config: dict[str, Any], ranks: int, work: Callable[[], Scores], reconfigured: bool = False
+) -> Scores:
     """Does the work and returns its scores; `status` says at any moment how far it is.
 
     Args:
@@ -28,6 +24,7 @@ def run_job(run: RunFolder, config: dict[str, Any], ranks: int, work: Callable[[
         config: what the folder is claimed for.
         ranks: processes to start for the work; with 1 it is done in this one.
         work: gives the scores, the same on all ranks.
+        reconfigured: whether the folder's run goes on with this config instead of its own.
 
     Raises:
         FileExistsError: if the folder holds another run.
@@ -38,31 +35,39 @@ def run_job(run: RunFolder, config: dict[str, Any], ranks: int, work: Callable[[
         return _work_as_rank(run, work)
     try:
         # The first rank keeps the record.
-        return work() if global_rank() > 0 else _work_on_record(run, config, ranks, work)
+        return work() if global_rank() > 0 else _work_on_record(run, config, ranks, work, reconfigured)
     except Exception as error:
         if started_from_outside():  # the other ranks wait for this one, until its process ends
             raise SystemExit(f"this rank ends, since its job failed:\n{traceback.format_exc()}") from error
         raise
 
 
-def _work_on_record(run: RunFolder, config: dict[str, Any], ranks: int, work: Callable[[], Scores]) -> Scores:
+def _work_on_record(
+    run: RunFolder, config: dict[str, Any], ranks: int, work: Callable[[], Scores], reconfigured: bool
+) -> Scores:
     with run.locked():
-        run.claim(config)
+        if not reconfigured:
+            run.claim(config)
         began, resumed = time.time(), run.last_checkpoint.is_file()
         run.write_status("running", resumed=resumed)
+        if reconfigured:  # only now: a run that is done is never described by a config that it has not reached
+            run.write_config(config)
         try:
             if ranks > 1:
                 run_ranks(ranks)
                 scores: Scores = run.read_status()["scores"]
             else:
                 scores = work()
-        except (KeyboardInterrupt, SystemExit):
+        except (KeyboardInterrupt, SystemExit) as error:
             run.write_status("interrupted", resumed=resumed)
+            if isinstance(error, SystemExit) and error.code == 1:  # so Lightning ends at Ctrl-C
+                raise KeyboardInterrupt from error
             raise
         except BaseException as error:
             details = error.details if isinstance(error, RankError) else traceback.format_exc()
-            run.write_status("failed", error=str(error), traceback=details, resumed=resumed)
-            log.error("the run in %s failed: %s", run.path, error)
+            message = f"{type(error).__name__}: {error}"
+            run.write_status("failed", error=message, traceback=details, resumed=resumed)
+            log.error("the run in %s failed: %s", run.path, message)
             raise
         run.write_status("done", scores=scores, resumed=resumed, seconds=time.time() - began)
     return scores

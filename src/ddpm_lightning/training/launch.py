@@ -26,10 +26,11 @@ from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, get_error_handler
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from ddpm_lightning.child_process import child_environment, is_child, job_command, threads_for_each
+from ddpm_lightning.child_process import child_environment, job_command, threads_for_each
+from ddpm_lightning.ranks import started_from_outside
 
 SECONDS_UNTIL_KILL = 30
-"""What the agent gives a rank to end by itself."""
+"""What torch's agent gives a rank to end by itself; fixed there."""
 
 
 class RankError(RuntimeError):
@@ -42,23 +43,6 @@ class RankError(RuntimeError):
     def __init__(self, message: str, details: str) -> None:
         super().__init__(message)
         self.details = details
-
-
-def started_from_outside() -> bool:
-    """Whether torchrun or srun started this process as one of several ranks."""
-    return "TORCHELASTIC_RUN_ID" in os.environ or int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
-
-
-def is_own_rank() -> bool:
-    """Whether `run_ranks` started this process."""
-    return is_child() and "TORCHELASTIC_RUN_ID" in os.environ
-
-
-def global_rank() -> int:
-    """This process's place among the ranks; known before a process group exists."""
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        return int(os.environ["RANK"])
-    return int(os.environ["SLURM_PROCID"]) if started_from_outside() else 0
 
 
 def ranks_to_start(trainer: DictConfig) -> int:

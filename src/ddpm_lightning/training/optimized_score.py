@@ -1,10 +1,8 @@
 """What a sweeper that optimises, such as Optuna, gets of a run."""
 
 import math
-from pathlib import Path
 
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from ddpm_lightning.training.run_folder import RunFolder
 
@@ -32,18 +30,3 @@ def optimized_score(config: DictConfig, run: RunFolder) -> float | None:
     if score not in scores:
         raise ValueError(f"optimize.score={score} is no score of the run: it has {', '.join(sorted(scores))}")
     return float(scores[score]) if math.isfinite(scores[score]) else penalty
-
-
-def train_for_sweeper(config: DictConfig) -> float | None:
-    """Trains, and returns the optimised score; in a sweep that optimises, a run that fails has one too."""
-    from ddpm_lightning.training.train import train  # imports torch, which a launcher of jobs has no need of
-
-    hydra = HydraConfig.get()
-    run = RunFolder(Path(hydra.runtime.output_dir))
-    try:
-        train(config)
-    except Exception:
-        in_sweep = not OmegaConf.is_missing(hydra.job, "num")
-        if not in_sweep or not optimises(config) or run.read_status()["state"] != "failed":
-            raise
-    return optimized_score(config, run)

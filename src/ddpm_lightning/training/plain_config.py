@@ -31,11 +31,32 @@ def _with_open_cache(node: Any) -> Any:
     return node
 
 
-def command_record() -> dict[str, Any]:
-    """What this job's command line chose: {"choices": {group: choice}, "overrides": [...]}.
+def command_record(config: DictConfig) -> dict[str, dict[str, str]]:
+    """What this job's command line chose: {"choices": {group: choice}, "options": {key: value}}, all as words.
 
-    A config says which class a group's choice stands for; a table wants the choice's name.
+    A config says which class a group's choice stands for; a table wants the choice's name. Values are taken from the
+    config, for the words of the command line may refer to others.
     """
     hydra = HydraConfig.get()
-    choices = {group: choice for group, choice in hydra.runtime.choices.items() if not group.startswith("hydra")}
-    return {"choices": choices, "overrides": list(hydra.overrides.task)}
+    choices = {
+        group: str(choice)
+        for group, choice in hydra.runtime.choices.items()
+        if not group.startswith("hydra") and choice is not None
+    }
+    options = {}
+    for override in hydra.overrides.task:
+        key, _, word = override.lstrip("+~").partition("=")
+        if key not in choices:
+            options[key] = option_word(config, key, word)
+    return {"choices": choices, "options": options}
+
+
+def option_word(config: DictConfig, key: str, absent: str) -> str:
+    """The value of an option as YAML writes it; `absent` where the config has no such option."""
+    missing = object()
+    value = OmegaConf.select(config, key, default=missing)
+    if value is missing:
+        return absent
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # 0 and 0.0 are one choice
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -39,10 +39,9 @@ def restore_run(command: DictConfig, groups: tuple[str, ...]) -> RestoredRun:
     with open_dict(command):  # so that what an option refers to, as in metrics.seed=${seed}, is the checkpoint's
         for key in stored.keys() - command.keys():
             command[key] = stored[key]
-    config.hydra = _merged_record(stored.get("hydra"), command_record())
+    config.hydra = _merged_record(stored.get("hydra"), command_record(command))
     config.paths = command.paths
     config.trainer = command.trainer
-    config.weights = command.weights or config.get("weights")
     if config.trainer.precision == "auto":
         config.trainer.precision = stored.trainer.precision
     if command.weights is not None:
@@ -57,12 +56,12 @@ def restore_run(command: DictConfig, groups: tuple[str, ...]) -> RestoredRun:
     return RestoredRun(config, module, data, checkpoint)
 
 
-def _merged_record(stored: DictConfig | None, own: dict[str, Any]) -> dict[str, Any]:
+def _merged_record(stored: DictConfig | None, own: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
     """What the training's command line and this one chose."""
     choices = {group: choice for group, choice in own["choices"].items() if choice != "from_checkpoint"}
     if stored is None:
-        return {**own, "choices": choices}
-    return {"choices": {**stored.choices, **choices}, "overrides": [*stored.overrides, *own["overrides"]]}
+        return {"choices": choices, "options": own["options"]}
+    return {"choices": {**stored.choices, **choices}, "options": {**stored.options, **own["options"]}}
 
 
 def _overridden(stored: DictConfig, wanted: DictConfig, group: str) -> DictConfig:

@@ -75,8 +75,8 @@ class RunFolder:
         theirs, ours = config_hash(self.read_config()), config_hash(config)
         if theirs != ours:
             raise FileExistsError(
-                f"{self.path} holds another run (config {theirs}, this one is {ours}). Continue that one with "
-                f"resume={self.path}, or choose another name="
+                f"{self.path} holds another run (config {theirs}, this one is {ours}). Continue a training there "
+                f"with resume={self.path}, choose another name= (or hydra.run.dir=), or move that folder away"
             )
 
     def claim(self, config: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
@@ -17,7 +18,8 @@ from ddpm_lightning.training.build import (
     settle_hardware,
 )
 from ddpm_lightning.training.job import run_job
-from ddpm_lightning.training.launch import global_rank, is_own_rank, ranks_to_start
+from ddpm_lightning.training.launch import ranks_to_start
+from ddpm_lightning.training.optimized_score import optimises, optimized_score
 from ddpm_lightning.training.plain_config import command_record, plain, settled
 from ddpm_lightning.training.run_folder import RunFolder
 
@@ -47,21 +49,23 @@ def train(cfg: DictConfig) -> dict[str, float]:
     """
     _refuse_from_checkpoint(HydraConfig.get().runtime.choices)
     run = RunFolder(Path(HydraConfig.get().runtime.output_dir))
-    config = _resumed_config(run, list(HydraConfig.get().overrides.task)) if cfg.resume else settled(cfg)
-    settle_hardware(config)
-    if not cfg.resume:
-        config.hydra = command_record()
+    if cfg.resume:
+        stored = run.read_config()
+        config = _resumed_config(stored, list(HydraConfig.get().overrides.task))
+        settle_hardware(config)
+        wants_more = _trains_longer(config, stored)
+    else:
+        config = settled(cfg)
+        settle_hardware(config)
+        config.hydra = command_record(config)
         run.check(plain(config))
+        wants_more = False
     status = run.read_status()
-    if status["state"] == "done" and not (cfg.resume and _wants_more(config, run)):
-        if not cfg.resume:
-            run.claim(plain(config))  # the run that is done may be another one
+    if status["state"] == "done" and not wants_more:
         log.info("this run is done: %s", run.path)
         return dict(status["scores"])
-    if cfg.resume and not is_own_rank() and global_rank() == 0:
-        with run.locked():
-            run.write_config(plain(config))
-    return run_job(run, plain(config), ranks_to_start(config.trainer), lambda: _fit_and_test(config, run))
+    ranks = ranks_to_start(config.trainer)
+    return run_job(run, plain(config), ranks, lambda: _fit_and_test(config, run), reconfigured=bool(cfg.resume))
 
 
 def _refuse_from_checkpoint(choices: Mapping[str, str]) -> None:
@@ -85,7 +89,7 @@ def _fit_and_test(config: DictConfig, run: RunFolder) -> dict[str, float]:
     return final_scores(trainer, module, data)
 
 
-def _resumed_config(run: RunFolder, overrides: list[str]) -> DictConfig:
+def _resumed_config(stored: dict[str, Any], overrides: list[str]) -> DictConfig:
     """The stored config of a run, with the overrides that a resumed run may have.
 
     Raises:
@@ -98,12 +102,23 @@ def _resumed_config(run: RunFolder, overrides: list[str]) -> DictConfig:
             f"resume continues a run as it was configured; {', '.join(refused)} would make it another run. "
             f"With resume only these may change: {', '.join(RESUMABLE_OVERRIDES)}"
         )
-    config = OmegaConf.merge(DictConfig(run.read_config()), OmegaConf.from_dotlist(changes))
+    config = OmegaConf.merge(DictConfig(stored), OmegaConf.from_dotlist(changes))
     assert isinstance(config, DictConfig)
     return config
 
 
-def _wants_more(config: DictConfig, run: RunFolder) -> bool:
-    """Whether a finished run was asked to train longer than it did."""
-    before = run.read_config()["trainer"]
-    return any(config.trainer[limit] != before[limit] for limit in ("max_steps", "max_epochs"))
+def _trains_longer(config: DictConfig, stored: dict[str, Any]) -> bool:
+    return any(config.trainer[limit] != stored["trainer"][limit] for limit in ("max_steps", "max_epochs"))
+
+
+def train_for_sweeper(config: DictConfig) -> float | None:
+    """Trains, and returns the optimised score; in a sweep that optimises, a run that fails has one too."""
+    hydra = HydraConfig.get()
+    run = RunFolder(Path(hydra.runtime.output_dir))
+    try:
+        train(config)
+    except Exception:
+        in_sweep = not OmegaConf.is_missing(hydra.job, "num")
+        if not in_sweep or not optimises(config) or run.read_status()["state"] != "failed":
+            raise
+    return optimized_score(config, run)

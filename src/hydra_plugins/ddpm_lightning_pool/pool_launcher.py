@@ -4,6 +4,7 @@ import logging
 import os
 import queue
 import subprocess
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,10 +30,11 @@ class PoolLauncher(Launcher):
 
     Args:
         jobs: how many at once.
-        devices: GPU numbers for each of them, as [0, 1] or ["0,1", "2,3"]; None for the CPU, whose cores are shared.
+        devices: GPU numbers for each of them, as [0, 1] or ["0,1", "2,3"], among those that this process may use;
+            None for the CPU alone, whose cores are shared.
 
     Raises:
-        ValueError: for fewer devices than jobs at once.
+        ValueError: for fewer devices than jobs at once, or one that this process may not use.
     """
 
     def __init__(self, jobs: int, devices: Sequence[int | str] | None = None) -> None:
@@ -44,54 +46,88 @@ class PoolLauncher(Launcher):
                 f"{len(devices)}"
             )
         self.jobs = jobs
-        self.devices = None if devices is None else [str(device) for device in devices]
+        self.devices = [""] * jobs if devices is None else [_visible(str(device)) for device in devices]
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.config = config
-        self.loader = hydra_context.config_loader
+        self.context = hydra_context
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Runs the jobs, and returns when all of them have ended."""
         setup_globals()
-        free: queue.SimpleQueue[dict[str, str]] = queue.SimpleQueue()
-        for place in range(self.jobs):
-            share = threads_for_each(self.jobs)
-            free.put(share if self.devices is None else share | {"CUDA_VISIBLE_DEVICES": self.devices[place]})
+        shares: queue.SimpleQueue[dict[str, str]] = queue.SimpleQueue()
+        for device in self.devices[: self.jobs]:
+            shares.put({**threads_for_each(self.jobs), "CUDA_VISIBLE_DEVICES": device})
 
-        def run(overrides: Sequence[str]) -> JobReturn:
-            share = free.get()
+        def run(config: DictConfig) -> JobReturn:
+            share = shares.get()
             try:
-                return self._run(overrides, share)
+                return self._run(config, share)
             finally:
-                free.put(share)
+                shares.put(share)
 
-        log.info("%d jobs, %d at once", len(job_overrides), self.jobs)
+        # Here and not in the threads: Hydra's loader is not made for several at once.
+        configs = [self.context.config_loader.load_sweep_config(self.config, list(words)) for words in job_overrides]
+        log.info("%d jobs, %d at once", len(configs), self.jobs)
         with ThreadPoolExecutor(self.jobs) as pool:
-            return list(pool.map(run, job_overrides))
+            try:
+                return list(pool.map(run, configs))
+            except BaseException:  # Ctrl-C: the jobs at work have heard it as well, the others must not begin
+                pool.shutdown(cancel_futures=True)
+                raise
 
-    def _run(self, overrides: Sequence[str], share: dict[str, str]) -> JobReturn:
-        config = self.loader.load_sweep_config(self.config, list(overrides))
+    def _run(self, config: DictConfig, share: dict[str, str]) -> JobReturn:
+        overrides = list(config.hydra.overrides.task)
         folder = Path(config.hydra.sweep.dir) / config.hydra.sweep.subdir
         folder.mkdir(parents=True, exist_ok=True)
+        with open_dict(config):
+            config.hydra.runtime.output_dir = str(folder)
         log.info("begins: %s", " ".join(filter_overrides(overrides)))
+        began = time.time()
         with (folder / "console.log").open("a") as console:
             ended = subprocess.run(
-                job_command(config.hydra, config.hydra.overrides.task, folder),
+                job_command(config.hydra, overrides, folder),
                 env=child_environment(**share),
                 stdout=console,
                 stderr=subprocess.STDOUT,
                 check=False,
             )
-        result = JobReturn(overrides=list(overrides), hydra_cfg=OmegaConf.masked_copy(config, ["hydra"]))
-        with open_dict(config):
-            del config.hydra
-        result.cfg = config
+        result = JobReturn(overrides=overrides, cfg=_without_hydra(config))
         run = RunFolder(folder)
-        if ended.returncode != 0:
-            message = run.read_status().get("error", f"see {folder / 'console.log'}")
+        if ended.returncode == 0:
+            result.status, result.return_value = JobStatus.COMPLETED, optimized_score(config, run)
+        else:
+            told = _told_failure(run, began)
+            message = told or f"see {folder / 'console.log'}"
             log.error("%s failed: %s", os.path.relpath(folder), message)
-            if not optimises(config):
+            if told and optimises(config):  # the sweeper gets the penalty
+                result.status, result.return_value = JobStatus.COMPLETED, optimized_score(config, run)
+            else:
                 result.status, result.return_value = JobStatus.FAILED, RuntimeError(message)
-                return result
-        result.status, result.return_value = JobStatus.COMPLETED, optimized_score(config, run)
+        self.context.callbacks.on_job_end(config=config, job_return=result)
         return result
+
+
+def _told_failure(run: RunFolder, began: float) -> str:
+    """What the run's status says of a failure since then; empty if it failed without a word there."""
+    if run.status_file.is_file() and run.status_file.stat().st_mtime >= began:
+        status = run.read_status()
+        if status["state"] == "failed":
+            return str(status["error"])
+    return ""
+
+
+def _visible(numbers: str) -> str:
+    """The GPUs of these numbers, counted among those that this process may use."""
+    own = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if own is None:
+        return numbers
+    names = [name for name in own.split(",") if name]
+    wanted = [int(number) for number in numbers.split(",")]
+    if max(wanted) >= len(names):
+        raise ValueError(f"hydra.launcher.devices has {numbers}, but CUDA_VISIBLE_DEVICES={own!r} here")
+    return ",".join(names[number] for number in wanted)
+
+
+def _without_hydra(config: DictConfig) -> DictConfig:
+    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])

@@ -1,6 +1,6 @@
 import dataclasses
 
-from ddpm_lightning.sweep.sentences import card_line, comparison, reading, verdicts
+from ddpm_lightning.sweep.sentences import card_line, comparison, reading, verdict_sentences
 from ddpm_lightning.sweep.table import Verdict
 
 
@@ -30,31 +30,31 @@ def test_comparison_says_that_a_seed_is_missing(make_table):
 
 def test_best_is_named(make_table):
     table = with_verdicts(three(make_table), Verdict.BEST, Verdict.WORSE, Verdict.WORSE)
-    assert verdicts(table) == [
+    assert verdict_sentences(table) == [
         "KID (lenet): schedule=cosine is lower than every other configuration and told apart from each."
     ]
 
 
 def test_ties_are_said_to_be_ties(make_table):
     table = with_verdicts(three(make_table), Verdict.TIE, Verdict.TIE, Verdict.WORSE)
-    assert verdicts(table) == [
+    assert verdict_sentences(table) == [
         "KID (lenet): the lowest are not told apart: schedule=cosine; schedule=linear are ties. The others are worse."
     ]
     assert any("not told apart from the lowest" in sentence for sentence in reading(table))
     all_tie = with_verdicts(three(make_table), *[Verdict.TIE] * 3)
-    assert verdicts(all_tie) == ["KID (lenet): no configuration is separated: all 3 are ties."]
+    assert verdict_sentences(all_tie) == ["KID (lenet): no configuration is separated: all 3 are ties."]
 
 
 def test_no_verdict_is_claimed_where_none_is_possible(make_table):
     none = with_verdicts(three(make_table), *[Verdict.UNKNOWN] * 3)
-    assert "cannot be compared" in verdicts(none)[0]
+    assert "cannot be compared" in verdict_sentences(none)[0]
     assert not any("told apart" in sentence for sentence in reading(none))
-    assert verdicts(make_table({"schedule": ["cosine"]})) == []
+    assert verdict_sentences(make_table({"schedule": ["cosine"]})) == []
 
 
 def test_a_configuration_out_of_the_comparison_is_named(make_table):
     some = with_verdicts(three(make_table), Verdict.TIE, Verdict.TIE, Verdict.UNKNOWN)
-    assert verdicts(some) == [
+    assert verdict_sentences(some) == [
         "KID (lenet): the lowest are not told apart: schedule=cosine; schedule=linear are ties. "
         "Not compared: schedule=sigmoid."
     ]
