@@ -6,8 +6,8 @@ Overhead: the time from the end of one job to the end of the next, less what tha
 samples. So it has the composing of the config, the building of data, network and trainer, the pass over the test split,
 the features and scores of the samples, and all files.
 
-Two at once: the whole command with `hydra/launcher=pool`, two jobs sharing the cores, against the whole command with the
-jobs one after the other; alternated, the median of the ratios.
+Two at once: the whole command with `hydra/launcher=pool`, two jobs sharing the cores, against the whole command with
+the jobs one after the other; alternated, the median of the ratios.
 """
 
 import json

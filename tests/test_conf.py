@@ -111,12 +111,20 @@ def test_several_devices_are_a_process_each_which_the_job_starts(compose_verb, t
         build_trainer(config, tmp_path, [], [])
 
 
-def test_the_pool_of_jobs_is_made_by_its_name(compose_verb):
-    def pool(*overrides):
+@pytest.fixture
+def pool(compose_verb, monkeypatch):
+    """`pool(*overrides)`: the launcher, on a machine where every GPU is in sight."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+    def make(*overrides):
         compose_verb("train", "hydra/launcher=pool", *overrides)
         return instantiate(HydraConfig.get().launcher)
 
-    assert (pool().jobs, pool().devices) == (2, None)
+    return make
+
+
+def test_the_pool_of_jobs_is_made_by_its_name(pool):
+    assert (pool().jobs, pool().devices) == (2, ["", ""])  # on the CPU no GPU is in sight
     of_gpus = pool("hydra.launcher.jobs=2", "hydra.launcher.devices=[0,'1,2']")
     assert of_gpus.devices == ["0", "1,2"]
     for wrong, message in (
@@ -125,6 +133,14 @@ def test_the_pool_of_jobs_is_made_by_its_name(compose_verb):
     ):
         with pytest.raises(InstantiationException, match=message):
             pool(wrong)
+
+
+def test_the_pool_counts_the_gpus_that_are_in_its_sight(pool, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    assert pool("hydra.launcher.devices=[1,0]").devices == ["7", "4"]
+    assert pool("hydra.launcher.jobs=1", "hydra.launcher.devices=['0,1']").devices == ["4,7"]
+    with pytest.raises(InstantiationException, match="devices has 2, but CUDA_VISIBLE_DEVICES='4,7'"):
+        pool("hydra.launcher.devices=[0,2]")
 
 
 def test_slurm_jobs_ask_for_the_devices_of_a_run(compose_verb):

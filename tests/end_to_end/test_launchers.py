@@ -37,7 +37,7 @@ def test_a_pool_does_the_other_jobs_and_counts_the_failed_one(pool):
     place, ended, _ = pool
     assert ended.code == 1, ended.printed
     assert place.states() == {0: "done", 1: "failed", 2: "done"}
-    assert place.jobs()[1].read_status()["error"] == "no luck"
+    assert place.jobs()[1].read_status()["error"] == "RuntimeError: no luck"
     assert "2 done, 1 failed" in ended.printed
     assert "no luck" in (place.jobs()[1].path / "console.log").read_text()
 
@@ -59,7 +59,7 @@ def test_submitit_runs_the_same_jobs_in_the_same_folders(workplace, pool):
     ended = place.run("seed=0,1")
     assert ended.code == 1, ended.printed
     assert place.states() == {0: "done", 1: "failed"}
-    assert place.jobs()[1].read_status()["error"] == "no luck"
+    assert place.jobs()[1].read_status()["error"] == "RuntimeError: no luck"
     assert "1 done, 1 failed" in ended.printed
     names = {seed: run.path.name for seed, run in pool[0].jobs().items()}
     assert {seed: run.path.name for seed, run in place.jobs().items()} == {seed: names[seed] for seed in (0, 1)}

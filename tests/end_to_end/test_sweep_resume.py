@@ -128,7 +128,7 @@ def test_a_failed_job_is_tried_again_by_the_same_command(workplace):
     first = place.run("seed=0,1")
     assert first.code == 1, first.printed
     assert place.states() == {0: "failed", 1: "done"}
-    assert place.jobs()[0].read_status()["error"] == "no luck"
+    assert place.jobs()[0].read_status()["error"] == "RuntimeError: no luck"
     place.forget_orders()
 
     second = place.run("seed=0,1")
@@ -168,3 +168,33 @@ def test_a_job_whose_folder_holds_another_run_is_refused_and_the_others_are_done
     assert f"{altered.path} holds another run" in ended.printed
     assert snapshot(altered.path) == before
     assert place.states() == {17: "done", 1: "done"}
+    assert not (place.sweep / "report").exists()  # it would be of runs that nobody asked for
+
+
+INTERRUPTIBLE = (  # a shell starts what is in its background with Ctrl-C switched off
+    "-c",
+    "import runpy, signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')",
+    Path(__file__).parents[2] / "train.py",
+    "-m",
+)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_ctrl_c_ends_a_sweep_that_then_goes_on(workplace, two_processes, tmp_path, processes):
+    place = workplace("callbacks=minimal", *(two_processes if processes == 2 else ()))
+    for rank in range(processes):
+        place.order(f"wait {tmp_path / 'never'}", "seed-1", rank, 3)
+    process = place.start("seed=0,1,2", command=INTERRUPTIBLE)
+    place.until(lambda: place.states().get(1) == "running" and place.jobs()[1].last_checkpoint.is_file(), seconds=120)
+    process.send_signal(signal.SIGINT)
+    ended = place.wait(process)
+    assert ended.code == 130, ended.printed
+    assert "the same command goes on" in ended.printed
+    assert place.states() == {0: "done", 1: "interrupted"}
+    place.until(lambda: place.processes() == [], seconds=40)
+
+    place.forget_orders()
+    again = place.run("seed=0,1,2")
+    assert again.code == 0, again.printed
+    assert {seed: run.read_status()["resumed"] for seed, run in place.jobs().items()} == {0: False, 1: True, 2: False}

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from ddpm_lightning.training.run_folder import RunFolder
@@ -133,9 +134,9 @@ def test_a_failed_job_does_not_stop_the_sweep(failing):
 def test_whichever_rank_raises_the_job_tells_its_error_and_traceback(failing, rank):
     place, ended = failing
     status = place.jobs()[1 - rank].read_status()
-    assert status["error"] == f"rank {rank} of this job failed: RuntimeError: here at rank {rank}"
+    assert status["error"] == f"RankError: rank {rank} of this job failed: RuntimeError: here at rank {rank}"
     assert "Traceback" in status["traceback"] and "in _follow" in status["traceback"]
-    assert f"failed: rank {rank} of this job failed" in ended.printed
+    assert f"failed: RankError: rank {rank} of this job failed" in ended.printed
 
 
 def test_a_killed_rank_is_told_with_its_signal(failing):
@@ -170,10 +171,10 @@ class Evaluations(NamedTuple):
 def evaluations(
     workplace: Callable[..., Any], by_two: Any, tiny_paths: list[str], snapshot: Callable[[Path], Any]
 ) -> Evaluations:
-    """One process scores the runs that two made, with two numbers of steps, and does so again."""
+    """One process scores the runs that two made, with two numbers of steps and two etas, and does so again."""
     place = workplace()
     place.options = [*tiny_paths, "trainer.accelerator=cpu"]
-    words = [f"checkpoint={by_two.sweep}/*", "sampler.steps=2,3"]
+    words = [f"checkpoint={by_two.sweep}/*", "sampler.steps=2,3", "sampler.eta=0,1"]
     command = (TRAIN.with_name("evaluate.py"), "-m")
     first = place.run(*words, command=command)
     assert first.code == 0, first.printed
@@ -185,22 +186,31 @@ def evaluations(
 
 def test_every_checkpoint_is_scored_with_every_choice(evaluations, by_two):
     configs = [RunFolder(job).read_config() for job in evaluations.jobs]
-    scored = {(Path(config["checkpoint"]["path"]).parents[1], config["sampler"]["steps"]) for config in configs}
-    assert len(configs) == 4
-    assert scored == {(run.path, steps) for run in by_two.jobs().values() for steps in (2, 3)}
+    scored = {(Path(c["checkpoint"]["path"]).parents[1], c["sampler"]["steps"], c["sampler"]["eta"]) for c in configs}
+    assert len(configs) == 8
+    assert scored == {(run.path, steps, eta) for run in by_two.jobs().values() for steps in (2, 3) for eta in (0, 1)}
+
+
+def test_a_sweep_of_evaluations_ends_in_quality_against_cost(evaluations):
+    report = evaluations.jobs[0].parent / "report"
+    assert (report / "cost_quality.png").is_file() and (report / "report.html").is_file()
+    rows = pd.read_csv(report / "report.csv")
+    assert sorted(zip(rows["sampler.steps"], rows["sampler.eta"], strict=True)) == [(2, 0), (2, 1), (3, 0), (3, 1)]
+    assert (rows["kid_lenet_mnist_n"] == 2).all()
+    assert (rows["sampling_seconds"] > 0).all()
 
 
 def test_one_process_draws_the_samples_that_two_drew_from_the_same_weights(evaluations, by_two):
     for run in by_two.jobs().values():
         theirs = samples(run.path)
         assert len(np.unique(theirs, axis=0)) == 64
-        two_steps, three_steps = [job for job in evaluations.jobs if run.path.name in job.name]
-        assert np.array_equal(samples(two_steps), theirs)
-        assert not np.array_equal(samples(three_steps), theirs)
+        ours = {job.name.partition("_sampler")[2]: job for job in evaluations.jobs if run.path.name in job.name}
+        same = [np.array_equal(samples(job), theirs) for _, job in sorted(ours.items())]
+        assert same == [True, False, False, False]  # sorted by eta, then steps: as they were scored comes first
 
 
 def test_an_evaluation_that_is_done_is_not_done_again(evaluations):
     assert evaluations.again.code == 0, evaluations.again.printed
-    assert "4 done" in evaluations.again.printed
+    assert "8 done" in evaluations.again.printed
     assert all(len(files) > 4 for files in evaluations.before)
     assert evaluations.after == evaluations.before

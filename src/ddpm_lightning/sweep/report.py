@@ -22,7 +22,7 @@ OPTIONS = ("by", "metric", "out")
 def report(
     sweeps: Sequence[Path], by: Sequence[str] | None = None, metric: str = "kid", out: Path | None = None
 ) -> list[Path]:
-    """Writes the report of the finished runs in `sweeps`, and returns its files, the page to browse first.
+    """Writes the report of the finished runs in `sweeps`, and returns its files.
 
     Raises:
         FileNotFoundError, ValueError: if there is no finished run, or the runs cannot be put into one table.
@@ -36,6 +36,8 @@ def report(
     words = ["python", "report.py", *map(str, sweeps), f"metric={metric}"]
     if by is not None:
         words.append(f"by={','.join(by)}")
+    if out is not None:
+        words.append(f"out={out}")
     return write_report(table, folder, title=sweeps[0].resolve().name, command=shlex.join(words))
 
 

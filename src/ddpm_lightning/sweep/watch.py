@@ -98,12 +98,12 @@ class SweepWatch(Callback):
 
 
 def _note_failure(run: RunFolder, error: BaseException) -> None:
-    """On record, unless it is there, or the folder is another run's."""
+    """On record, unless the job has done that itself, or the folder is another run's."""
     message = f"{type(error).__name__}: {error}"
     status = run.read_status()
     if _held is not None:
         _held.failed.add(run.path.name)
-    if status["state"] == "failed" and status["error"] == message:
+    if status["state"] == "failed" and status["error"] in message:  # a launcher may tell it in an error of its own
         return
     print(f"{run.path.name} failed: {message}", file=sys.stderr)
     if status["state"] in ("new", "failed"):  # it failed before it could begin
