@@ -103,7 +103,7 @@ class TestOptions:
         write("b")
         write("c", "sampler=ddpm")  # has no eta
         told = options(sweep, "optimizer.lr", "sampler.eta", "sampler")
-        assert told[0] == {"optimizer.lr": "0.5", "sampler.eta": "1", "sampler": "ddim"}
+        assert told[0] == {"optimizer.lr": "0.5", "sampler.eta": "0.25", "sampler": "ddim"}
         assert told[1].keys() == {"optimizer.lr", "sampler.eta", "sampler"}
         assert told[1]["sampler.eta"] == "0"
         assert told[2] == {"optimizer.lr": told[1]["optimizer.lr"], "sampler": "ddpm"}
