@@ -1,5 +1,6 @@
 """What a sweep does beside its jobs: it holds its folder, knows its jobs beforehand, and tells how far it is."""
 
+import os
 import sys
 import threading
 import time
@@ -133,7 +134,7 @@ def _report(sweep: SweepFolder) -> None:
 
     try:
         with plain_warnings():
-            show(report([sweep.path]))
+            show(report([Path(os.path.relpath(sweep.path))]))
     except Exception as error:  # whatever it is: the sweep itself has ended well
         print(f"no report: {str(error) or repr(error)}")
 
