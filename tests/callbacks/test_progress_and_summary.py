@@ -9,6 +9,7 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 from ddpm_lightning.callbacks.cost import CostMeter
 from ddpm_lightning.callbacks.progress import ImageProgressBar
 from ddpm_lightning.callbacks.run_summary import RunSummary, choices_and_options
+from ddpm_lightning.quantities import magnitude
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def test_the_end_says_the_scores_and_what_to_open(finished, tmp_path):
     trainer, printed = finished
     *_, costs, last = [line for line in printed.splitlines() if line.strip()]
     parameters = int(trainer.callback_metrics["cost/parameters"])
-    assert costs.startswith(f"{parameters:,} parameters, ") and costs.endswith(" s")
+    assert costs.startswith(f"{magnitude(parameters)} parameters, ") and costs.endswith(" s")
     assert "cost/" not in printed
     assert "run/samples.png, or: tensorboard --logdir " in last and last.startswith("Open ")
     assert f"{float(trainer.callback_metrics['test/loss']):.4f}" in printed
