@@ -23,7 +23,7 @@ demo: setup  ## Train on MNIST for five minutes, score the samples, say where th
 test: setup  ## Run all tests but the slow ones (minutes)
 	$(BIN)/python -m pytest -m 'not slow'
 
-test-slow: setup  ## Run the slow tests: kills, several processes
+test-slow: setup  ## Run the slow tests: kills, several processes, simulations
 	$(BIN)/python -m pytest -m slow
 
 lint: setup  ## Check style, types and layers

@@ -13,6 +13,8 @@ from ddpm_lightning.metrics.jackknife import kernel_jackknife, shared_covariance
 from ddpm_lightning.sweep.statistics import interval_of_samples, interval_over_seeds, told_apart, verdicts
 from ddpm_lightning.sweep.table import Verdict
 
+pytestmark = pytest.mark.slow
+
 DRAWS = 1000
 WINDOW = (0.93, 0.97)  # of the coverage: 95 %, give or take three errors of 1,000 draws
 D, NUM_SAMPLES = 20, 200  # with fewer, KID is so skewed that no symmetric interval is exact

@@ -125,6 +125,7 @@ def test_panels_hold_a_line_for_each_run_that_logged(make_table):
     assert read_panels(make_table({"schedule": ["cosine"]})) == []
 
 
+@pytest.mark.slow
 def test_what_a_training_logs_is_found(shell, tiny_options, make_table, tmp_path):
     options = [
         "metrics.every_n_epochs=1",
