@@ -21,7 +21,7 @@ from pathlib import Path
 
 TRAIN = Path(__file__).parents[1] / "train.py"
 ROUNDS = 3
-SHORT = ["trainer.max_steps=300", "trainer.val_check_interval=300"]
+SHORT = ["trainer.max_steps=200", "trainer.val_check_interval=200"]
 
 
 def run(folder: Path, *overrides: str) -> float:
