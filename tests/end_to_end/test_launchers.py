@@ -21,7 +21,7 @@ def pool(workplace: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any,
     place.order(f"wait {go}", "seed-0", 0, 3)
     place.order("raise no luck", "seed-1", 0, 3)
     process = place.start("seed=0,1,2", OMP_NUM_THREADS="", CUDA_VISIBLE_DEVICES="")
-    place.until(lambda: "failed: no luck" in place.printed())
+    place.until(lambda: "failed: RuntimeError: no luck" in place.printed())
     meanwhile = {"states": place.states(), "notes": place.notes(place.jobs()[0])}
     go.touch()
     return place, place.wait(process), meanwhile
