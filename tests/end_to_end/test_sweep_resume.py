@@ -157,7 +157,7 @@ def test_a_second_sweep_in_the_same_folder_is_refused_while_the_first_is_at_work
 
 def test_a_job_whose_folder_holds_another_run_is_refused_and_the_others_are_done(by_one, workplace, snapshot):
     place = workplace()
-    shutil.copytree(by_one.folder / "multirun", place.folder / "multirun")
+    shutil.copytree(by_one.folder / "multirun", place.folder / "multirun", ignore=shutil.ignore_patterns("report"))
     altered, absent = place.jobs()[0], place.jobs()[1]
     altered.config_file.write_text(altered.config_file.read_text().replace("\nseed: 0\n", "\nseed: 17\n"))
     shutil.rmtree(absent.path)
