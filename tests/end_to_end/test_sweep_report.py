@@ -40,5 +40,4 @@ def test_the_report_says_so(same_twice):
         "samples.png",
         "intervals.png",
         "effects.png",
-        "curves.png",
     }
