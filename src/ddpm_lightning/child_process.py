@@ -10,20 +10,23 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from hydra.conf import HydraConf
-from hydra.core.override_parser.types import Quote, QuotedString
-from omegaconf import DictConfig
+if TYPE_CHECKING:  # a process that only decodes images has no use for them
+    from hydra.conf import HydraConf
+    from omegaconf import DictConfig
 
 PARENT_VARIABLE = "DDPM_LIGHTNING_PARENT"
 SHARE_VARIABLE = "DDPM_LIGHTNING_THREADS"
 
 
-def job_command(hydra_config: HydraConf | DictConfig, overrides: Sequence[str], folder: str | Path) -> list[str]:
+def job_command(hydra_config: "HydraConf | DictConfig", overrides: Sequence[str], folder: str | Path) -> list[str]:
     """The command that runs one job of the verb to which `hydra_config` (the node `hydra`) belongs.
 
     Without `-m`, whatever started this process: with it a rank would start the whole sweep once more.
     """
+    from hydra.core.override_parser.types import Quote, QuotedString
+
     main = next(source.path for source in hydra_config.runtime.config_sources if source.provider == "main")
     script = Path(main).parent / f"{hydra_config.job.config_name}.py"
     quoted = QuotedString(str(Path(folder).resolve()), Quote.single).with_quotes()
@@ -44,7 +47,11 @@ def end_with_parent() -> None:
     """In a child: a thread that ends the process within a second of the parent's end. Elsewhere nothing."""
     if not is_child():
         return
-    parent = int(os.environ[PARENT_VARIABLE])
+    end_with(int(os.environ[PARENT_VARIABLE]))
+
+
+def end_with(parent: int) -> None:
+    """Starts a thread that ends this process within a second of the end of its parent, the process of this number."""
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -56,11 +63,15 @@ def end_with_parent() -> None:
 
 def threads_for_each(processes: int) -> dict[str, str]:
     """The variables that divide this process's cores among processes; none where the user has set OMP_NUM_THREADS."""
-    if SHARE_VARIABLE in os.environ:  # the user has not: a launcher gave this process its share
-        cores = int(os.environ[SHARE_VARIABLE])
-    elif "OMP_NUM_THREADS" in os.environ:
+    if "OMP_NUM_THREADS" in os.environ and SHARE_VARIABLE not in os.environ:
         return {}
-    else:  # not every system tells a process which cores are its own
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    share = str(max(1, cores // processes))
+    share = str(max(1, available_cores() // processes))
     return {"OMP_NUM_THREADS": share, SHARE_VARIABLE: share}
+
+
+def available_cores() -> int:
+    """The cores that this process may use: its share where a launcher gave it one."""
+    if SHARE_VARIABLE in os.environ:
+        return int(os.environ[SHARE_VARIABLE])
+    # Not every system tells a process which cores are its own.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

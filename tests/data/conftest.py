@@ -1,13 +1,23 @@
 """Small data sets in their real on-disk layout, and the real ones where they are present."""
 
+import hashlib
 import os
-from collections.abc import Callable
+import shutil
+import subprocess
+import sys
+import tarfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+from scipy.io import savemat
 
-from ddpm_lightning.data.source import ImageSource, Split
+from ddpm_lightning.data.source import ImageSource
 
 REPOSITORY_DATA = Path(__file__).resolve().parents[2] / "data"
 
@@ -52,24 +62,171 @@ class CountingSource(ImageSource):
 
     name = "counting"
     num_classes = 10
-    channels = 1
+    transform = "none"
 
     def __init__(self, train: int = 43, test: int = 20, image_size: int = 2) -> None:
-        self.image_size = image_size
-        self.sizes = {"train": train, "test": test}
+        self.image_shape = (1, image_size, image_size)
+        self.train, self.size = train, train + test
         self.reads = 0
 
-    def fingerprint(self, split: Split) -> str:
-        return f"{split} {self.sizes[split]}"
+    def fingerprint(self) -> str:
+        return f"{self.train} {self.size}"
 
-    def read(self, split: Split) -> tuple[np.ndarray, np.ndarray]:
+    def labels(self) -> np.ndarray:
+        return np.arange(self.size)
+
+    def parts(self) -> dict[str, np.ndarray]:
+        return {"train": np.arange(self.train), "test": np.arange(self.train, self.size)}
+
+    def read(self, places: range, images: np.ndarray) -> dict[int, str]:
         self.reads += 1
-        numbers = np.arange(self.sizes[split])
-        shape = (len(numbers), self.channels, self.image_size, self.image_size)
-        images = np.broadcast_to(numbers.astype(np.uint8)[:, None, None, None], shape)
-        return images, numbers.astype(np.int64)
+        images[:] = np.array(places).astype(np.uint8)[:, None, None, None]
+        return {}
 
 
 @pytest.fixture
 def counting_source() -> Callable[..., CountingSource]:
     return CountingSource
+
+
+def write_photo(path: Path, number: int) -> None:
+    """A JPEG of smooth colours, of another shape and other colours for each number."""
+    width, height = 40 + 7 * (number % 3), 36 + 5 * (number % 4)
+    rows, columns = np.mgrid[:height, :width]
+    colours = [rows * 5 + 20 * number, columns * 4 + 30 * number, (rows + columns) * 2]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray((np.stack(colours, axis=-1) % 511 // 2).astype(np.uint8)).save(path, quality=95)
+
+
+@pytest.fixture
+def flowers_root(tmp_path: Path) -> Path:
+    """A data folder with 12 flowers: kinds 1..12, photographs 1-4 to train on, 5-6 to validate, 7-12 to test on."""
+    folder = tmp_path / "root" / "flowers-102"
+    for number in range(1, 13):
+        write_photo(folder / "jpg" / f"image_{number:05d}.jpg", number)
+    savemat(folder / "imagelabels.mat", {"labels": np.arange(1, 13, dtype=np.uint8)[None]}, do_compression=True)
+    parts = {"trnid": np.arange(1, 5), "valid": np.arange(5, 7), "tstid": np.arange(7, 13)}
+    savemat(folder / "setid.mat", {name: ids[None].astype(np.uint16) for name, ids in parts.items()})
+    return tmp_path / "root"
+
+
+@pytest.fixture(scope="session")
+def pets_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with 24 pets to train on and 16 to test on: cats (breeds 1, 6), dogs (2, 37). Not to be changed."""
+    root = tmp_path_factory.mktemp("root")
+    folder = root / "oxford-iiit-pet"
+    (folder / "annotations" / "trimaps").mkdir(parents=True)
+    breeds = [("Abyssinian", 1, 1), ("american_bulldog", 2, 2), ("Bengal", 6, 1), ("yorkshire_terrier", 37, 2)]
+    for part, numbers in (("trainval", range(1, 7)), ("test", range(7, 11))):
+        lines = [f"{name}_{n} {breed} {species} {n}\n" for name, breed, species in breeds for n in numbers]
+        (folder / "annotations" / f"{part}.txt").write_text("".join(lines))
+        for line in lines:
+            name = line.split()[0]
+            write_photo(folder / "images" / f"{name}.jpg", sum(name.encode()))
+    return root
+
+
+@pytest.fixture
+def archives(tmp_path: Path) -> Iterator[Callable[[Path, dict[str, list[str]]], tuple[str, dict[str, str]]]]:
+    """`archives(folder, {archive: members})` packs members of a folder, serves them, and gives the URL and md5 sums.
+
+    A member that is the archive's own name is served as it is.
+    """
+    served = tmp_path / "served"
+    served.mkdir()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_QuietHandler, directory=str(served)))
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def make(folder: Path, contents: dict[str, list[str]]) -> tuple[str, dict[str, str]]:
+        for name, members in contents.items():
+            if members == [name]:
+                shutil.copy(folder / name, served / name)
+            else:
+                with tarfile.open(served / name, "w:gz") as archive:
+                    for member in members:
+                        archive.add(folder / member, member)
+        md5 = {name: hashlib.md5((served / name).read_bytes()).hexdigest() for name in contents}
+        return f"http://127.0.0.1:{server.server_port}/", md5
+
+    yield make
+    server.shutdown()
+    server.server_close()
+
+
+class _QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Keep the test's output clean."""
+
+
+BUILD_SCRIPT = """
+import os, sys, time
+import numpy as np
+from ddpm_lightning.data.cache import cached_images
+from ddpm_lightning.data.source import ImageSource
+
+
+class NumberSource(ImageSource):
+    # Image i shows i modulo 251; each read is a line in a file.
+    name, num_classes, image_shape, transform, slow_to_read = "number", 0, (1, 4, 4), "none", True
+
+    def __init__(self, log, size, seconds, dies_at):
+        self.log, self.size, self.seconds, self.dies_at = log, size, seconds, dies_at
+
+    def fingerprint(self):
+        return str(self.size)
+
+    def labels(self):
+        return np.zeros(self.size, np.int64)
+
+    def parts(self):
+        return {}
+
+    def read(self, places, images):
+        if places.start == self.dies_at:
+            os._exit(1)
+        with open(self.log, "a") as log:
+            log.write(f"{places.start}\\n")
+        time.sleep(self.seconds)
+        images[:] = (np.array(places) % 251)[:, None, None, None]
+        return {}
+
+
+if __name__ == "__main__":
+    cache_dir, log, size, seconds, dies_at = sys.argv[1:]
+    try:
+        cached = cached_images(NumberSource(log, int(size), float(seconds), int(dies_at)), cache_dir)
+    except (OSError, MemoryError) as error:
+        sys.exit(f"{type(error).__name__}: {error}")
+    assert (cached.images == (np.arange(int(size)) % 251)[:, None, None, None]).all()
+    print(cached.fingerprint)
+"""
+
+
+@pytest.fixture
+def start_build(tmp_path: Path) -> Callable[..., "subprocess.Popen[str]"]:
+    """`start_build(cache_dir, log, size=..., ...)`: a process that builds the cache of a source which notes its reads.
+
+    It reads in `cores` processes (1: in itself), takes `seconds` for a chunk and kills the process that reads the
+    chunk that begins at `dies_at`. `before` is a command to start it with.
+    """
+    script = tmp_path / "build.py"
+    script.write_text(BUILD_SCRIPT)
+
+    def start(
+        cache_dir: Path,
+        log: Path,
+        size: int = 2000,
+        seconds: float = 0,
+        dies_at: int = -1,
+        cores: int = 1,
+        before: Sequence[str] = (),
+    ) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [*before, sys.executable, str(script), *map(str, (cache_dir, log, size, seconds, dies_at))],
+            env={**os.environ, "DDPM_LIGHTNING_THREADS": str(cores)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return start

@@ -1,150 +1,333 @@
-"""The cache holds what the source returned, is built once, and is rebuilt when it is not whole."""
+"""The cache holds what the source gave, is built once, and is rebuilt when it is not whole."""
 
 import errno
-import multiprocessing
+import json
 import os
-import signal
-import time
-from collections.abc import Callable
-from pathlib import Path
+import pickle
+import shutil
+import subprocess
+import sys
+from importlib.metadata import version
 
 import numpy as np
 import pytest
+import torch
 
-from ddpm_lightning.data.cache import cached_arrays
-from ddpm_lightning.data.source import ImageSource, Split
-
-MakeSource = Callable[..., ImageSource]
-
-
-def entry_of(cache_dir: Path) -> Path:
-    (entry,) = [path for path in cache_dir.iterdir() if path.is_dir()]
-    return entry
+from ddpm_lightning.data.cache import cached_images
+from ddpm_lightning.data.datamodule import ImageDataModule
+from ddpm_lightning.data.images import IndexedImages
+from ddpm_lightning.data.source import DataFileError
+from ddpm_lightning.data.split import OfficialSplit
 
 
-def test_returns_what_the_source_read_and_reads_it_once(counting_source: MakeSource, tmp_path: Path) -> None:
+def entries(cache_dir):
+    return [path for path in cache_dir.iterdir() if path.is_dir() and path.name[0] != "."]
+
+
+def test_returns_what_the_source_reads_and_reads_it_once(counting_source, tmp_path):
     source = counting_source()
-    first = cached_arrays(source, "train", tmp_path)
-    second = cached_arrays(source, "train", tmp_path)
-    images, labels = source.read("train")
+    first, second = (cached_images(source, tmp_path) for _ in range(2))
     for cached in (first, second):
-        np.testing.assert_array_equal(cached.images, images)
-        np.testing.assert_array_equal(cached.labels, labels)
-    assert source.reads == 2, "one read by the cache, one by this test"  # type: ignore[attr-defined]
+        np.testing.assert_array_equal(cached.images, np.broadcast_to(np.arange(63)[:, None, None, None], (63, 1, 2, 2)))
+        np.testing.assert_array_equal(cached.labels, np.arange(63))
+        np.testing.assert_array_equal(cached.usable, np.arange(63))
+    assert source.reads == 1
     assert isinstance(second.images, np.memmap) and not second.images.flags.writeable
     assert first.fingerprint == second.fingerprint
-
-
-def test_split_size_and_contents_make_different_entries(counting_source: MakeSource, tmp_path: Path) -> None:
-    fingerprints = {
-        cached_arrays(counting_source(**settings), split, tmp_path).fingerprint
-        for settings in ({}, {"image_size": 3}, {"train": 40, "test": 30})
-        for split in ("train", "test")
+    assert {path.name for path in entries(tmp_path)[0].iterdir()} == {
+        "images.npy",
+        "labels.npy",
+        "manifest.json",
+        "damaged.txt",
     }
-    assert len(fingerprints) == 6
-    assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 6
 
 
-def test_fingerprint_is_of_the_contents_not_of_the_files(counting_source: MakeSource, tmp_path: Path) -> None:
-    class Repacked(type(counting_source())):  # type: ignore[misc]
-        def fingerprint(self, split: Split) -> str:
-            return "the same images in another kind of file"
+def test_the_manifest_says_what_the_entry_was_made_from(counting_source, tmp_path):
+    cached = cached_images(counting_source(), tmp_path)
+    manifest = json.loads((cached.path.parent / "manifest.json").read_text())
+    assert manifest == {
+        "source": "counting",
+        "files": "43 63",
+        "transform": "none",
+        "image_shape": [1, 2, 2],
+        "format_version": 2,
+        "versions": {name: version(name) for name in ("ddpm-lightning", "numpy", "pillow", "torchvision")},
+        "shape": [63, 1, 2, 2],
+        "damaged": [],
+        "file_sizes": {
+            name: (cached.path.parent / name).stat().st_size for name in ("images.npy", "labels.npy", "damaged.txt")
+        },
+        "fingerprint": cached.fingerprint,
+    }
 
-    plain = cached_arrays(counting_source(), "test", tmp_path)
-    repacked = cached_arrays(Repacked(), "test", tmp_path)
-    assert plain.fingerprint == repacked.fingerprint
-    assert plain.images.filename != repacked.images.filename  # type: ignore[attr-defined]
+
+def test_size_files_and_transform_make_entries_of_their_own_and_leave_others_alone(counting_source, tmp_path):
+    first = cached_images(counting_source(), tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in first.path.parent.iterdir()}
+    changed = counting_source()
+    changed.transform = "another"
+    prints = {
+        cached_images(source, tmp_path).fingerprint
+        for source in (counting_source(image_size=3), counting_source(train=50))
+    }
+    assert cached_images(changed, tmp_path).fingerprint == first.fingerprint, "it gave the same images"
+    assert len(prints | {first.fingerprint}) == 3
+    assert len(entries(tmp_path)) == 4
+    assert {path: path.stat().st_mtime_ns for path in first.path.parent.iterdir()} == before
+
+
+def test_fingerprint_is_of_the_contents(counting_source, tmp_path):
+    class Other(type(counting_source())):
+        change = ""
+
+        def fingerprint(self):
+            return self.change
+
+        def labels(self):
+            return super().labels() + (self.change == "labels")
+
+        def read(self, places, images):
+            super().read(places, images)
+            images[0] += self.change == "images"
+            return {7: "damaged"} if self.change == "damaged" else {}
+
+    def fingerprint(change):
+        source = Other()
+        source.change, source.skip_damaged = change, True
+        return cached_images(source, tmp_path).fingerprint
+
+    assert (
+        fingerprint("the same images in another kind of file") == cached_images(counting_source(), tmp_path).fingerprint
+    )
+    assert len({fingerprint(change) for change in ("", "labels", "images", "damaged")}) == 4
 
 
 @pytest.mark.parametrize("name", ["images.npy", "labels.npy", "manifest.json"])
 @pytest.mark.parametrize("damage", ["truncate", "remove", "empty"])
-def test_a_damaged_entry_is_rebuilt(counting_source: MakeSource, tmp_path: Path, name: str, damage: str) -> None:
+def test_a_damaged_entry_is_rebuilt(counting_source, tmp_path, name, damage):
     source = counting_source()
-    before = cached_arrays(source, "train", tmp_path)
-    path = entry_of(tmp_path) / name
+    before = cached_images(source, tmp_path)
+    path = entries(tmp_path)[0] / name
     if damage == "remove":
         path.unlink()
     else:
         os.truncate(path, 0 if damage == "empty" else path.stat().st_size // 2)
-    after = cached_arrays(source, "train", tmp_path)
-    assert source.reads == 2  # type: ignore[attr-defined]
+    after = cached_images(source, tmp_path)
+    assert source.reads == 2
     assert after.fingerprint == before.fingerprint
-    np.testing.assert_array_equal(after.images, source.read("train")[0])
+    np.testing.assert_array_equal(after.images[:, 0, 0, 0], np.arange(63))
 
 
-class _SlowSource(ImageSource):
-    """Appends a line to a file at each read, and takes its time."""
-
-    name, num_classes, image_size, channels = "slow", 1, 2, 1
-
-    def __init__(self, log: Path, seconds: float) -> None:
-        self._log, self._seconds = log, seconds
-
-    def fingerprint(self, split: Split) -> str:
-        return split
-
-    def read(self, split: Split) -> tuple[np.ndarray, np.ndarray]:
-        with self._log.open("a") as log:
-            log.write("read\n")
-        time.sleep(self._seconds)
-        return np.ones((5, 1, 2, 2), dtype=np.uint8), np.arange(5)
+def test_an_entry_without_its_report_is_rebuilt(counting_source, tmp_path):
+    source = counting_source()
+    (cached_images(source, tmp_path).path.parent / "damaged.txt").unlink()
+    cached_images(source, tmp_path)
+    assert source.reads == 2
 
 
-def test_processes_that_build_at_once_read_the_source_once(tmp_path: Path) -> None:
-    source = _SlowSource(tmp_path / "log", seconds=0.5)
-    fork = multiprocessing.get_context("fork")
-    with fork.Pool(4) as pool:
-        results = pool.starmap(cached_arrays, [(source, "train", tmp_path / "cache")] * 4)
-    assert len({cached.fingerprint for cached in results}) == 1
-    assert (tmp_path / "log").read_text() == "read\n"
+def test_processes_that_build_at_once_read_each_chunk_once(start_build, tmp_path):
+    builds = [start_build(tmp_path / "cache", tmp_path / "log", size=1500, seconds=0.3) for _ in range(2)]
+    outputs = [build.communicate() for build in builds]
+    assert [build.returncode for build in builds] == [0, 0], outputs
+    assert len({fingerprint for fingerprint, _ in outputs}) == 1
+    assert [int(line) for line in (tmp_path / "log").read_text().split()] == list(range(0, 1500, 256))
+    assert len(entries(tmp_path / "cache")) == 1
 
 
-def test_a_builder_that_was_killed_blocks_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = _SlowSource(tmp_path / "log", seconds=0)
-    cache_dir = tmp_path / "cache"
+def test_a_build_that_ended_before_its_last_step_is_not_repeated(counting_source, tmp_path, monkeypatch):
+    source = counting_source()
 
-    def die(path: object, *_: object) -> None:
-        os.kill(os.getpid(), signal.SIGKILL)
+    def end(*_):
+        raise KeyboardInterrupt
 
-    process = multiprocessing.get_context("fork").Process(target=cached_arrays, args=(source, "train", cache_dir))
     with monkeypatch.context() as patch:
-        patch.setattr(os, "rename", die)  # everything is written, only the last step is missing
-        process.start()
-        process.join()
-    assert process.exitcode == -signal.SIGKILL
-    (left_over,) = [path for path in cache_dir.iterdir() if path.is_dir()]
-    assert left_over.name.endswith(".building")
-
-    assert cached_arrays(source, "train", cache_dir).images.sum() == 20
-    assert not left_over.exists()
+        patch.setattr(os, "rename", end)  # everything is written, only the last step is missing
+        with pytest.raises(KeyboardInterrupt):
+            cached_images(source, tmp_path)
+    assert not entries(tmp_path)
+    assert cached_images(source, tmp_path).images.sum() == sum(range(63)) * 4
+    assert source.reads == 1
+    assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 1
 
 
-def test_no_place_to_write_says_what_to_set(counting_source: MakeSource, tmp_path: Path) -> None:
+def test_no_place_to_write_says_what_to_set(counting_source, tmp_path):
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(OSError, match=r"cannot write the image cache in .*set paths\.cache_dir"):
-        cached_arrays(counting_source(), "train", tmp_path / "file" / "cache")
+        cached_images(counting_source(), tmp_path / "file" / "cache")
 
 
-def test_a_full_disk_says_what_to_set_and_leaves_nothing(
-    counting_source: MakeSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: object, **__: object) -> None:
+def test_a_full_disk_shows_before_anything_is_read(counting_source, tmp_path, monkeypatch):
+    def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
+    source = counting_source()
     with monkeypatch.context() as patch:
-        patch.setattr(np, "save", full)
+        patch.setattr(os, "posix_fallocate", full)
         with pytest.raises(OSError, match=r"No space left on device.*set paths\.cache_dir") as caught:
-            cached_arrays(counting_source(), "train", tmp_path)
+            cached_images(source, tmp_path)
     assert caught.value.errno == errno.ENOSPC
-    assert not [path for path in tmp_path.iterdir() if path.is_dir()]
-    assert len(cached_arrays(counting_source(), "train", tmp_path).labels) == 43
+    assert source.reads == 0 and not entries(tmp_path) and not [*tmp_path.rglob("*.npy")]
+    assert len(cached_images(source, tmp_path).labels) == 63
 
 
-def test_a_source_that_breaks_its_contract_is_refused(counting_source: MakeSource, tmp_path: Path) -> None:
-    class Floats(type(counting_source())):  # type: ignore[misc]
-        def read(self, split: Split) -> tuple[np.ndarray, np.ndarray]:
-            images, labels = super().read(split)
-            return images / 255, labels
+def in_a_mount(*options):
+    """A command that runs the rest of its line where a folder, its first argument, is another file system."""
+    script = f'mount {" ".join(options)} "$0" && exec "$@"'
+    return ["unshare", "--mount", "sh", "-c", script]
 
-    with pytest.raises(ValueError, match=r"'counting' must return images uint8 .* it returned images float64"):
-        cached_arrays(Floats(), "train", tmp_path)
+
+@pytest.fixture
+def may_mount(tmp_path):
+    try:
+        command = [*in_a_mount("-t", "tmpfs", "none"), str(tmp_path), "true"]
+        allowed = subprocess.run(command, capture_output=True).returncode == 0
+    except FileNotFoundError:
+        allowed = False
+    if not allowed:
+        pytest.skip("mounting a file system needs rights that this process has not")
+
+
+def test_a_disk_that_is_really_full(may_mount, start_build, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    tmpfs = [*in_a_mount("-t", "tmpfs", "-o", "size=256k", "none"), str(disk)]
+    build = start_build(disk / "cache", tmp_path / "log", size=100_000, before=tmpfs)
+    _, errors = build.communicate()
+    assert build.returncode == 1
+    assert f"cannot write the image cache in {disk}/cache (No space left on device): set paths.cache_dir" in errors
+    assert not (tmp_path / "log").exists()
+
+
+def test_a_read_only_folder_serves_its_entries_and_says_what_it_cannot_do(may_mount, start_build, tmp_path):
+    cache_dir = tmp_path / "cache"
+    built = start_build(cache_dir, tmp_path / "log").communicate()[0]
+    read_only = [*in_a_mount("--bind", "-o", "ro", str(cache_dir)), str(cache_dir)]
+    output, errors = start_build(cache_dir, tmp_path / "log", before=read_only).communicate()
+    assert (output, errors) == (built, "")
+    refused = start_build(cache_dir, tmp_path / "log", size=300, before=read_only)
+    assert f"cannot write the image cache in {cache_dir} (Read-only file system)" in refused.communicate()[1]
+    assert refused.returncode == 1
+
+
+def test_a_source_that_breaks_its_contract_is_refused(counting_source, tmp_path):
+    class Floats(type(counting_source())):
+        def labels(self):
+            return super().labels() / 2
+
+    with pytest.raises(
+        ValueError, match=r"'counting' must have labels int64 \(N,\), N at least 1, not float64 \(63,\)"
+    ):
+        cached_images(Floats(), tmp_path)
+    with pytest.raises(ValueError, match=r"not int64 \(0,\)"):
+        cached_images(counting_source(train=0, test=0), tmp_path)
+
+
+def test_missing_files_are_no_fault_of_the_cache(counting_source, tmp_path):
+    class Missing(type(counting_source())):
+        def read(self, places, images):
+            raise DataFileError("images.gz is missing")
+
+    with pytest.raises(DataFileError, match=r"^images\.gz is missing$"):
+        cached_images(Missing(), tmp_path)
+
+
+def test_images_in_memory_and_on_disk_are_the_same(counting_source, tmp_path):
+    batches = {}
+    for in_memory in (True, False, "auto"):
+        data = ImageDataModule(
+            counting_source(),
+            OfficialSplit(),
+            batch_size=5,
+            num_workers=0,
+            seed=0,
+            cache_dir=str(tmp_path),
+            in_memory=in_memory,
+        )
+        batches[in_memory] = [batch for loader in (data.train_dataloader(), data.test_dataloader()) for batch in loader]
+        assert isinstance(data.split("train")._images, np.memmap) == (in_memory is False)
+    assert len(batches[True]) == 8 + 1
+    for other in (False, "auto"):
+        for one, same in zip(batches[True], batches[other], strict=True):
+            assert all(torch.equal(a, b) for a, b in zip(one, same, strict=True))
+
+
+def test_what_is_large_stays_on_disk_by_itself(counting_source, tmp_path, monkeypatch):
+    monkeypatch.setattr("ddpm_lightning.data.datamodule.IN_MEMORY_BYTES", 63 * 4 - 1)
+    data = ImageDataModule(
+        counting_source(), OfficialSplit(), batch_size=5, num_workers=0, seed=0, cache_dir=str(tmp_path)
+    )
+    assert isinstance(data.split("train")._images, np.memmap)
+
+
+def test_a_pickled_split_is_small_and_equal(counting_source, tmp_path):
+    cached = cached_images(counting_source(train=60, image_size=50), tmp_path)
+    images = IndexedImages(cached, np.arange(0, 80, 3))
+    pickled = pickle.dumps(images)
+    copy = pickle.loads(pickled)
+    assert len(pickled) < 4000 < images.images_at([0, 1]).nbytes
+    assert copy.fingerprint == images.fingerprint
+    assert all(
+        torch.equal(a, b) for a, b in zip(copy.__getitems__([0, 5, 26]), images.__getitems__([0, 5, 26]), strict=True)
+    )
+
+
+MEMORY_SCRIPT = """
+import sys, threading, time
+import numpy as np, torch
+from ddpm_lightning.data.cache import cached_images
+from ddpm_lightning.data.datamodule import ImageDataModule
+from ddpm_lightning.data.source import ImageSource
+from ddpm_lightning.data.split import Resplit
+
+
+class PatternSource(ImageSource):
+    name, num_classes, image_shape, transform = "pattern", 0, (3, 64, 64), "none"
+    pattern = np.random.default_rng(0).integers(0, 256, (256, 3, 64, 64), dtype=np.uint8)
+
+    def fingerprint(self):
+        return "pattern"
+
+    def labels(self):
+        return np.zeros(120_000, np.int64)
+
+    def parts(self):
+        return {}
+
+    def read(self, places, images):
+        np.add(self.pattern[: len(places)], places.start // 256 % 256, out=images, casting="unsafe")
+        return {}
+
+
+def anonymous_megabytes():
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("RssAnon")) / 1024
+
+
+def watch():
+    while True:
+        peak.append(anonymous_megabytes())
+        time.sleep(0.02)
+
+
+torch.ones(100, 100) @ torch.ones(100, 100)  # torch's own pools
+before, peak = anonymous_megabytes(), []
+threading.Thread(target=watch, daemon=True).start()
+data = ImageDataModule(PatternSource(), Resplit(), batch_size=64, num_workers=0, seed=0, cache_dir=sys.argv[1])
+data.prepare_data()
+for number, batch in enumerate(data.train_dataloader()):
+    (batch.images.float() / 127.5 - 1).mean()
+    if number == 400:
+        break
+for batch in data.test_dataloader():
+    pass
+print(max(peak) - before)
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_data_set(tmp_path):
+    if sys.platform != "linux" or shutil.disk_usage(tmp_path).free < 4 * 2**30:
+        pytest.skip("needs /proc and 4 GB of disk")
+    ran = subprocess.run([sys.executable, "-c", MEMORY_SCRIPT, str(tmp_path)], capture_output=True, text=True)
+    shutil.rmtree(tmp_path)  # 1.5 GB
+    assert ran.returncode == 0, ran.stderr
+    assert float(ran.stdout) < 500, "megabytes of anonymous memory for 1.5 GB of images"

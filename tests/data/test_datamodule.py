@@ -1,5 +1,6 @@
 """Splits, their identity, and what a checkpoint may be resumed with."""
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,18 +9,32 @@ import numpy as np
 import pytest
 import torch
 
+from ddpm_lightning.data import datamodule
 from ddpm_lightning.data.datamodule import ImageDataModule
 from ddpm_lightning.data.mnist import MNISTSource
 from ddpm_lightning.data.source import ImageSource
+from ddpm_lightning.data.split import OfficialSplit, Resplit, ValFromTrain
+from ddpm_lightning.training.restore import check_split
 
 MakeModule = Callable[..., ImageDataModule]
+OTHER_DIVISIONS: list[dict[str, Any]] = [
+    {"split": ValFromTrain(val_size=11, seed=1)},
+    {"split": ValFromTrain(val_size=12)},
+    {"split": OfficialSplit()},
+    {"split": Resplit()},
+]
 
 
 @pytest.fixture
 def make(counting_source: Callable[..., ImageSource], tmp_path: Path) -> MakeModule:
     def make_module(**changes: Any) -> ImageDataModule:
         settings: dict[str, Any] = dict(
-            source=counting_source(), batch_size=5, num_workers=0, seed=0, cache_dir=str(tmp_path), val_size=11
+            source=counting_source(),
+            split=ValFromTrain(val_size=11),
+            batch_size=5,
+            num_workers=0,
+            seed=0,
+            cache_dir=str(tmp_path),
         )
         return ImageDataModule(**(settings | changes))
 
@@ -31,21 +46,40 @@ def test_train_and_val_divide_the_authors_training_split(make: MakeModule) -> No
     train, val, test = (data.split(name) for name in ("train", "val", "test"))
     assert (len(train), len(val), len(test)) == (32, 11, 20)
     assert sorted([*train.rows, *val.rows]) == list(range(43))
-    assert test.rows.tolist() == list(range(20))
+    assert test.rows.tolist() == list(range(43, 63))
     assert val.images_at([0, 3])[:, 0, 0, 0].tolist() == val.rows[[0, 3]].tolist()
 
 
-def test_the_division_depends_on_split_seed_alone(make: MakeModule) -> None:
+def test_the_division_depends_on_the_split_alone(make: MakeModule, counting_source: Any) -> None:
     assert make(seed=5, batch_size=7, num_workers=1).split_hash == make().split_hash
-    assert make(split_seed=1).split_hash != make().split_hash
-    assert make(val_size=12).split_hash != make().split_hash
+    changes = ({}, *OTHER_DIVISIONS, {"source": counting_source(train=44)}, {"source": counting_source(test=21)})
+    assert len({make(**change).split_hash for change in changes}) == len(changes)
+
+
+def test_the_split_hash_is_the_same_in_every_process_and_version(make: MakeModule) -> None:
+    data = make(split=OfficialSplit())
+    rows = [*range(43), *range(43, 63), *range(43, 63)]
+    assert data.split_hash == hashlib.sha256(b"".join(row.to_bytes(8, "little") for row in rows)).hexdigest()
 
 
 def test_fingerprints_tell_splits_and_transforms_apart(make: MakeModule, counting_source: Any) -> None:
-    modules = [make(), make(split_seed=1), make(source=counting_source(image_size=4))]
+    other = ValFromTrain(val_size=11, seed=1)
+    modules = [make(), make(split=other), make(source=counting_source(image_size=4))]
     prints = [module.split(name).fingerprint for module in modules for name in ("train", "val")]
     assert len(set(prints)) == 6
-    assert make().split("test").fingerprint == make(split_seed=1).split("test").fingerprint
+    assert make().split("test").fingerprint == make(split=other).split("test").fingerprint
+
+
+@pytest.mark.parametrize("in_memory", [True, False, "auto"])
+def test_images_are_the_same_in_memory_and_on_disk(
+    make: MakeModule, in_memory: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for limit, small in ((63 * 4, True), (63 * 4 - 1, False)):
+        monkeypatch.setattr(datamodule, "IN_MEMORY_BYTES", limit)
+        split = make(in_memory=in_memory).split("val")
+        on_disk = isinstance(split._images, np.memmap)  # type: ignore[attr-defined]
+        assert on_disk == (in_memory is False or (in_memory == "auto" and not small))
+        assert split.images_at(range(11))[:, 0, 0, 0].tolist() == split.rows.tolist()
 
 
 def test_val_and_test_loaders_show_the_first_images(make: MakeModule) -> None:
@@ -60,7 +94,6 @@ def test_val_and_test_loaders_show_the_first_images(make: MakeModule) -> None:
 def test_properties(make: MakeModule) -> None:
     data = make(flip=True)
     assert data.image_shape == (1, 2, 2) and data.num_classes == 10 and data.flip
-    assert data.normalizer.value_range == (-1.0, 1.0)
 
 
 def test_an_unknown_split_names_the_choices(make: MakeModule) -> None:
@@ -69,32 +102,72 @@ def test_an_unknown_split_names_the_choices(make: MakeModule) -> None:
 
 
 def test_impossible_sizes_are_refused(make: MakeModule) -> None:
-    with pytest.raises(ValueError, match="val_size 43 leaves no training images of the 43"):
-        make(val_size=43).split("train")
+    with pytest.raises(ValueError, match="val_size=43 leaves no training images of the 43"):
+        make(split=ValFromTrain(val_size=43)).split("train")
     with pytest.raises(ValueError, match="batch_size must be between 1 and the 32 training images, got 33"):
         make(batch_size=33).train_dataloader()
-    for name in ("batch_size", "val_size", "diagnostic_size", "eval_batch_size"):
+    for name in ("batch_size", "diagnostic_size", "eval_batch_size"):
         with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
             make(**{name: 0})
-    with pytest.raises(ValueError, match="seed must not be negative, got -1"):
-        make(seed=-1)
+    for name in ("seed", "num_workers"):
+        with pytest.raises(ValueError, match=f"{name} must not be negative, got -1"):
+            make(**{name: -1})
+    with pytest.raises(ValueError, match=r"dataset\.in_memory must be true, false or auto, not sometimes"):
+        make(in_memory="sometimes")
 
 
-def test_a_checkpoint_made_with_other_data_is_refused(make: MakeModule) -> None:
+def test_a_checkpoint_holds_what_the_order_and_the_division_are_made_of(make: MakeModule) -> None:
+    data = make()
+    assert data.state_dict() == {"split_hash": data.split_hash, "batch_size": 5, "seed": 0, "position": 0}
+
+
+def test_what_does_not_change_the_batches_may_change_on_resume(make: MakeModule) -> None:
     state = make().state_dict()
-    make(num_workers=2, eval_batch_size=3).load_state_dict(state)
-    for changes in ({"batch_size": 4}, {"seed": 1}, {"split_seed": 1}):
-        with pytest.raises(ValueError, match=r"the checkpoint was made with other data"):
-            make(**changes).load_state_dict(state)
+    make(num_workers=2, eval_batch_size=3, diagnostic_size=4, in_memory=False).load_state_dict(state)
+
+
+@pytest.mark.parametrize(
+    ("changes", "mended_by"),
+    [
+        ({"batch_size": 4}, r"batch_size was 5 and is 4: set dataset\.batch_size as it was"),
+        ({"seed": 1}, r"seed was 0 and is 1: set seed as it was"),
+        *(
+            ({**other}, r"split_hash was .*: restore the data set's files and dataset\.split")
+            for other in OTHER_DIVISIONS
+        ),
+    ],
+)
+def test_a_checkpoint_made_with_other_data_is_refused(
+    make: MakeModule, changes: dict[str, Any], mended_by: str
+) -> None:
+    state = make().state_dict()
+    with pytest.raises(ValueError, match=r"the checkpoint was made with other data.*" + mended_by):
+        make(**changes).load_state_dict(state)
+
+
+def test_a_checkpoint_made_with_another_number_of_images_is_refused(make: MakeModule, counting_source: Any) -> None:
+    state = make(split=Resplit()).state_dict()
+    make(split=Resplit(), source=counting_source(train=50, test=13)).load_state_dict(state)  # parts do not matter
+    for other in (counting_source(train=44), counting_source(train=42)):
+        with pytest.raises(ValueError, match="restore the data set's files"):
+            make(split=Resplit(), source=other).load_state_dict(state)
+
+
+def test_a_model_is_not_judged_by_other_data_than_it_was_trained_beside(make: MakeModule) -> None:
+    checkpoint = {"ImageDataModule": make(split=Resplit()).state_dict()}
+    check_split(checkpoint, make(split=Resplit(), seed=3, batch_size=4))
+    for other in (Resplit(seed=1), Resplit(train_fraction=0.7)):
+        with pytest.raises(ValueError, match="split differently.*Restore the data set as it was"):
+            check_split(checkpoint, make(split=other))
 
 
 def test_prepare_data_builds_the_cache(make: MakeModule, tmp_path: Path) -> None:
     make().prepare_data()
-    assert len(list(tmp_path.glob("*/manifest.json"))) == 2
+    assert len(list(tmp_path.glob("*/manifest.json"))) == 1
 
 
 def test_real_mnist(mnist_root: Path, tmp_path: Path) -> None:
-    data = ImageDataModule(MNISTSource(mnist_root), batch_size=32, num_workers=0, seed=0, cache_dir=str(tmp_path))
+    data = ImageDataModule(MNISTSource(mnist_root), ValFromTrain(), 32, 0, seed=0, cache_dir=str(tmp_path))
     assert (len(data.split("train")), len(data.split("val")), len(data.split("test"))) == (58000, 2000, 10000)
     assert data.image_shape == (1, 28, 28) and data.num_classes == 10
     assert len(data.train_dataloader()) == 1812

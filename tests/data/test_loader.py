@@ -12,8 +12,10 @@ import torch
 from torch.utils.data import DataLoader
 
 from ddpm_lightning.data.batch import Batch
-from ddpm_lightning.data.cache import cached_arrays
-from ddpm_lightning.data.images import IndexedImages
+from ddpm_lightning.data.cache import cached_images
+from ddpm_lightning.data.endless import EndlessImages
+from ddpm_lightning.data.gradients import EndlessGradientsSource
+from ddpm_lightning.data.images import IndexedImages, SplitImages
 from ddpm_lightning.data.loader import TrainingLoader, evaluation_loader
 from ddpm_lightning.data.order import global_batch
 from ddpm_lightning.data.source import ImageSource
@@ -22,8 +24,18 @@ from ddpm_lightning.data.source import ImageSource
 @pytest.fixture
 def images(counting_source: Callable[..., ImageSource], tmp_path: Path) -> IndexedImages:
     """43 images, in an order of their own."""
-    cached = cached_arrays(counting_source(), "train", tmp_path)
+    cached = cached_images(counting_source(), tmp_path)
     return IndexedImages(cached, np.random.default_rng(3).permutation(43))
+
+
+@pytest.fixture
+def endless() -> EndlessImages:
+    return EndlessImages(EndlessGradientsSource((1, 4, 4), seed=0, epoch_size=43, held_out=20))
+
+
+@pytest.fixture(params=["images", "endless"])
+def any_images(request: pytest.FixtureRequest) -> SplitImages:
+    return request.getfixturevalue(request.param)
 
 
 def assert_same(ours: list[Batch], theirs: list[Batch]) -> None:
@@ -53,6 +65,12 @@ def test_pickling_sends_the_path_and_not_the_pixels(images: IndexedImages) -> No
     assert_same([copy.__getitems__([5, 6])], [images.__getitems__([5, 6])])
 
 
+def test_endless_images_survive_pickling(endless: EndlessImages) -> None:
+    sent = pickle.dumps(endless)
+    assert len(sent) < 2000
+    assert_same([pickle.loads(sent).__getitems__([5, 60])], [endless.__getitems__([5, 60])])
+
+
 @pytest.mark.parametrize("start", [0, 3, 7, 8, 21])
 def test_a_pass_starts_where_the_training_is(images: IndexedImages, start: int) -> None:
     loader = TrainingLoader(images, batch_size=5, seed=9, position=lambda: start)
@@ -63,8 +81,16 @@ def test_a_pass_starts_where_the_training_is(images: IndexedImages, start: int) 
         assert batch.slots.tolist() == [0, 1, 2, 3, 4]
 
 
-def test_workers_do_not_change_the_sequence(images: IndexedImages) -> None:
-    alone, helped = (list(TrainingLoader(images, 5, 0, lambda: 6, num_workers=workers)) for workers in (0, 2))
+def test_a_pass_over_endless_images_goes_on_where_the_training_is(endless: EndlessImages) -> None:
+    loader = TrainingLoader(endless, batch_size=5, seed=0, position=lambda: 21)
+    batches = list(loader)
+    assert len(batches) == len(loader) == 8
+    shown = torch.cat([batch.images for batch in batches])
+    assert torch.equal(shown, torch.from_numpy(endless.images_at(range(21 * 5, 29 * 5))))
+
+
+def test_workers_do_not_change_the_sequence(any_images: SplitImages) -> None:
+    alone, helped = (list(TrainingLoader(any_images, 5, 0, lambda: 6, num_workers=workers)) for workers in (0, 2))
     assert_same(helped, alone)
 
 
@@ -79,9 +105,9 @@ def test_spawned_workers_give_the_same_batches(images: IndexedImages) -> None:
     assert_same(list(spawned), [images.__getitems__([1, 2]), images.__getitems__([3])])
 
 
-def test_ranks_share_the_batch_of_a_single_process(images: IndexedImages) -> None:
-    whole = TrainingLoader(images, 6, 0, lambda: 4)
-    ranks = [TrainingLoader(images, 6, 0, lambda: 4, rank=rank, world_size=3) for rank in range(3)]
+def test_ranks_share_the_batch_of_a_single_process(any_images: SplitImages) -> None:
+    whole = TrainingLoader(any_images, 6, 0, lambda: 4)
+    ranks = [TrainingLoader(any_images, 6, 0, lambda: 4, rank=rank, world_size=3) for rank in range(3)]
     assert {len(rank) for rank in ranks} == {len(whole)}
     for batch, *parts in zip(whole, *ranks, strict=True):
         assert_same([batch], [Batch(*(torch.cat(fields) for fields in zip(*parts, strict=True)))])

@@ -16,9 +16,17 @@ from torchvision.transforms import functional
 from ddpm_lightning.data.idx import read_idx
 from ddpm_lightning.data.mnist import FashionMNISTSource, MNISTSource
 from ddpm_lightning.data.resize import resize_images
-from ddpm_lightning.data.source import DataFileError
+from ddpm_lightning.data.source import DataFileError, ImageSource
 
 IdxRoot = Callable[[str], Path]
+
+
+def part(source: ImageSource, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Images and labels of one of the authors' parts."""
+    places = source.parts()[name]
+    images = np.empty((len(places), *source.image_shape), np.uint8)
+    assert source.read(range(places[0], places[-1] + 1), images) == {}
+    return images, source.labels()[places]
 
 
 @pytest.fixture
@@ -32,14 +40,14 @@ def test_torchvision_accepts_the_committed_archives_offline(mnist_root: Path, tm
     shutil.copytree(mnist_root / "MNIST" / "raw", tmp_path / "MNIST" / "raw", ignore=shutil.ignore_patterns("*-ubyte"))
     for train, split in ((True, "train"), (False, "test")):
         theirs = datasets.MNIST(tmp_path, train=train, download=True)
-        images, labels = MNISTSource(mnist_root).read(split)  # type: ignore[arg-type]
+        images, labels = part(MNISTSource(mnist_root), split)
         np.testing.assert_array_equal(images[:, 0], theirs.data.numpy())
         np.testing.assert_array_equal(labels, theirs.targets.numpy())
 
 
 def test_reading_archives_writes_nothing(mnist_root: Path, tmp_path: Path) -> None:
     shutil.copytree(mnist_root / "MNIST" / "raw", tmp_path / "MNIST" / "raw", ignore=shutil.ignore_patterns("*-ubyte"))
-    images, labels = MNISTSource(tmp_path).read("test")
+    images, labels = part(MNISTSource(tmp_path), "test")
     assert images.shape == (10000, 1, 28, 28) and images.dtype == np.uint8
     assert labels.shape == (10000,) and labels.dtype == np.int64
     assert all(path.suffix == ".gz" for path in (tmp_path / "MNIST" / "raw").iterdir())
@@ -47,7 +55,7 @@ def test_reading_archives_writes_nothing(mnist_root: Path, tmp_path: Path) -> No
 
 def test_fashion_mnist_from_a_folder_with_unpacked_files_only(large_data_root: Path) -> None:
     theirs = datasets.FashionMNIST(large_data_root, train=False)
-    images, labels = FashionMNISTSource(large_data_root).read("test")
+    images, labels = part(FashionMNISTSource(large_data_root), "test")
     np.testing.assert_array_equal(images[:, 0], theirs.data.numpy())
     np.testing.assert_array_equal(labels, theirs.targets.numpy())
 
@@ -55,7 +63,7 @@ def test_fashion_mnist_from_a_folder_with_unpacked_files_only(large_data_root: P
 def test_unpacked_files_serve_without_network(idx_root: IdxRoot, no_network: None) -> None:
     root = idx_root("FashionMNIST")
     theirs = datasets.FashionMNIST(root, train=True)
-    images, labels = FashionMNISTSource(root).read("train")
+    images, labels = part(FashionMNISTSource(root), "train")
     np.testing.assert_array_equal(images[:, 0], theirs.data.numpy())
     np.testing.assert_array_equal(labels, theirs.targets.numpy())
 
@@ -70,18 +78,18 @@ def test_missing_archives_are_downloaded(mnist_root: Path, tmp_path: Path, monke
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as mirror:
         threading.Thread(target=mirror.serve_forever, daemon=True).start()
         monkeypatch.setattr(datasets.MNIST, "mirrors", [f"http://127.0.0.1:{mirror.server_port}/"])
-        _, labels = MNISTSource(tmp_path).read("test")
+        _, labels = part(MNISTSource(tmp_path), "test")
         mirror.shutdown()
-    np.testing.assert_array_equal(labels, MNISTSource(mnist_root).read("test")[1])
+    np.testing.assert_array_equal(labels, part(MNISTSource(mnist_root), "test")[1])
 
 
 def test_missing_archives_without_network_name_the_files(tmp_path: Path, no_network: None) -> None:
     with pytest.raises(
         DataFileError, match=r"train-images-idx3-ubyte\.gz is not in .*git checkout.*put these files there"
     ):
-        MNISTSource(tmp_path).fingerprint("train")
+        MNISTSource(tmp_path).fingerprint()
     with pytest.raises(DataFileError, match=r"FashionMNIST.raw and could not be downloaded\. To restore it, put these"):
-        FashionMNISTSource(tmp_path).fingerprint("train")
+        FashionMNISTSource(tmp_path).fingerprint()
 
 
 def test_a_truncated_archive_is_named_with_the_way_to_restore_it(mnist_root: Path, tmp_path: Path) -> None:
@@ -90,8 +98,22 @@ def test_a_truncated_archive_is_named_with_the_way_to_restore_it(mnist_root: Pat
     damaged = raw / "t10k-images-idx3-ubyte.gz"
     damaged.write_bytes(damaged.read_bytes()[:-1000])
     with pytest.raises(DataFileError, match=r"t10k-images-idx3-ubyte\.gz.*git checkout -- data/MNIST/raw"):
-        MNISTSource(tmp_path).read("test")
-    assert len(MNISTSource(tmp_path).read("train")[1]) == 60000, "the other split is not concerned"
+        part(MNISTSource(tmp_path), "test")
+
+
+def test_images_without_their_labels_are_refused(idx_root: IdxRoot) -> None:
+    root = idx_root("FashionMNIST")
+    raw = root / "FashionMNIST" / "raw"
+    shutil.copy(raw / "train-labels-idx1-ubyte", raw / "t10k-labels-idx1-ubyte")
+    with pytest.raises(DataFileError, match=r"has \[50, 20\] images for \[50, 50\] labels.*delete it and run again"):
+        part(FashionMNISTSource(root), "test")
+
+
+def test_a_stretch_may_reach_from_one_part_into_the_next(idx_root: IdxRoot) -> None:
+    source = MNISTSource(idx_root("MNIST"), image_size=14)
+    images = np.empty((10, 1, 14, 14), np.uint8)
+    source.read(range(45, 55), images)
+    np.testing.assert_array_equal(images, np.concatenate([part(source, "train")[0][45:], part(source, "test")[0][:5]]))
 
 
 @pytest.mark.parametrize("kept", [0, 3, 10, 1000])
@@ -100,7 +122,7 @@ def test_a_truncated_unpacked_file_is_named(idx_root: IdxRoot, kept: int) -> Non
     damaged = root / "FashionMNIST" / "raw" / "t10k-images-idx3-ubyte"
     damaged.write_bytes(damaged.read_bytes()[:kept])
     with pytest.raises(DataFileError, match=r"t10k-images-idx3-ubyte .*delete it and run again"):
-        FashionMNISTSource(root).read("test")
+        part(FashionMNISTSource(root), "test")
 
 
 def test_a_truncated_gzip_stream_is_a_data_file_error(tmp_path: Path) -> None:
@@ -112,22 +134,24 @@ def test_a_truncated_gzip_stream_is_a_data_file_error(tmp_path: Path) -> None:
 
 def test_fingerprint_follows_the_files(idx_root: IdxRoot) -> None:
     root = idx_root("MNIST")
-    before = {split: MNISTSource(root).fingerprint(split) for split in ("train", "test")}  # type: ignore[arg-type]
-    labels = root / "MNIST" / "raw" / "train-labels-idx1-ubyte"
-    content = bytearray(labels.read_bytes())
-    content[-1] ^= 1
-    labels.write_bytes(content)
-    assert MNISTSource(root).fingerprint("train") != before["train"]
-    assert MNISTSource(root).fingerprint("test") == before["test"] != before["train"]
+    raw = root / "MNIST" / "raw"
+    fingerprints = {MNISTSource(root).fingerprint()}
+    for path in raw.iterdir():
+        content = bytearray(path.read_bytes())
+        content[-1] ^= 1
+        path.write_bytes(content)
+        fingerprints.add(MNISTSource(root).fingerprint())
+    assert len(fingerprints) == 5
+    assert MNISTSource(root, image_size=14).fingerprint() in fingerprints
 
 
 @pytest.mark.parametrize("size", [16, 32, 33])
 def test_resize_is_torchvisions_antialiased_bilinear(idx_root: IdxRoot, size: int) -> None:
     root = idx_root("MNIST")
-    images, _ = MNISTSource(root, image_size=size).read("train")
+    images, _ = part(MNISTSource(root, image_size=size), "train")
     assert images.shape == (50, 1, size, size) and images.dtype == np.uint8
     # PIL's bilinear filter is antialiased and an independent implementation; it rounds between its two passes.
-    original = functional.to_pil_image(MNISTSource(root).read("train")[0][7, 0])
+    original = functional.to_pil_image(part(MNISTSource(root), "train")[0][7, 0])
     by_pil = np.asarray(functional.resize(original, [size, size])).astype(int)
     assert np.abs(images[7, 0].astype(int) - by_pil).max() <= 1
 
@@ -139,5 +163,5 @@ def test_resize_keeps_a_constant_image_and_the_native_size() -> None:
 
 
 def test_image_size_must_be_positive(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="image_size must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="image_size must be at least 1, not 0"):
         MNISTSource(tmp_path, image_size=0)

@@ -1,76 +1,88 @@
-"""Each (source, split, image size) is stored once as one uint8 array, memory-mapped by every run that uses it."""
+"""Each data set is stored once per image shape as one uint8 array, memory-mapped by every run that uses it."""
 
 import contextlib
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ddpm_lightning.atomic import atomic_path, sync_folder, write_json
-from ddpm_lightning.data.source import ImageSource, Split
+from ddpm_lightning.atomic import atomic_path, sync_folder, write_json, write_text
+from ddpm_lightning.data.fill import fill
+from ddpm_lightning.data.source import DataFileError, ImageSource
 
-_FORMAT_VERSION = 1
-_IMAGES, _LABELS, _MANIFEST = "images.npy", "labels.npy", "manifest.json"
+log = logging.getLogger(__name__)
+
+_FORMAT_VERSION = 2
+_IMAGES, _LABELS, _MANIFEST, _DAMAGED = "images.npy", "labels.npy", "manifest.json", "damaged.txt"
+_JOURNAL = "progress.jsonl"
+_HASHED_AT_ONCE = 4096  # images; a fixed number, so that hashing needs no more memory for a larger data set
+_NAMED = 3  # damaged files named in a message; the report names all
 
 
 @dataclass(frozen=True)
 class CachedImages:
-    """A split as arrays.
+    """A data set as arrays.
 
     Attributes:
         images: uint8 (N, C, H, W), memory-mapped and read-only.
         labels: int64 (N,).
-        fingerprint: hash of the two arrays' contents: the same data gives the same hash on every machine.
+        usable: int64 (n,), increasing places of the images that could be read; the other rows hold nothing.
+        fingerprint: hash of the arrays' contents: the same data gives the same hash on every machine.
+        path: the file of `images`.
     """
 
     images: np.ndarray
     labels: np.ndarray
+    usable: np.ndarray
     fingerprint: str
+    path: Path
 
 
-def cached_arrays(source: ImageSource, split: Split, cache_dir: str | Path) -> CachedImages:
-    """Open the cache entry of a split, building it first if it is absent or damaged.
+def cached_images(source: ImageSource, cache_dir: str | Path) -> CachedImages:
+    """Open the cache entry of a data set, building it first if it is absent or damaged.
 
-    Any number of processes may call this at once: one builds, the others wait for it.
+    Any number of processes may call this at once: one builds, the others wait for it. A build that was cut short goes
+    on where it stopped. The entry's manifest says what it was made from, and the entry's name is a hash of that, so a
+    changed source has another entry.
 
     Args:
         source: where the images come from.
-        split: "train" or "test", as the authors of the data set made them.
         cache_dir: the folder of all cache entries; a complete entry in a read-only folder is fine.
 
     Raises:
-        DataFileError: the source's files are missing or damaged.
+        DataFileError: the source's files are missing, or an image is damaged and `source.skip_damaged` is false.
         OSError: the cache cannot be written (no permission, disk full).
-        ValueError: the source returned arrays of the wrong type or shape.
+        ValueError: the source's labels are of the wrong type.
     """
     made_from = {
         "source": source.name,
-        "files": source.fingerprint(split),
-        "split": split,
-        "image_size": source.image_size,
-        "channels": source.channels,
+        "files": source.fingerprint(),
+        "transform": source.transform,
+        "image_shape": list(source.image_shape),
         "format_version": _FORMAT_VERSION,
     }
     key = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]
-    entry = Path(cache_dir) / f"{source.name}-{split}-{source.image_size}-{key}"
+    channels, height, width = source.image_shape
+    entry = Path(cache_dir) / f"{source.name}-{height}x{width}x{channels}-{key}"
     cached = _open(entry)
     if cached is None:
         with _locked(entry):
             cached = _open(entry)  # another process may have built it while this one waited
             if cached is None:
-                images, labels = source.read(split)
-                _check(source, images, labels)
-                _build(entry, images, labels, made_from)
+                _build(entry, source, made_from)
                 cached = _open(entry)
     if cached is None:
         raise OSError(f"the cache entry {entry} cannot be read back after it was written: is the disk failing?")
+    _tell_damaged(source, entry, cached)
     return cached
 
 
@@ -84,49 +96,86 @@ def _open(entry: Path) -> CachedImages | None:
         labels = np.load(entry / _LABELS, allow_pickle=False)
         if list(images.shape) != manifest["shape"] or labels.shape != images.shape[:1]:
             return None
-        return CachedImages(images, labels, manifest["fingerprint"])
+        usable = np.setdiff1d(np.arange(len(images)), np.array(manifest["damaged"], np.int64))
+        return CachedImages(images, labels, usable, manifest["fingerprint"], entry / _IMAGES)
     except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError, AttributeError, EOFError):
         return None
 
 
-def _build(entry: Path, images: np.ndarray, labels: np.ndarray, made_from: dict[str, Any]) -> None:
-    """Write the entry beside its place and rename it there. The caller holds the lock."""
+def _build(entry: Path, source: ImageSource, made_from: dict[str, Any]) -> None:
+    """Write the entry beside its place and rename it there. The caller holds the lock.
+
+    A folder left by a build that was cut short is used: its name says that it is made from the same files.
+    """
+    labels = _checked_labels(source)
+    shape = (len(labels), *source.image_shape)
     building = entry.with_name(f".{entry.name}.building")
     with _explained(entry.parent):
-        shutil.rmtree(building, ignore_errors=True)  # left by a process that was killed
-        building.mkdir()
-        try:
-            for name, array in ((_IMAGES, images), (_LABELS, labels)):
-                with atomic_path(building / name) as temporary:
-                    np.save(temporary, np.ascontiguousarray(array), allow_pickle=False)
-            manifest = made_from | {
-                "shape": list(images.shape),
-                "file_sizes": {name: (building / name).stat().st_size for name in (_IMAGES, _LABELS)},
-                "fingerprint": _content_hash(images, labels),
-            }
-            write_json(building / _MANIFEST, manifest)
-            shutil.rmtree(entry, ignore_errors=True)  # only a damaged one can be here
-            os.rename(building, entry)
-            sync_folder(entry.parent)
-        except BaseException:
-            shutil.rmtree(building, ignore_errors=True)
-            raise
+        building.mkdir(exist_ok=True)
+        _allocate(building / _IMAGES, shape)
+        damaged = fill(source, building / _IMAGES, building / _JOURNAL)
+        with atomic_path(building / _LABELS) as temporary:
+            np.save(temporary, labels, allow_pickle=False)
+        write_text(building / _DAMAGED, "".join(f"{reason}\n" for _, reason in sorted(damaged.items())))
+        images = np.load(building / _IMAGES, mmap_mode="r", allow_pickle=False)
+        manifest = made_from | {
+            "versions": {package: version(package) for package in ("ddpm-lightning", "numpy", "pillow", "torchvision")},
+            "shape": list(shape),
+            "damaged": sorted(damaged),
+            "file_sizes": {name: (building / name).stat().st_size for name in (_IMAGES, _LABELS, _DAMAGED)},
+            "fingerprint": _content_hash(images, labels, sorted(damaged)),
+        }
+        write_json(building / _MANIFEST, manifest)
+        shutil.rmtree(entry, ignore_errors=True)  # only a damaged one can be here
+        os.rename(building, entry)
+        sync_folder(entry.parent)
+        (entry / _JOURNAL).unlink()  # not before: a build that is killed here has nothing to read again
 
 
-def _check(source: ImageSource, images: np.ndarray, labels: np.ndarray) -> None:
-    wanted = (len(labels), source.channels, source.image_size, source.image_size)
-    if images.dtype != np.uint8 or images.shape != wanted or labels.dtype != np.int64:
+def _allocate(path: Path, shape: tuple[int, ...]) -> None:
+    """Make the array's file unless it is there, with all its blocks: a full disk must show here.
+
+    Writing to a memory map for which the disk has no block left would kill the process without a word.
+    """
+    if path.exists():
+        return
+    with atomic_path(path) as temporary:
+        np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape).flush()
+        if hasattr(os, "posix_fallocate"):
+            with temporary.open("rb+") as file:
+                os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
+
+
+def _checked_labels(source: ImageSource) -> np.ndarray:
+    labels = source.labels()
+    if labels.dtype != np.int64 or labels.ndim != 1 or not len(labels):
         raise ValueError(
-            f"source {source.name!r} must return images uint8 {wanted} and labels int64 {wanted[:1]}, it returned "
-            f"images {images.dtype} {images.shape} and labels {labels.dtype} {labels.shape}"
+            f"source {source.name!r} must have labels int64 (N,), N at least 1, not {labels.dtype} {labels.shape}"
         )
+    return labels
 
 
-def _content_hash(images: np.ndarray, labels: np.ndarray) -> str:
-    digest = hashlib.sha256(repr(images.shape).encode())
-    digest.update(np.ascontiguousarray(images).reshape(-1).data)
+def _content_hash(images: np.ndarray, labels: np.ndarray, damaged: list[int]) -> str:
+    digest = hashlib.sha256(repr((images.shape, damaged)).encode())
+    for start in range(0, len(images), _HASHED_AT_ONCE):
+        digest.update(np.ascontiguousarray(images[start : start + _HASHED_AT_ONCE]).reshape(-1).data)
     digest.update(labels.astype("<i8").tobytes())
     return digest.hexdigest()
+
+
+def _tell_damaged(source: ImageSource, entry: Path, cached: CachedImages) -> None:
+    """Raises DataFileError, or warns if they are to be skipped, where images could not be read."""
+    count = len(cached.images) - len(cached.usable)
+    if count == 0:
+        return
+    reasons = (entry / _DAMAGED).read_text().splitlines()
+    named = "; ".join(reasons[:_NAMED]) + ("; ..." if count > _NAMED else "")
+    what = f"{count} of {len(cached.images)} images of {source.name} cannot be read: {named} (all: {entry / _DAMAGED})"
+    if not source.skip_damaged or len(cached.usable) == 0:
+        raise DataFileError(
+            f"{what}. Mend, restore or remove them, or leave them out with dataset.source.skip_damaged=true"
+        )
+    log.warning("%s. They are left out", what)
 
 
 @contextlib.contextmanager
@@ -136,7 +185,11 @@ def _locked(entry: Path) -> Iterator[None]:
         entry.parent.mkdir(parents=True, exist_ok=True)
         lock = (entry.parent / f".{entry.name}.lock").open("w")
     with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.info("waiting for the process that builds the image cache %s", entry)
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
@@ -144,6 +197,8 @@ def _locked(entry: Path) -> Iterator[None]:
 def _explained(cache_dir: Path) -> Iterator[None]:
     try:
         yield
+    except DataFileError:
+        raise
     except OSError as error:
         raise OSError(
             error.errno,

@@ -1,54 +1,59 @@
 """The splits of a data set and their loaders, as Lightning asks for them."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from ddpm_lightning.data.batch import Batch
-from ddpm_lightning.data.cache import cached_arrays
-from ddpm_lightning.data.images import IndexedImages, hash_rows
+from ddpm_lightning.data.cache import CachedImages, cached_images
+from ddpm_lightning.data.endless import EndlessImages, EndlessSource
+from ddpm_lightning.data.images import IndexedImages, SplitImages, hash_rows
 from ddpm_lightning.data.loader import TrainingLoader, evaluation_loader
-from ddpm_lightning.data.normalizer import Normalizer
 from ddpm_lightning.data.order import batches_per_epoch
 from ddpm_lightning.data.source import ImageSource
+from ddpm_lightning.data.split import Split
+
+IN_MEMORY_BYTES = 256 * 2**20
+"""With `in_memory="auto"`, larger arrays stay on disk."""
 
 
 class ImageDataModule(LightningDataModule):
     """Train, val and test splits of an `ImageSource`.
 
-    `test` is the authors' test split. Their training split is divided into `train` and `val` by a permutation seeded
-    by `split_seed`. Use it with `Trainer(use_distributed_sampler=False)`: the loaders shard by themselves.
+    Use it with `Trainer(use_distributed_sampler=False)`: the loaders shard by themselves.
     """
 
     def __init__(
         self,
         source: ImageSource,
+        split: Split,
         batch_size: int,
         num_workers: int,
         seed: int,
         cache_dir: str,
-        val_size: int = 2000,
         diagnostic_size: int = 2000,
-        split_seed: int = 0,
         flip: bool = False,
         eval_batch_size: int = 250,
+        in_memory: bool | Literal["auto"] = "auto",
     ) -> None:
         """
         Args:
             source: where the images come from.
+            split: which of them are trained on.
             batch_size: images of one training micro-step on all devices together.
             num_workers: processes that gather batches (0: the training process itself).
             seed: of the order of the training data.
             cache_dir: folder of the uint8 arrays.
-            val_size: images taken from the authors' training split for `val`.
             diagnostic_size: images of a split that the val and test loaders show.
-            split_seed: of the division into train and val.
             flip: whether training should mirror images at random (done on the device, by the model's owner).
             eval_batch_size: images per batch of the val and test loaders.
+            in_memory: whether the images are held in memory, once per process, instead of read from disk as they are
+                needed; "auto": if they are at most 256 MB.
 
         Raises:
             ValueError: a size is not positive or a seed is negative.
@@ -56,33 +61,33 @@ class ImageDataModule(LightningDataModule):
         super().__init__()
         positive = {
             "batch_size": batch_size,
-            "val_size": val_size,
             "diagnostic_size": diagnostic_size,
             "eval_batch_size": eval_batch_size,
         }
         for name, value in positive.items():
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
-        for name, value in {"seed": seed, "split_seed": split_seed, "num_workers": num_workers}.items():
+        for name, value in {"seed": seed, "num_workers": num_workers}.items():
             if value < 0:
                 raise ValueError(f"{name} must not be negative, got {value}")
+        if in_memory not in (True, False, "auto"):
+            raise ValueError(f"dataset.in_memory must be true, false or auto, not {in_memory}")
         self._source = source
+        self._split = split
         self._batch_size = batch_size
         self._num_workers = num_workers
         self._seed = seed
         self._cache_dir = cache_dir
-        self._val_size = val_size
         self._diagnostic_size = diagnostic_size
-        self._split_seed = split_seed
         self._eval_batch_size = eval_batch_size
+        self._in_memory = in_memory
         self._resumed_at = 0
         self.flip = flip
-        self.normalizer = Normalizer()
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """(C, H, W)."""
-        return (self._source.channels, self._source.image_size, self._source.image_size)
+        return self._source.image_shape
 
     @property
     def num_classes(self) -> int:
@@ -90,37 +95,40 @@ class ImageDataModule(LightningDataModule):
 
     @property
     def split_hash(self) -> str:
-        """Hash of which images are train and which are val."""
-        return hash_rows(np.concatenate([self.split("train").rows, self.split("val").rows]))
+        """Hash of which images are train, val and test."""
+        return hash_rows(np.concatenate([images.rows for images in self._splits.values()]))
 
-    def split(self, name: str) -> IndexedImages:
+    def split(self, name: str) -> SplitImages:
         """The images of "train", "val" or "test"; needs neither `setup` nor a trainer.
 
         Raises:
-            ValueError: no such split, or val_size leaves no training images.
+            ValueError: no such split, or the data set cannot be divided as wanted.
         """
         if name not in self._splits:
             raise ValueError(f"unknown split {name!r}: choose from {', '.join(self._splits)}")
         return self._splits[name]
 
     @cached_property
-    def _splits(self) -> dict[str, IndexedImages]:
-        development = cached_arrays(self._source, "train", self._cache_dir)
-        test = cached_arrays(self._source, "test", self._cache_dir)
-        available = len(development.labels)
-        if self._val_size >= available:
-            raise ValueError(f"val_size {self._val_size} leaves no training images of the {available} available")
-        rows = np.random.default_rng(self._split_seed).permutation(available)
-        return {
-            "train": IndexedImages(development, rows[self._val_size :]),
-            "val": IndexedImages(development, rows[: self._val_size]),
-            "test": IndexedImages(test, np.arange(len(test.labels))),
-        }
+    def _splits(self) -> dict[str, SplitImages]:
+        cached = self._held(cached_images(self._source, self._cache_dir))
+        rows = self._split.rows(cached.usable, self._source.parts())
+        splits: dict[str, SplitImages] = {name: IndexedImages(cached, row) for name, row in rows._asdict().items()}
+        if isinstance(self._source, EndlessSource):
+            if len(rows.train):
+                raise ValueError("images without end cannot be divided: take dataset/split=official")
+            splits["train"] = EndlessImages(self._source)
+        return splits
+
+    def _held(self, cached: CachedImages) -> CachedImages:
+        """The images in memory, if that is wanted."""
+        small = cached.images.nbytes <= IN_MEMORY_BYTES
+        if self._in_memory is True or (self._in_memory == "auto" and small):
+            return replace(cached, images=np.array(cached.images))
+        return cached
 
     def prepare_data(self) -> None:
         """Build the cache; Lightning calls this on one process per node."""
-        cached_arrays(self._source, "train", self._cache_dir)
-        cached_arrays(self._source, "test", self._cache_dir)
+        cached_images(self._source, self._cache_dir)
 
     def train_dataloader(self) -> TrainingLoader:
         rank, world_size = self._place()
@@ -144,13 +152,18 @@ class ImageDataModule(LightningDataModule):
         Raises:
             ValueError: it was made with another division, batch size or order.
         """
-        mine = self._identity()
-        differing = [key for key in mine if state_dict.get(key) != mine[key]]
-        if differing:
-            pairs = "; ".join(f"{key}: checkpoint {state_dict.get(key)}, now {mine[key]}" for key in differing)
-            raise ValueError(
-                f"the checkpoint was made with other data ({pairs}): use the configuration it was made with"
-            )
+        mended_by = {
+            "split_hash": "restore the data set's files and dataset.split as they were",
+            "batch_size": "set dataset.batch_size as it was",
+            "seed": "set seed as it was",
+        }
+        wrong = [
+            f"{key} was {state_dict.get(key)} and is {value}: {mended_by[key]}"
+            for key, value in self._identity().items()
+            if state_dict.get(key) != value
+        ]
+        if wrong:
+            raise ValueError(f"the checkpoint was made with other data ({'; '.join(wrong)})")
         self._resumed_at = state_dict["position"]
 
     def _identity(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Loaders over `IndexedImages`: training batches in an order that a resumed run continues exactly, and plain passes.
+"""Loaders over a split: training batches in an order that a resumed run continues exactly, and plain passes.
 
 Lightning's own bookkeeping (`set_epoch`, `__iter__` per epoch) cannot give an exact order after a resume: its epoch
 number lags or leads the data. So the training order depends on one number only, the count of batches consumed.
@@ -12,8 +12,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from ddpm_lightning.data.batch import Batch
-from ddpm_lightning.data.images import IndexedImages
-from ddpm_lightning.data.order import batches_per_epoch, global_batch, rank_slice
+from ddpm_lightning.data.images import SplitImages
+from ddpm_lightning.data.order import batches_per_epoch, rank_slice
 
 
 class TrainingLoader:
@@ -26,7 +26,7 @@ class TrainingLoader:
 
     def __init__(
         self,
-        images: IndexedImages,
+        images: SplitImages,
         batch_size: int,
         seed: int,
         position: Callable[[], int],
@@ -61,7 +61,7 @@ class TrainingLoader:
     def __iter__(self) -> Iterator[Batch]:
         start = self.position()
         indices = (
-            global_batch(position, len(self._images), self._batch_size, self._seed)[self._share].tolist()
+            self._images.batch_places(position, self._batch_size, self._seed)[self._share].tolist()
             for position in range(start, start + self._length)
         )
         slots = torch.arange(self._share.start, self._share.stop)
@@ -76,7 +76,7 @@ class TrainingLoader:
 
 
 def evaluation_loader(
-    images: IndexedImages, num_images: int, batch_size: int, rank: int, world_size: int, num_workers: int
+    images: SplitImages, num_images: int, batch_size: int, rank: int, world_size: int, num_workers: int
 ) -> DataLoader[Batch]:
     """One pass over the first images of a split, each seen by exactly one rank.
 
@@ -98,7 +98,7 @@ def evaluation_loader(
 
 
 def _loader(
-    images: IndexedImages, batches: Iterable[Sequence[int]], num_workers: int, finish: Callable[[Batch], Batch]
+    images: SplitImages, batches: Iterable[Sequence[int]], num_workers: int, finish: Callable[[Batch], Batch]
 ) -> DataLoader[Batch]:
     return DataLoader(
         images,

@@ -1,15 +1,17 @@
 """MNIST and FashionMNIST, found where torchvision puts them: `<root>/<class name>/raw`."""
 
 import hashlib
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 from torchvision import datasets
+from torchvision.datasets.utils import calculate_md5
 
 from ddpm_lightning.data.idx import read_idx
 from ddpm_lightning.data.resize import resize_images
-from ddpm_lightning.data.source import DataFileError, ImageSource, Split
+from ddpm_lightning.data.source import DataFileError, ImageSource
 
 
 class _IdxSource(ImageSource):
@@ -20,7 +22,7 @@ class _IdxSource(ImageSource):
     """
 
     num_classes = 10
-    channels = 1
+    transform = "resized, bilinear and antialiased, in float32"
     _dataset: ClassVar[type[datasets.MNIST]]
     _restore_committed: ClassVar[str] = ""
 
@@ -34,28 +36,43 @@ class _IdxSource(ImageSource):
             ValueError: image_size is not positive.
         """
         if image_size < 1:
-            raise ValueError(f"image_size must be at least 1, got {image_size}")
-        self.image_size = image_size
+            raise ValueError(f"dataset.image_size must be at least 1, not {image_size}")
+        self.image_shape = (1, image_size, image_size)
         self._root = Path(root)
         self._raw = self._root / self._dataset.__name__ / "raw"
 
-    def fingerprint(self, split: Split) -> str:
-        return hashlib.sha256("".join(_md5(path) for path in self._files(split)).encode()).hexdigest()
+    def fingerprint(self) -> str:
+        names = [*_split_files("images-idx3-ubyte"), *_split_files("labels-idx1-ubyte")]
+        return hashlib.sha256("".join(calculate_md5(self._file(name)) for name in names).encode()).hexdigest()
 
-    def read(self, split: Split) -> tuple[np.ndarray, np.ndarray]:
-        images, labels = (self._read(path) for path in self._files(split))
-        return resize_images(images[:, None], self.image_size), labels.astype(np.int64)
+    def labels(self) -> np.ndarray:
+        return np.concatenate(self._labels_by_part).astype(np.int64)
+
+    def parts(self) -> dict[str, np.ndarray]:
+        train, test = map(len, self._labels_by_part)
+        return {"train": np.arange(train), "test": np.arange(train, train + test)}
+
+    def read(self, places: range, images: np.ndarray) -> dict[int, str]:
+        images[:] = resize_images(self._images[places.start : places.stop, None], self.image_shape[1])
+        return {}
+
+    @cached_property
+    def _labels_by_part(self) -> list[np.ndarray]:
+        return [self._read(self._file(name)) for name in _split_files("labels-idx1-ubyte")]
+
+    @cached_property
+    def _images(self) -> np.ndarray:
+        parts = [self._read(self._file(name)) for name in _split_files("images-idx3-ubyte")]
+        counts, expected = [len(part) for part in parts], [len(part) for part in self._labels_by_part]
+        if counts != expected:
+            raise DataFileError(f"{self._raw} has {counts} images for {expected} labels. {self._how_to_restore()}")
+        return np.concatenate(parts)
 
     def _read(self, path: Path) -> np.ndarray:
         try:
             return read_idx(path)
         except DataFileError as error:
             raise DataFileError(f"{error}. {self._how_to_restore()}") from error
-
-    def _files(self, split: Split) -> tuple[Path, Path]:
-        """The split's image and label file."""
-        prefix = "train" if split == "train" else "t10k"
-        return self._file(f"{prefix}-images-idx3-ubyte"), self._file(f"{prefix}-labels-idx1-ubyte")
 
     def _file(self, name: str) -> Path:
         """The archive if there is one (it can be checked against the published md5), else the unpacked file."""
@@ -65,7 +82,7 @@ class _IdxSource(ImageSource):
         if not archive.exists():
             return unpacked
         published = dict(self._dataset.resources)[archive.name]
-        if (found := _md5(archive)) != published:
+        if (found := calculate_md5(archive)) != published:
             raise DataFileError(
                 f"{archive} is truncated or altered: its md5 is {found}, the published one {published}. "
                 f"{self._how_to_restore()}"
@@ -87,9 +104,9 @@ class _IdxSource(ImageSource):
             ) from error
 
 
-def _md5(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+def _split_files(name: str) -> tuple[str, str]:
+    """The names of the training and the test split's file."""
+    return f"train-{name}", f"t10k-{name}"
 
 
 class MNISTSource(_IdxSource):

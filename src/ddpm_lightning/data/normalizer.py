@@ -1,27 +1,168 @@
 """Between uint8 images outside the model and floats inside it."""
 
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 _HALF_RANGE = 127.5  # 0 .. 255 becomes -1 .. 1
+_MAX = 255
+_COUNTED_AT_ONCE = 1024  # images; so that memory does not grow with the data set
 
 
-class Normalizer:
-    """Maps 0..255 to [-1, 1] (Ho et al. 2020, section 3.3) and back; all 256 values survive the round trip."""
+class TrainingImages(Protocol):
+    """What a normaliser may look at."""
 
-    value_range: tuple[float, float] = (-1.0, 1.0)
+    def __len__(self) -> int: ...
+
+    def images_at(self, indices: Sequence[int]) -> np.ndarray:
+        """uint8 (n, C, H, W)."""
+        ...
+
+
+class Normalizer(nn.Module, ABC):
+    """A map of each channel's 0..255 to floats and back; all 256 values survive the round trip.
+
+    What it has to remember are buffers, so that it moves with the model and is stored in the model's checkpoints.
+
+    Args:
+        channels: of the images.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self._channels = channels
+
+    @property
+    @abstractmethod
+    def value_range(self) -> tuple[Tensor | float, Tensor | float]:
+        """Where 0 and 255 go: each a number, or (C, 1, 1) on the model's device."""
+
+    @abstractmethod
+    def fit(self, images: TrainingImages) -> None:
+        """Learn once, before the training, what has to be known of the training split.
+
+        Raises:
+            ValueError: the images cannot be normalised in this way.
+        """
 
     def to_model(self, images: Tensor) -> Tensor:
-        """uint8 of any shape, 0..255 -> float32 in [-1, 1].
+        """(..., C, H, W), uint8 -> float32 within `value_range`.
 
         Raises:
             TypeError: the images are not uint8, so they may be normalised already.
+            ValueError: the images have another number of channels.
         """
         if images.dtype != torch.uint8:
             raise TypeError(f"to_model takes uint8 images, got {images.dtype}: are they normalised already?")
-        return images.float() / _HALF_RANGE - 1.0
+        self._check_channels(images.shape)
+        return self._normalized(images.float())
 
     def to_uint8(self, images: Tensor) -> Tensor:
-        """Float of any shape -> uint8: clamped to [-1, 1], then rounded to the nearest of the 256 values."""
+        """(..., C, H, W), float -> uint8: clamped to `value_range`, then rounded to the nearest of the 256 values.
+
+        Raises:
+            ValueError: the images have another number of channels.
+        """
+        self._check_channels(images.shape)
         low, high = self.value_range
-        return ((images.float().clamp(low, high) + 1.0) * _HALF_RANGE).round().to(torch.uint8)
+        return self._restored(images.float().clamp_min(low).clamp_max(high)).round().to(torch.uint8)
+
+    @abstractmethod
+    def _normalized(self, images: Tensor) -> Tensor:
+        """(..., C, H, W), float32, 0..255 -> the same shape, within `value_range`."""
+
+    @abstractmethod
+    def _restored(self, images: Tensor) -> Tensor:
+        """The inverse of `_normalized`."""
+
+    def _check_channels(self, shape: Sequence[int]) -> None:
+        """One channel would pass for three by broadcasting."""
+        if len(shape) < 3 or shape[-3] != self._channels:
+            raise ValueError(f"images must be (..., {self._channels}, height, width), not {tuple(shape)}")
+
+
+class SymmetricNormalizer(Normalizer):
+    """To [-1, 1] (Ho et al. 2020, section 3.3)."""
+
+    @property
+    def value_range(self) -> tuple[float, float]:
+        """(-1, 1)."""
+        return (-1.0, 1.0)
+
+    def fit(self, images: TrainingImages) -> None:
+        """Nothing has to be known of the images."""
+
+    def _normalized(self, images: Tensor) -> Tensor:
+        return images / _HALF_RANGE - 1.0
+
+    def _restored(self, images: Tensor) -> Tensor:
+        return (images + 1.0) * _HALF_RANGE
+
+
+class StandardizedNormalizer(Normalizer):
+    """Each channel to mean 0 and standard deviation 1 over the pixels of the training split.
+
+    The noise then has the variance of the data, as in DDIM for Keras (Béres 2022).
+
+    Attributes:
+        mean: (C, 1, 1), float32, on the scale 0..255.
+        std: (C, 1, 1), float32, the population's; both are NaN until `fit` or a checkpoint gives them, so that whatever
+            is computed without either is NaN too.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.register_buffer("mean", torch.full((channels, 1, 1), math.nan))
+        self.register_buffer("std", torch.full((channels, 1, 1), math.nan))
+
+    @property
+    def value_range(self) -> tuple[Tensor, Tensor]:
+        """Each channel's own, (C, 1, 1)."""
+        return (self._normalized(torch.zeros_like(self.mean)), self._normalized(torch.full_like(self.mean, _MAX)))
+
+    def fit(self, images: TrainingImages) -> None:
+        """Count the training split's values; the same numbers on every rank and machine, since the sums are exact.
+
+        Raises:
+            ValueError: there are no images, or they have another number of channels, or a channel is the same
+                everywhere: it has no deviation to divide by, and nothing to learn.
+        """
+        counts = self._count_values(images)
+        values = range(_MAX + 1)
+        for channel, of_value in enumerate(counts.tolist()):
+            pixels = sum(of_value)
+            if max(of_value) == pixels:
+                seen = f"is {of_value.index(pixels)} in every pixel" if pixels else "has no pixel"
+                raise ValueError(
+                    f"channel {channel} {seen} of the {len(images)} training images, so it cannot be standardised: "
+                    "look at the data, or take normalizer=symmetric"
+                )
+            total = sum(value * count for value, count in zip(values, of_value, strict=True))
+            squares = sum(value**2 * count for value, count in zip(values, of_value, strict=True))
+            self.mean[channel] = total / pixels
+            self.std[channel] = math.sqrt(pixels * squares - total**2) / pixels
+
+    def _count_values(self, images: TrainingImages) -> Tensor:
+        """How often each channel has each value: (C, 256), int64."""
+        counts = torch.zeros(self._channels, _MAX + 1, dtype=torch.int64)
+        for start in range(0, len(images), _COUNTED_AT_ONCE):
+            chunk = images.images_at(range(start, min(start + _COUNTED_AT_ONCE, len(images))))
+            self._check_channels(chunk.shape)
+            for channel in range(self._channels):
+                values = torch.from_numpy(chunk[:, channel].reshape(-1))
+                counts[channel] += torch.bincount(values, minlength=_MAX + 1)
+        return counts
+
+    def _normalized(self, images: Tensor) -> Tensor:
+        return (images - self.mean) / self.std
+
+    def _restored(self, images: Tensor) -> Tensor:
+        return images * self.std + self.mean

@@ -1,11 +1,10 @@
 """What a data set must answer to be trained on. A new data set is one subclass of `ImageSource`."""
 
 from abc import ABC, abstractmethod
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
-
-Split = Literal["train", "test"]
 
 
 class DataFileError(ValueError):
@@ -13,38 +12,62 @@ class DataFileError(ValueError):
 
 
 class ImageSource(ABC):
-    """Labelled images on disk, in the "train" and "test" splits that the data set's authors made.
+    """Labelled images in a fixed order: image i is the same at every call.
+
+    It is pickled and sent to the processes that fill the cache.
 
     Attributes:
         name: identifies the data set in cache folders and reports.
-        num_classes: labels are 0 .. num_classes - 1.
-        image_size: height and width of the square images that `read` returns.
-        channels: 1 for greyscale, 3 for colour.
+        num_classes: labels are 0 .. num_classes - 1; 0 for a data set without labels, whose labels are all 0.
+        image_shape: (C, H, W) of every image that `read` gives; C is 1 for greyscale, 3 for colour.
+        transform: what `read` does to an image, in words; a change of it makes a new cache.
+        slow_to_read: whether reading is slow enough (files to decode) to be worth processes of its own.
+        skip_damaged: whether images that cannot be read are left out; otherwise they are an error.
     """
 
     name: str
     num_classes: int
-    image_size: int
-    channels: int
+    image_shape: tuple[int, int, int]
+    transform: str
+    slow_to_read: ClassVar[bool] = False
+    skip_damaged: bool = False
 
     @abstractmethod
-    def fingerprint(self, split: Split) -> str:
-        """Hash of the files that `read(split)` would read: a change on disk changes it.
+    def fingerprint(self) -> str:
+        """Hash of the files that `read` would read and of every setting that changes what it gives, but `image_shape`.
 
-        It must also change with every setting that changes what `read` returns, except `image_size` and `channels`,
-        which the cache keys by itself.
+        A change on disk changes it.
 
         Raises:
             DataFileError: a file is missing or damaged.
         """
 
     @abstractmethod
-    def read(self, split: Split) -> tuple[np.ndarray, np.ndarray]:
-        """Read a whole split.
-
-        Returns:
-            images uint8 (N, channels, image_size, image_size) and labels int64 (N,).
+    def labels(self) -> np.ndarray:
+        """Int64 (N,), the label of every image.
 
         Raises:
             DataFileError: a file is missing or damaged.
+        """
+
+    @abstractmethod
+    def parts(self) -> Mapping[str, np.ndarray]:
+        """The authors' own division: int64 places of the images of "train", "test" and, where there is one, "val".
+
+        Empty for a data set that its authors have not divided.
+        """
+
+    @abstractmethod
+    def read(self, places: range, images: np.ndarray) -> dict[int, str]:
+        """Read the images at `places`, in any process.
+
+        Args:
+            places: consecutive places in the order of `labels`.
+            images: uint8 (len(places), C, H, W), to be filled.
+
+        Returns:
+            for each image that cannot be read, its place and the reason, naming the file; those rows stay as they are.
+
+        Raises:
+            DataFileError: a file that is not one image's alone is missing or damaged.
         """

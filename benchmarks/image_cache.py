@@ -1,0 +1,197 @@
+"""Building the image cache and reading from it, against plain torchvision and Pillow.
+
+The sets are synthetic photographs (JPEGs of 500x667) and, where DDPM_DATA_DIR has them, the Oxford flowers. The plain
+loop is torchvision's data set with a centre crop and an antialiased resize, in one process; the cache's build also
+checks, hashes and stores. The two alternate; figures are medians of the rounds, and medians of their ratios. A plain
+DataLoader decodes again in each epoch, in as many workers as there are cores.
+
+Run it as: python benchmarks/image_cache.py [rounds] [photographs]
+"""
+
+import os
+import re
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from itertools import chain, islice, repeat
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from ddpm_lightning.child_process import available_cores
+from ddpm_lightning.data.flowers import FlowersSource
+from ddpm_lightning.data.folder import FolderSource
+from ddpm_lightning.data.source import ImageSource
+
+# Torch is imported where it is used: the processes that decode import this file, and do not need it.
+
+SIZE = 64
+BATCH = 64
+BATCHES = 300
+
+
+class ImageSet(NamedTuple):
+    """The same images for both sides."""
+
+    name: str
+    source: ImageSource
+    plain: Callable[[], Sequence[tuple[Image.Image, int]]]  # torchvision's data set, made where it is used
+
+
+def photographs(folder: Path, count: int) -> ImageSet:
+    """Smooth colours under noise, in files as large as those of a camera's thumbnails (about 100 kB)."""
+    (folder / "class").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        width, height = (667, 500) if number % 2 else (500, 667)
+        colours = Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8)).resize((width, height), Image.BICUBIC)
+        noisy = np.asarray(colours) + rng.normal(0, 8, (height, width, 1))
+        Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(folder / "class" / f"{number:05d}.jpg", quality=90)
+
+    def plain() -> Any:
+        from torchvision.datasets import ImageFolder
+
+        return ImageFolder(folder, square)
+
+    return ImageSet(f"{count} photographs", FolderSource(folder, folder, SIZE), plain)
+
+
+def flowers(data_dir: Path) -> ImageSet:
+    def plain() -> Any:
+        from torch.utils.data import ConcatDataset
+        from torchvision.datasets import Flowers102
+
+        return ConcatDataset([Flowers102(data_dir, split, square) for split in ("train", "val", "test")])
+
+    source = FlowersSource(data_dir, SIZE)
+    with Image.open(data_dir / "flowers-102" / "jpg" / "image_00001.jpg") as image:
+        return ImageSet(f"flowers (the first one is {image.width}x{image.height})", source, plain)
+
+
+def square(image: Image.Image) -> Image.Image:
+    from torchvision.transforms import functional
+
+    return functional.resize(functional.center_crop(image, [min(image.size)]), [SIZE, SIZE], antialias=True)
+
+
+def build_speed(images: ImageSet, cache_dir: Path) -> float:
+    """Images per second."""
+    from ddpm_lightning.data.cache import cached_images
+
+    start = time.perf_counter()
+    cached = cached_images(images.source, cache_dir)
+    return len(cached.images) / (time.perf_counter() - start)
+
+
+def plain_speed(images: ImageSet) -> float:
+    """Images per second."""
+    dataset = images.plain()
+    array = np.empty((len(dataset), SIZE, SIZE, 3), np.uint8)
+    start = time.perf_counter()
+    for place in range(len(dataset)):
+        array[place] = dataset[place][0]
+    return len(array) / (time.perf_counter() - start)
+
+
+def compare_building(images: ImageSet, folder: Path, rounds: int) -> None:
+    plain_speed(images)  # so that neither side is the first to read the files
+    pairs = [(build_speed(images, folder / str(number)), plain_speed(images)) for number in range(rounds)]
+    ours, plain = (statistics.median(speeds) for speeds in zip(*pairs, strict=True))
+    ratios = [mine / other for mine, other in pairs]
+    print(
+        f"{images.name}: cache built at {ours:.0f} images/s with {available_cores()} processes, plain loop "
+        f"{plain:.0f} images/s: {statistics.median(ratios):.2f} times ({min(ratios):.2f} to {max(ratios):.2f})"
+    )
+
+
+def cached_batches(source: ImageSource, cache_dir: Path, in_memory: bool) -> Iterator[Any]:
+    from ddpm_lightning.data.datamodule import ImageDataModule
+    from ddpm_lightning.data.split import Resplit
+
+    data = ImageDataModule(
+        source, Resplit(), BATCH, num_workers=0, seed=0, cache_dir=str(cache_dir), in_memory=in_memory
+    )
+    return chain.from_iterable(repeat(data.train_dataloader()))
+
+
+def plain_batches(images: ImageSet) -> Iterator[Any]:
+    from torch.utils.data import DataLoader
+
+    workers = available_cores()
+    loader = DataLoader(images.plain(), BATCH, shuffle=True, drop_last=True, num_workers=workers, collate_fn=stacked)
+    return chain.from_iterable(repeat(loader))
+
+
+def stacked(samples: Sequence[tuple[Image.Image, int]]) -> Any:
+    """Images uint8 (B, 3, SIZE, SIZE) and labels (B,)."""
+    import torch
+    from torchvision.transforms.functional import pil_to_tensor
+
+    return torch.stack([pil_to_tensor(image) for image, _ in samples]), torch.tensor([label for _, label in samples])
+
+
+def loading_speed(batches: Iterator[Any], count: int) -> float:
+    """Images per second."""
+    next(batches)
+    start = time.perf_counter()
+    for _ in islice(batches, count):
+        pass
+    return count * BATCH / (time.perf_counter() - start)
+
+
+def compare_loading(images: ImageSet, cache_dir: Path, rounds: int) -> None:
+    speeds: dict[str, list[float]] = {"memory map": [], "in memory": [], "plain DataLoader": []}
+    for _ in range(rounds):
+        speeds["memory map"].append(loading_speed(cached_batches(images.source, cache_dir, False), BATCHES))
+        speeds["in memory"].append(loading_speed(cached_batches(images.source, cache_dir, True), BATCHES))
+        speeds["plain DataLoader"].append(loading_speed(plain_batches(images), 10))
+    told = ", ".join(f"{name} {statistics.median(values):.0f}" for name, values in speeds.items())
+    print(f"{images.name}: images/s of the loader: {told}")
+
+
+def anonymous_memory() -> float:
+    """MB of this process that no file stands behind."""
+    return int(re.search(r"RssAnon:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) / 1024
+
+
+def memory_of_a_training(source: ImageSource, cache_dir: Path, in_memory: bool) -> tuple[float, float]:
+    """In a process of its own: anonymous memory before any data, and the most of it while building and loading."""
+    import ddpm_lightning.data.datamodule  # noqa: F401  (with torch, which is no part of the data's memory)
+
+    before = anonymous_memory()
+    batches = cached_batches(source, cache_dir, in_memory)
+    most = max(anonymous_memory() for _ in islice(batches, BATCHES))
+    return before, most
+
+
+def tell_memory(images: ImageSet, folder: Path) -> None:
+    for in_memory in (False, True):
+        with ProcessPoolExecutor(1, get_context("spawn")) as process:
+            job = process.submit(memory_of_a_training, images.source, folder / f"memory_{in_memory}", in_memory)
+            before, most = job.result()
+        how = "in memory" if in_memory else "memory map"
+        print(f"{images.name}, {how}: anonymous memory {before:.0f} MB with torch, at most {most:.0f} MB with the data")
+
+
+def main() -> None:
+    rounds, count = [*map(int, sys.argv[1:]), *(3, 2000)[len(sys.argv) - 1 :]]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        sets = [photographs(folder / "photographs", count)]
+        data_dir = Path(os.environ.get("DDPM_DATA_DIR", "data"))
+        if (data_dir / "flowers-102" / "setid.mat").is_file():
+            sets.append(flowers(data_dir))
+        for number, images in enumerate(sets):
+            compare_building(images, folder / f"cache_{number}", rounds)
+            compare_loading(images, folder / f"cache_{number}" / "0", rounds)
+            tell_memory(images, folder / f"cache_{number}")
+
+
+if __name__ == "__main__":
+    main()

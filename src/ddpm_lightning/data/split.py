@@ -1,0 +1,103 @@
+"""Which images are trained on, and which a model is judged by."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Rows(NamedTuple):
+    """Places in the data set, each int64 (n,). No image of `val` or `test` is in `train`."""
+
+    train: np.ndarray
+    val: np.ndarray
+    test: np.ndarray
+
+
+class Split(ABC):
+    """Divides the images of a data set; a pure function of its arguments."""
+
+    @abstractmethod
+    def rows(self, usable: np.ndarray, parts: Mapping[str, np.ndarray]) -> Rows:
+        """
+        Args:
+            usable: int64 (n,), increasing places of the images that can be read.
+            parts: the authors' division, as `ImageSource.parts` gives it.
+
+        Raises:
+            ValueError: the data set cannot be divided in this way.
+        """
+
+
+class Resplit(Split):
+    """All images, whatever their authors' division: a random share to train on, the rest to validate and test on.
+
+    `val` and `test` are the same images, as in the experiments that publish an 80/20 split: nothing in a run is chosen
+    by them except `best.ckpt`, which no score is computed from.
+
+    Args:
+        train_fraction: share of the images to train on, in (0, 1).
+        seed: of the permutation.
+    """
+
+    def __init__(self, train_fraction: float = 0.8, seed: int = 0) -> None:
+        if not 0 < train_fraction < 1:
+            raise ValueError(f"dataset.split.train_fraction must lie between 0 and 1, not {train_fraction}")
+        self._train_fraction = train_fraction
+        self._seed = _checked_seed(seed)
+
+    def rows(self, usable: np.ndarray, parts: Mapping[str, np.ndarray]) -> Rows:
+        order = np.random.default_rng(self._seed).permutation(usable)
+        count = int(self._train_fraction * len(order))
+        train, rest = order[:count], np.sort(order[count:])
+        if not (len(train) and len(rest)):
+            raise ValueError(
+                f"{len(usable)} images are too few for dataset.split.train_fraction={self._train_fraction}"
+            )
+        return Rows(train, rest, rest)
+
+
+class OfficialSplit(Split):
+    """As the authors divided it; where they made no validation split, their test split serves for both."""
+
+    def rows(self, usable: np.ndarray, parts: Mapping[str, np.ndarray]) -> Rows:
+        official = _readable_parts(usable, parts)
+        return Rows(official["train"], official.get("val", official["test"]), official["test"])
+
+
+class ValFromTrain(Split):
+    """The authors' test split, and their training split divided into `train` and `val`.
+
+    Args:
+        val_size: images taken from the training split for `val`.
+        seed: of the permutation that takes them.
+    """
+
+    def __init__(self, val_size: int = 2000, seed: int = 0) -> None:
+        if val_size < 1:
+            raise ValueError(f"dataset.split.val_size must be at least 1, not {val_size}")
+        self._val_size = val_size
+        self._seed = _checked_seed(seed)
+
+    def rows(self, usable: np.ndarray, parts: Mapping[str, np.ndarray]) -> Rows:
+        official = _readable_parts(usable, parts)
+        available = len(official["train"])
+        if self._val_size >= available:
+            raise ValueError(
+                f"dataset.split.val_size={self._val_size} leaves no training images of the {available} available"
+            )
+        order = np.random.default_rng(self._seed).permutation(official["train"])
+        return Rows(order[self._val_size :], order[: self._val_size], official["test"])
+
+
+def _readable_parts(usable: np.ndarray, parts: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    if not parts:
+        raise ValueError("this data set has no split of its authors': choose dataset/split=resplit")
+    return {name: places[np.isin(places, usable)] for name, places in parts.items()}
+
+
+def _checked_seed(seed: int) -> int:
+    if seed < 0:
+        raise ValueError(f"dataset.split.seed must not be negative, not {seed}")
+    return seed
