@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from ddpm_lightning.data.normalizer import StandardizedNormalizer
 from ddpm_lightning.diffusion.conditioning import Conditioning
 from ddpm_lightning.diffusion.denoiser import Denoiser
 from ddpm_lightning.diffusion.guidance import ClassifierFreeGuidance
@@ -86,6 +87,32 @@ def test_clipping_keeps_the_image_in_range_and_the_noise_in_step(sampler, value_
         rates = denoiser.schedule.rates(torch.full((2,), state.t)).broadcast_to(image)
         torch.testing.assert_close(rates.signal * image + rates.noise * noise, state.x_t, rtol=0, atol=1e-5)
     assert (states[0].prediction.image == value_range[1]).any()  # something was clipped at all
+
+
+class FarOff(nn.Module):
+    """Predicts images of 100 and -100."""
+
+    conditioning = "time"
+
+    def forward(self, x, noise_level, label=None):
+        return 100 * x.sign()
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS.values(), ids=SAMPLERS.keys())
+def test_each_channel_is_clipped_to_its_own_range(sampler, generator):
+    normalizer = StandardizedNormalizer(3)
+    normalizer.load_state_dict(
+        {"mean": torch.tensor([10.0, 127.5, 200.0])[:, None, None], "std": torch.tensor([5.0, 50, 80])[:, None, None]}
+    )
+    denoiser, states = Denoiser(FarOff(), CosineSchedule(), Image()), []
+    start = torch.randn(2, 3, 8, 8, generator=generator)
+    samples = sampler(
+        denoiser, start, noise_source(start.shape), value_range=normalizer.value_range, callback=states.append
+    )
+    borders = torch.tensor([[-2, 49], [-2.55, 2.55], [-2.5, 55 / 80]])
+    for images in (samples, *(state.prediction.image for state in states)):
+        torch.testing.assert_close(torch.stack(images.transpose(0, 1).flatten(1).aminmax(dim=1), 1), borders)
+    assert normalizer.to_uint8(samples).unique().tolist() == [0, 255]
 
 
 def test_without_clipping_the_prediction_is_left_alone(make_denoiser, start):

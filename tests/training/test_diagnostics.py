@@ -7,7 +7,9 @@ import pytest
 import torch
 from torchmetrics.utilities import dim_zero_sum
 
-from ddpm_lightning.training.diagnostics import LOG_SNR_EDGES, BucketedMean, bucket_names, fixed_log_snr
+from ddpm_lightning.diffusion.rate_schedules import CosineRates, LinearRates
+from ddpm_lightning.diffusion.schedule import CosineSchedule, LinearSchedule
+from ddpm_lightning.training.diagnostics import LOG_SNR_EDGES, BucketedMean, bucket_names, fixed_log_snr, within_reach
 
 
 def random_values(count: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -55,3 +57,18 @@ def test_the_judged_noise_levels_cover_all_buckets_evenly(count):
 def test_a_buckets_name_says_where_it_is():
     assert bucket_names()[0] == "log_snr_-9_-6"
     assert len(bucket_names()) == len(LOG_SNR_EDGES) - 1
+
+
+@pytest.mark.parametrize("make", [LinearSchedule, CosineSchedule])
+def test_schedules_of_a_thousand_steps_reach_all_that_is_judged(make):
+    assert within_reach(make(), fixed_log_snr(torch.arange(600))).all()
+
+
+@pytest.mark.parametrize("schedule", [CosineRates(), LinearRates(), CosineSchedule(50)], ids=["c", "l", "few steps"])
+def test_what_is_within_reach_is_judged_at_its_own_log_snr_and_nothing_else_is(schedule):
+    wanted = fixed_log_snr(torch.arange(600))
+    reached = within_reach(schedule, wanted)
+    met = schedule.log_snr(schedule.time_of_log_snr(wanted))
+    torch.testing.assert_close(met[reached], wanted[reached], rtol=0, atol=1e-3)
+    assert ((met - wanted)[~reached].abs() > 1e-3).all()
+    assert 0 < reached.sum() < 600

@@ -1,7 +1,9 @@
 """The training step and the validation step of the module."""
 
+import shutil
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Callback
@@ -10,8 +12,14 @@ from torch import nn
 from ddpm_lightning.data.batch import Batch
 from ddpm_lightning.diffusion.forward_process import q_sample
 from ddpm_lightning.diffusion.randomness import Purpose
+from ddpm_lightning.training.checkpoint import read_checkpoint
 from ddpm_lightning.training.draws import StepDraws
+from ddpm_lightning.training.evaluate import evaluate
 from ddpm_lightning.training.module import DiffusionModule
+from ddpm_lightning.training.restore import restore_run
+from ddpm_lightning.training.run_folder import RunFolder
+from ddpm_lightning.training.sample import sample
+from ddpm_lightning.training.train import train
 
 NO_VALIDATION = "trainer.limit_val_batches=0"
 
@@ -40,7 +48,9 @@ def randomise(network: nn.Module, seed: int = 0) -> None:
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.1)
 
 
-@pytest.mark.parametrize("objective", ["loss_on=noise", "loss_on=velocity", "loss=mae", "weighting=min_snr"])
+@pytest.mark.parametrize(
+    "objective", ["loss_on=noise", "loss_on=velocity", "loss=mae", "weighting=min_snr", "normalizer=standardized"]
+)
 def test_a_training_step_is_its_public_pieces_put_together(tiny_run, objective):
     recorder = Losses()
     run = tiny_run("trainer.max_steps=2", "trainer.accumulate_grad_batches=2", "optimizer.lr=0", "dataset.flip=true",
@@ -53,6 +63,9 @@ def test_a_training_step_is_its_public_pieces_put_together(tiny_run, objective):
         step, micro_batch = divmod(place, 2)
         draws = StepDraws(run.config.seed, step, micro_batch, batch.slots)
         x_0 = batch.images.float() / 127.5 - 1
+        if "standardized" in objective:
+            train = run.data.split("train").images_at(range(len(run.data.split("train"))))
+            x_0 = (batch.images.float() - float(train.mean())) / float(train.std())
         mirrored = draws.uniform(Purpose.FLIP) < 0.5
         x_0 = torch.stack([image.flip(-1) if flip else image for image, flip in zip(x_0, mirrored, strict=True)])
         t = module.timesteps(draws.uniform(Purpose.TIME), draws.shared_uniform(Purpose.SHARED_TIME), batch.slots, 4)
@@ -201,3 +214,71 @@ def test_a_number_of_classes_that_is_not_the_datas_is_refused(tiny_run):
 def test_images_too_small_for_the_network_are_refused(tiny_run):
     with pytest.raises(ValueError, match="images of 2x2 are too small .* take images of at least 4 pixels"):
         tiny_run("dataset.image_size=2", "model.channels=[16,16,16]")
+
+
+def test_noise_levels_that_a_schedule_does_not_reach_are_not_logged(tiny_run):
+    """The textbook's unscaled 200 betas end at a log SNR of -1.9."""
+    run = tiny_run("schedule=linear", "schedule.num_steps=200", "schedule.scale_betas=false",
+                   "dataset.diagnostic_size=20")  # fmt: skip
+    randomise(run.module.ema.network)
+    buckets = {name: value for name, value in validate(run).items() if "log_snr" in name}
+    reached = ["log_snr_-3_0", "log_snr_0_3", "log_snr_3_6", "log_snr_6_9"]
+    assert buckets.keys() == {f"val/{name}/{bucket}" for name in ("noise_mae", "image_mae") for bucket in reached}
+    assert np.isfinite(list(buckets.values())).all()
+
+
+class TestStandardizedRun:
+    """A run whose data are another set, with as many images, when its checkpoint is used."""
+
+    @pytest.fixture
+    def trained(self, compose_verb, tiny_options, tmp_path) -> RunFolder:
+        train(compose_verb("train", *tiny_options, "normalizer=standardized", "callbacks=minimal", "logger=none"))
+        return RunFolder(tmp_path / "run")
+
+    @pytest.fixture
+    def negatives(self, tiny_data, tmp_path) -> str:
+        """The option for a data folder in which black and white are exchanged."""
+        root = shutil.copytree(tiny_data, tmp_path / "negatives")
+        for path in root.glob("*/raw/*-images-*"):
+            header, pixels = path.read_bytes()[:16], np.fromfile(path, np.uint8, offset=16)
+            path.write_bytes(header + (255 - pixels).tobytes())
+        return f"paths.data_dir={root}"
+
+    def test_its_checkpoint_holds_the_numbers_of_the_training_split(self, trained, tiny_run):
+        state = torch.load(trained.last_checkpoint, weights_only=True)["state_dict"]
+        split = tiny_run().data.split("train")
+        images = split.images_at(range(len(split)))
+        assert state["normalizer.mean"].shape == (1, 1, 1)
+        assert state["normalizer.mean"].item() == pytest.approx(images.mean(), rel=1e-6)
+        assert state["normalizer.std"].item() == pytest.approx(images.std(), rel=1e-6)
+
+    def test_going_on_it_keeps_them(self, trained, compose_verb, negatives):
+        before = read_checkpoint(trained.last_checkpoint)["state_dict"]
+        train(compose_verb("train", f"resume={trained.path}", "trainer.max_steps=5", negatives))
+        after = read_checkpoint(trained.last_checkpoint)
+        assert after["global_step"] == 5
+        for name in ("normalizer.mean", "normalizer.std"):
+            assert torch.equal(after["state_dict"][name], before[name])
+
+    def test_evaluated_and_sampled_from_it_uses_them(self, trained, compose_verb, tiny_paths, negatives, tmp_path):
+        stored = read_checkpoint(trained.last_checkpoint)["state_dict"]["normalizer.mean"]
+        options = [*tiny_paths, "trainer.accelerator=cpu", f"checkpoint={trained.path}"]
+        command = compose_verb("evaluate", *options, negatives)
+        restored = restore_run(command, ("sampler", "guidance", "metrics"))
+        assert restored.data.split("train").images_at(range(40)).mean() > 128 > stored  # other data indeed
+        assert torch.equal(restored.module.normalizer.mean, stored)
+        samples = []
+        for name, paths in {"old": [], "new": [negatives]}.items():
+            folders = tmp_path / f"evaluated-{name}", tmp_path / f"sampled-{name}"
+            evaluate(compose_verb("evaluate", *options, *paths, folder=folders[0]))
+            sample(compose_verb("sample", *options, *paths, "num=16", "format=npz", folder=folders[1]))
+            for folder in folders:
+                with np.load(folder / "samples.npz") as file:
+                    samples.append(file["images"])
+        assert all(np.array_equal(samples[0], others) for others in samples[1:])
+        # A network that has learnt nothing reaches both ends of the range, of which [-1, 1] would be the darker half.
+        assert (samples[0].min(), samples[0].max()) == (0, 255)
+
+
+def test_a_run_in_the_symmetric_range_has_nothing_of_it_in_its_checkpoint(tiny_run):
+    assert not [name for name in tiny_run().module.state_dict() if "normalizer" in name]

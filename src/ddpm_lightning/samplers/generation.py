@@ -29,7 +29,7 @@ class SampleStream:
         image_shape: (C, H, W).
         seed: in [0, 2^32).
         device: where to compute.
-        value_range: of images inside the model.
+        value_range: of images inside the model, on `device` where it is tensors.
         num_classes: labels go round 0..num_classes-1 by sample number; None for no labels.
         chunk_size: how many samples are computed together.
     """

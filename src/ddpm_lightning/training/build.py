@@ -13,23 +13,28 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
 from ddpm_lightning.data.datamodule import ImageDataModule
-from ddpm_lightning.data.normalizer import Normalizer
 from ddpm_lightning.diffusion.objective import Objective
 from ddpm_lightning.ranks import started_from_outside
 from ddpm_lightning.training.checkpoint import AtomicCheckpointIO
 from ddpm_lightning.training.module import DiffusionModule
 from ddpm_lightning.training.precision import fastest_precision
 
+FOR_SOURCES = ("name", "image_size", "path")
+"""Options of `dataset` to which its `source`, or another group, refers."""
+
 
 def build_data(config: DictConfig) -> ImageDataModule:
     """The data module of `config.dataset`."""
-    options = {key: value for key, value in config.dataset.items() if key not in ("name", "image_size", "source")}
+    options = {key: value for key, value in config.dataset.items() if key not in (*FOR_SOURCES, "source", "split")}
     source = instantiate(config.dataset.source, root=config.paths.data_dir)
-    return ImageDataModule(source, seed=config.seed, cache_dir=config.paths.cache_dir, **options)
+    split = instantiate(config.dataset.split)
+    return ImageDataModule(source, split, seed=config.seed, cache_dir=config.paths.cache_dir, **options)
 
 
 def build_module(config: DictConfig, image_shape: tuple[int, int, int], num_classes: int) -> DiffusionModule:
     """The module to train; its initial weights are a function of `config.seed`.
+
+    Its normaliser has seen no images: give it the training split (`module.normalizer.fit`) or load a checkpoint.
 
     Raises:
         ValueError: if the network cannot take the images, or is told another number of classes than there are.
@@ -37,6 +42,8 @@ def build_module(config: DictConfig, image_shape: tuple[int, int, int], num_clas
     torch.manual_seed(config.seed)
     network = instantiate(config.model, in_channels=image_shape[0])
     network.check_images(image_shape)
+    if network.num_classes is not None and num_classes == 0:
+        raise ValueError(f"dataset {config.dataset.name} has no labels: set model.num_classes=null")
     if network.num_classes not in (None, num_classes):
         raise ValueError(
             f"model.num_classes={network.num_classes}, but dataset {config.dataset.name} has {num_classes} classes: "
@@ -50,7 +57,7 @@ def build_module(config: DictConfig, image_shape: tuple[int, int, int], num_clas
         timesteps=instantiate(config.timesteps, num_steps=schedule.num_steps),
         optimizer=instantiate(config.optimizer),
         ema=instantiate(config.ema) or None,
-        normalizer=Normalizer(),
+        normalizer=instantiate(config.normalizer, channels=image_shape[0]),
         seed=config.seed,
         flip=config.dataset.flip,
         label_dropout=config.label_dropout,

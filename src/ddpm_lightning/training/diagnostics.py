@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from ddpm_lightning.diffusion.schedule import Schedule
+
 LOG_SNR_EDGES = (-9.0, -6.0, -3.0, 0.0, 3.0, 6.0, 9.0)
-"""Borders of the buckets. Linear and cosine schedules of 1000 steps both reach every bucket."""
+"""Borders of the buckets. Linear and cosine schedules of 1000 steps both reach every bucket to its borders."""
 
 
 def spread(slots: Tensor) -> Tensor:
@@ -18,6 +20,16 @@ def spread(slots: Tensor) -> Tensor:
 def fixed_log_snr(slots: Tensor) -> Tensor:
     """The log SNR at which the sample in this slot is always judged, evenly spread over the buckets. (B,) to (B,)."""
     return LOG_SNR_EDGES[0] + spread(slots) * (LOG_SNR_EDGES[-1] - LOG_SNR_EDGES[0])
+
+
+def within_reach(schedule: Schedule, log_snr: Tensor) -> Tensor:
+    """Whether the schedule passes through this log SNR at a t in [1/T, 1]. (B,) to (B,) of bool.
+
+    A sample beyond its reach should be judged nowhere, so that a bucket means the same log SNRs for every schedule that
+    reaches all of it: at the nearest level there is, such samples would outweigh the others of the outermost bucket.
+    """
+    highest, lowest = schedule.log_snr(log_snr.new_tensor([1 / schedule.num_steps, 1.0]))
+    return (lowest <= log_snr) & (log_snr <= highest)
 
 
 def bucket_names() -> list[str]:

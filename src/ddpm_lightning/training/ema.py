@@ -1,4 +1,4 @@
-"""An exponential moving average of a network's parameters."""
+"""An exponential moving average of a network's parameters and running statistics."""
 
 import copy
 
@@ -8,6 +8,10 @@ from torch import Tensor, nn
 
 class ExponentialMovingAverage:
     """Keeps a second network whose parameters are the average of the first one's.
+
+    Saved floating-point buffers, such as the running statistics of batch normalisation, are averaged as well: those of
+    the network in training belong to its latest weights, not to the averaged ones. Other buffers are counts and
+    constants, which are copied.
 
     It is no submodule of anything: a second network inside the model would be wrapped by DDP, listed by the optimizer
     and saved under the model's own key.
@@ -26,6 +30,10 @@ class ExponentialMovingAverage:
         self.decay = decay
         self.warmup = warmup
         self.num_updates = 0
+        saved = self.network.state_dict()
+        self._statistics = {
+            name for name, buffer in self.network.named_buffers() if name in saved and buffer.is_floating_point()
+        }
 
     def decay_now(self) -> float:
         """The weight that the next update gives to the past."""
@@ -33,14 +41,20 @@ class ExponentialMovingAverage:
 
     @torch.no_grad()
     def update(self, network: nn.Module) -> None:
-        """Average <- decay * average + (1 - decay) * parameters; buffers are copied. Once per optimizer step."""
-        torch._foreach_lerp_(list(self.network.parameters()), list(network.parameters()), 1 - self.decay_now())
-        for average, buffer in zip(self.network.buffers(), network.buffers(), strict=True):
-            average.copy_(buffer)
+        """Average <- decay * average + (1 - decay) * network. Once per optimizer step."""
+        averages: list[Tensor] = list(self.network.parameters())
+        values: list[Tensor] = list(network.parameters())
+        for (name, average), buffer in zip(self.network.named_buffers(), network.buffers(), strict=True):
+            if name in self._statistics:
+                averages.append(average)
+                values.append(buffer)
+            else:
+                average.copy_(buffer)
+        torch._foreach_lerp_(averages, values, 1 - self.decay_now())
         self.num_updates += 1
 
     def state_dict(self) -> dict[str, dict[str, Tensor] | int]:
-        """The averaged parameters and the number of updates, as plain tensors and numbers."""
+        """The averaged network's parameters and buffers and the number of updates, as plain tensors and numbers."""
         return {"network": self.network.state_dict(), "num_updates": self.num_updates}
 
     def load_state_dict(self, state: dict) -> None:

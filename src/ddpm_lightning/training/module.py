@@ -19,6 +19,7 @@ from ddpm_lightning.diffusion.objective import Objective
 from ddpm_lightning.diffusion.randomness import Purpose, keyed_normal
 from ddpm_lightning.diffusion.schedule import Schedule
 from ddpm_lightning.diffusion.timesteps import TimestepLaw
+from ddpm_lightning.samplers.sampler import clipped
 from ddpm_lightning.training.checkpoint import CONFIG_KEY
 from ddpm_lightning.training.diagnostics import BucketedMean, bucket_names, fixed_log_snr, spread
 from ddpm_lightning.training.draws import StepDraws
@@ -39,7 +40,7 @@ class DiffusionModule(LightningModule):
         timesteps: the law from which t is drawn.
         optimizer: builds optimizer and learning-rate schedule.
         ema: makes the moving average of a network, or None to train without.
-        normalizer: between uint8 and the model's range.
+        normalizer: between uint8 and the model's range; what it learnt of the training split is in the checkpoints.
         seed: of every random draw of training, in [0, 2^32).
         flip: whether images are mirrored at random.
         label_dropout: probability with which a class label is withheld, for classifier-free guidance.
@@ -155,9 +156,7 @@ class DiffusionModule(LightningModule):
 
         Times, log SNRs and noise depend on an image's place in the split alone, so that epochs and runs compare.
         """
-        if len(batch.images) == 0:  # all that a rank has where there are more ranks than batches
-            return
-        if not len(batch.images):  # what a rank is given that has no share of the pass
+        if len(batch.images) == 0:  # what a rank is given that has no share of the pass
             return
         denoiser = self.evaluation_denoiser()
         schedule = denoiser.schedule
@@ -172,7 +171,7 @@ class DiffusionModule(LightningModule):
         t = schedule.time_of_log_snr(fixed_log_snr(batch.slots))
         prediction = denoiser(q_sample(x_0, noise, schedule.rates(t)), t, label)
         # Clipped as a sampler would: where the signal vanishes, an unclipped image says nothing but the rate.
-        image = prediction.image.clamp(*self.normalizer.value_range)
+        image = clipped(prediction.image, self.normalizer.value_range)
         log_snr = schedule.log_snr(t)
         self.diagnostics["noise_mae"].update((prediction.noise - noise).abs().flatten(1).mean(1), log_snr)  # type: ignore[operator]
         self.diagnostics["image_mae"].update((image - x_0).abs().flatten(1).mean(1), log_snr)  # type: ignore[operator]
@@ -181,10 +180,12 @@ class DiffusionModule(LightningModule):
         # The metrics have summed over the devices themselves.
         self.log(f"{stage}/loss", self.diagnostics["loss"].compute(), prog_bar=True)  # type: ignore[operator]
         for name in ("noise_mae", "image_mae"):
-            *buckets, mean = self.diagnostics[name].compute()  # type: ignore[operator]
-            self.log(f"{stage}/{name}", mean)
-            for bucket, value in zip(bucket_names(), buckets, strict=True):
-                self.log(f"{stage}/{name}/{bucket}", value)
+            means: Tensor = self.diagnostics[name].compute()  # type: ignore[operator]
+            self.log(f"{stage}/{name}", means[-1])
+            for bucket, mean, missing in zip(bucket_names(), means[:-1], means[:-1].isnan().tolist(), strict=True):
+                # A bucket that the schedule does not reach has no mean. A network that gives NaN shows in the loss.
+                if not missing:
+                    self.log(f"{stage}/{name}/{bucket}", mean)
 
     def configure_optimizers(self) -> Any:
         total_steps = self.trainer.estimated_stepping_batches

@@ -33,6 +33,7 @@ RESUMABLE_OVERRIDES = (
     "trainer.num_nodes=",
     "trainer.enable_progress_bar=",
     "dataset.num_workers=",
+    "dataset.in_memory=",
     "paths.",
 )
 """Options that may change when a run is resumed: where and how long it runs, not what it computes."""
@@ -78,6 +79,7 @@ def _refuse_from_checkpoint(choices: Mapping[str, str]) -> None:
 def _fit_and_test(config: DictConfig, run: RunFolder) -> dict[str, float]:
     data = build_data(config)
     module = build_module(config, data.image_shape, data.num_classes)
+    module.normalizer.fit(data.split("train"))
     module.run_config = plain(config)
     trainer = build_trainer(config, run.path, build_callbacks(config), build_loggers(config, run.path))
     if "checkpointing" not in config.callbacks:
