@@ -6,27 +6,56 @@ import torch
 from torch import Tensor, nn
 
 
-class SinusoidalEmbedding(nn.Module):
+class Sinusoids(nn.Module):
+    """Sines and cosines of a scalar, sines first.
+
+    Args:
+        angular_speeds: what the scalar is multiplied by, (dim / 2,); computed in float64.
+    """
+
+    angular_speeds: Tensor
+
+    def __init__(self, angular_speeds: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("angular_speeds", angular_speeds.float(), persistent=False)
+
+    def forward(self, level: Tensor) -> Tensor:
+        """Level: (B,), float. Returns (B, dim) in float32, values in [-1, 1]."""
+        angles = level.float()[:, None] * self.angular_speeds.float()
+        return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+class SinusoidalEmbedding(Sinusoids):
     """Sines and cosines of a scalar at geometrically spaced frequencies (Vaswani et al. 2017, section 3.5).
 
     `scale` brings the conditioning to the range the frequencies are made for: 1000 for times in [0, 1], so that they
     match the integer steps of Ho et al. 2020.
     """
 
-    frequencies: Tensor
-
     def __init__(self, dim: int, scale: float = 1000.0, max_period: float = 10_000.0) -> None:
-        super().__init__()
-        if dim % 2:
-            raise ValueError(f"a sinusoidal embedding needs an even number of dimensions, not {dim}")
-        half = dim // 2
-        frequencies = scale * torch.exp(-math.log(max_period) * torch.arange(half, dtype=torch.float64) / half)
-        self.register_buffer("frequencies", frequencies.float(), persistent=False)
+        half = _half(dim)
+        super().__init__(scale * torch.exp(-math.log(max_period) * torch.arange(half, dtype=torch.float64) / half))
 
-    def forward(self, level: Tensor) -> Tensor:
-        """Level: (B,), float. Returns (B, dim) in float32, values in [-1, 1]."""
-        angles = level.float()[:, None] * self.frequencies.float()
-        return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+class FrequencyBandEmbedding(Sinusoids):
+    """Sines and cosines of a scalar at frequencies spaced geometrically over a band (Béres 2022).
+
+    Frequencies are in periods per unit of the scalar, and both ends are among them.
+    """
+
+    def __init__(self, dim: int, min_frequency: float, max_frequency: float) -> None:
+        if not 0 < min_frequency <= max_frequency:
+            raise ValueError(
+                f"frequencies must rise from above 0: min_frequency {min_frequency}, max_frequency {max_frequency}"
+            )
+        logarithms = torch.linspace(math.log(min_frequency), math.log(max_frequency), _half(dim), dtype=torch.float64)
+        super().__init__(2 * math.pi * logarithms.exp())
+
+
+def _half(dim: int) -> int:
+    if dim % 2:
+        raise ValueError(f"a sinusoidal embedding needs an even number of dimensions, not {dim}")
+    return dim // 2
 
 
 class ConditionEmbedding(nn.Module):

@@ -1,0 +1,129 @@
+"""The residual U-Net of continuous-time DDIM (Béres 2022, keras.io/examples/generative/ddim)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ddpm_lightning.diffusion.conditioning import Conditioning
+from ddpm_lightning.networks.batch_norm import BatchNorm2d
+from ddpm_lightning.networks.embedding import FrequencyBandEmbedding
+
+
+class ResidualBlock(nn.Module):
+    """batch norm, conv, SiLU, conv; plus a skip connection."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.norm = BatchNorm2d(in_channels)
+        self.conv_in = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.conv_out = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        self.skip = nn.Identity() if in_channels == out_channels else nn.Conv2d(in_channels, out_channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (B, C_in, H, W). Returns (B, C_out, H, W)."""
+        residual: Tensor = self.conv_out(F.silu(self.conv_in(self.norm(x))))
+        skip: Tensor = self.skip(x)
+        return skip + residual
+
+
+def residual_blocks(in_channels: Sequence[int], channels: int) -> nn.ModuleList:
+    """The residual blocks of one resolution: one for each of `in_channels`, all of the width `channels`."""
+    return nn.ModuleList(ResidualBlock(width, channels) for width in in_channels)
+
+
+class DDIMResNet(nn.Module):
+    """Encoder and decoder of residual blocks, told the noise variance by channels beside those of the image.
+
+    Level k works at 1/2^k of the input's resolution with `channels[k]` channels. All levels but the last, which is the
+    bottleneck, have an encoder and a decoder. Any height and width are taken: the input is padded with zeros to a
+    multiple of 2^(levels-1), and the output is cropped again; padding counts in the statistics of batch normalisation.
+
+    The weights start as Keras's do, whose example this is: Glorot's uniform law, biases at zero, and an output
+    convolution at zero.
+
+    Args:
+        in_channels: channels of the images (1 grey, 3 colour).
+        channels: width of each level, from the full resolution down.
+        blocks: residual blocks per level, of the encoder and of the decoder; each block of the decoder takes in the
+            output of its counterpart in the encoder.
+        embedding_dim: channels that tell the noise variance.
+        min_frequency: of the noise variance's sines and cosines, in periods from no noise to noise alone.
+        max_frequency: likewise.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: Sequence[int] = (32, 64, 96, 128),
+        blocks: int = 2,
+        embedding_dim: int = 32,
+        min_frequency: float = 1.0,
+        max_frequency: float = 1000.0,
+    ) -> None:
+        super().__init__()
+        if blocks < 1:
+            raise ValueError(f"model.blocks must be at least 1, not {blocks}")
+        self.conditioning = Conditioning.NOISE_VARIANCE
+        self.in_channels = in_channels
+        self.num_classes = None
+        self.size_multiple = 2 ** (len(channels) - 1)
+
+        self.embed_noise_variance = FrequencyBandEmbedding(embedding_dim, min_frequency, max_frequency)
+        self.conv_in = nn.Conv2d(in_channels, channels[0], 1)
+        width = channels[0] + embedding_dim
+        *outer, innermost = channels
+        self.encoder, self.decoder = nn.ModuleList(), nn.ModuleList()
+        for level_channels in outer:
+            self.encoder.append(residual_blocks([width] + [level_channels] * (blocks - 1), level_channels))
+            width = level_channels
+        self.middle = nn.Sequential(*residual_blocks([width] + [innermost] * (blocks - 1), innermost))
+        width = innermost
+        for level_channels in reversed(outer):
+            inputs = [width] + [level_channels] * (blocks - 1)
+            self.decoder.append(residual_blocks([c + level_channels for c in inputs], level_channels))
+            width = level_channels
+        self.conv_out = nn.Conv2d(width, in_channels, 1)
+
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)  # type: ignore[arg-type]  # every convolution has one
+        nn.init.zeros_(self.conv_out.weight)
+
+    def check_images(self, shape: Sequence[int]) -> None:
+        """Raises ValueError where images of `shape` (C, H, W) are smaller than one cell of the coarsest level."""
+        if min(shape[1:]) < self.size_multiple:
+            raise ValueError(
+                f"images of {shape[1]}x{shape[2]} are too small for a network that halves them {len(self.encoder)} "
+                f"times: take images of at least {self.size_multiple} pixels a side, or fewer model.channels"
+            )
+
+    def forward(self, x: Tensor, noise_level: Tensor, label: Tensor | None = None) -> Tensor:
+        """x: (B, C, H, W); noise_level: (B,), the noise variance in [0, 1]; label: None. Returns a tensor shaped as x.
+
+        Raises:
+            ValueError: where a label is given, for which the network has no place.
+        """
+        if label is not None:
+            raise ValueError("model=ddim_resnet takes no class labels: leave them out, or take model=unet")
+        height, width = x.shape[-2:]
+        h = self.conv_in(F.pad(x, (0, -width % self.size_multiple, 0, -height % self.size_multiple)))
+        level = self.embed_noise_variance(noise_level).to(h.dtype)[:, :, None, None].expand(-1, -1, *h.shape[-2:])
+        # Laid out as a channels-last image: a broadcast vector would turn the layout of the two together into NCHW, in
+        # which the first block, at the full resolution, is several times as slow.
+        h = torch.cat([h, level.contiguous(memory_format=torch.channels_last)], dim=1)
+        skips: list[Tensor] = []
+        for blocks in self.encoder:
+            for block in blocks:  # type: ignore[attr-defined]  # a ModuleList
+                h = block(h)
+                skips.append(h)
+            h = F.avg_pool2d(h, 2)
+        h = self.middle(h)
+        for blocks in self.decoder:
+            h = F.interpolate(h, scale_factor=2.0, mode="bilinear")
+            for block in blocks:  # type: ignore[attr-defined]  # a ModuleList
+                h = block(torch.cat([h, skips.pop()], dim=1))
+        output: Tensor = self.conv_out(h)
+        return output[..., :height, :width]
