@@ -18,6 +18,7 @@ from omegaconf import DictConfig, open_dict
 
 import ddpm_lightning.folder_names  # noqa: F401  (registers the interpolations of conf/hydra)
 from ddpm_lightning.data.datamodule import ImageDataModule
+from ddpm_lightning.metrics.card import MetricCard
 from ddpm_lightning.training.build import build_data, build_module, build_trainer
 from ddpm_lightning.training.module import DiffusionModule
 from ddpm_lightning.training.plain_config import plain, settled
@@ -65,7 +66,7 @@ def tiny_options(tiny_paths: list[str]) -> list[str]:
         "model.attention_levels=[1]",
         "model.head_channels=16",
         "dataset.batch_size=4",
-        "dataset.val_size=20",
+        "dataset.split.val_size=20",
         "dataset.diagnostic_size=8",
         "sampler.steps=2",
         "optimizer.warmup_steps=1",
@@ -79,6 +80,28 @@ def tiny_options(tiny_paths: list[str]) -> list[str]:
         "trainer.val_check_interval=1.0",
         "trainer.check_val_every_n_epoch=1",
     ]
+
+
+@pytest.fixture(scope="session")
+def card() -> MetricCard:
+    """How scores were made that nobody made."""
+    return MetricCard(
+        features="lenet_mnist",
+        features_sha256="ab" * 32,
+        resize="none (28x28)",
+        num_generated=40,
+        num_real=50,
+        seed=0,
+        sampler="ddim",
+        steps=25,
+        eta=0.0,
+        t_max=0.98,
+        clip=True,
+        guidance_scale=None,
+        weights="ema",
+        split="test",
+        dataset="mnist",
+    )
 
 
 @pytest.fixture
@@ -139,6 +162,7 @@ def tiny_run(
         config = settled(compose_verb("train", *tiny_options, "+trainer.enable_progress_bar=false", *overrides))
         data = build_data(config)
         module = build_module(config, data.image_shape, data.num_classes)
+        module.normalizer.fit(data.split("train"))
         module.run_config = plain(config)
         trainer = build_trainer(config, tmp_path / "run", callbacks or [], loggers or [])
         return TinyRun(config, trainer, module, data)

@@ -15,6 +15,7 @@ from ddpm_lightning.metrics.extractor import extract_features
 from ddpm_lightning.metrics.frechet import frechet_distance
 from ddpm_lightning.metrics.kernel import kernel_distance, kernel_distance_subsets
 from ddpm_lightning.metrics.lenet import LeNetFeatures
+from ddpm_lightning.metrics.precision_recall import precision_recall
 from ddpm_lightning.metrics.reference import choose_real_indices
 
 METRICS = ("callbacks=generative_metrics", "metrics.chunk_size=5", "metrics.seed=3", "sampler.eta=1.0")
@@ -77,9 +78,12 @@ def test_the_scores_are_those_of_the_files_and_the_card_is_whole(tested, tmp_pat
     test_split = run.data.split("test")
     real = extract_features(extractor, test_split.images_at(choose_real_indices(len(test_split), 16, 3)))
     mean, deviation = kernel_distance_subsets(real, features, subsets=4, subset_size=8, seed=3)
+    precision, recall = precision_recall(real, features)
     expected = {
         "kid_lenet_mnist": kernel_distance(real, features),
         "fid_lenet_mnist": frechet_distance(real, features),
+        "precision_lenet_mnist": precision,
+        "recall_lenet_mnist": recall,
         "kid_lenet_mnist_subsets_mean": mean,
         "kid_lenet_mnist_subsets_std": deviation,
     }
@@ -115,7 +119,7 @@ def test_the_modules_own_values_stand_beside_the_scores(tested, tmp_path):
     diagnostics = json.loads((tmp_path / "run" / "metrics.json").read_text())["diagnostics"]
     assert {"test/loss", "test/noise_mae", "test/image_mae"} <= diagnostics.keys()
     assert diagnostics["test/loss"] == pytest.approx(float(run.trainer.callback_metrics["test/loss"]))
-    assert not [name for name in diagnostics if "kid" in name or "fid" in name]
+    assert not [name for name in diagnostics if "lenet_mnist" in name]
 
 
 def test_scores_in_training_are_of_the_validation_split_every_n_epochs(run_with, tmp_path):
@@ -126,7 +130,8 @@ def test_scores_in_training_are_of_the_validation_split_every_n_epochs(run_with,
     callback._score = lambda *a: splits.append((run.trainer.current_epoch, a[-1])) or score(*a)
     run.fit()
     assert splits == [(1, "val")]
-    assert "val/kid_lenet_mnist" in run.trainer.callback_metrics
+    scores = {f"val/{score}_lenet_mnist" for score in ("kid", "fid", "precision", "recall")}
+    assert scores <= run.trainer.callback_metrics.keys()
     assert not (tmp_path / "run" / "metrics.json").exists()
 
 

@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ddpm_lightning.metrics.card import MetricCard
 from ddpm_lightning.metrics.extractor import FeatureExtractor
 
 REPOSITORY = Path(__file__).parents[2]
@@ -95,27 +94,6 @@ def mean_colours() -> MeanColours:
 def colour_images() -> np.ndarray:
     """(7, 3, 4, 4) uint8."""
     return np.random.default_rng(0).integers(0, 256, (7, 3, 4, 4), dtype=np.uint8)
-
-
-@pytest.fixture
-def card() -> MetricCard:
-    return MetricCard(
-        features="lenet_mnist",
-        features_sha256="ab" * 32,
-        resize="none (28x28)",
-        num_generated=40,
-        num_real=50,
-        seed=0,
-        sampler="ddim",
-        steps=25,
-        eta=0.0,
-        t_max=0.98,
-        clip=True,
-        guidance_scale=None,
-        weights="ema",
-        split="test",
-        dataset="mnist",
-    )
 
 
 @pytest.fixture

@@ -14,29 +14,11 @@ from ddpm_lightning.metrics.frechet import frechet_distance
 from ddpm_lightning.metrics.kernel import kernel_distance
 from ddpm_lightning.sweep.runs import FinishedRun
 
-CARD = MetricCard(
-    features="lenet_mnist",
-    features_sha256="ab" * 32,
-    resize="none (28x28)",
-    num_generated=30,
-    num_real=40,
-    seed=0,
-    sampler="ddim",
-    steps=25,
-    eta=0.0,
-    t_max=0.98,
-    clip=True,
-    guidance_scale=None,
-    weights="ema",
-    split="test",
-    dataset="mnist",
-)
-
 MakeRun = Callable[..., FinishedRun]
 
 
 @pytest.fixture
-def make_run() -> MakeRun:
+def make_run(card: MetricCard) -> MakeRun:
     """make_run({"schedule": "cosine"}, seed=1, kid=0.2): a run without files, each in a folder of its own name."""
     made = []
 
@@ -50,7 +32,7 @@ def make_run() -> MakeRun:
         values: Mapping[str, float] | None = None,
         diagnostics: Mapping[str, float] | None = None,
         cost: Mapping[str, float] | None = None,
-        **card: Any,
+        **other: Any,
     ) -> FinishedRun:
         made.append(seed)
         return FinishedRun(
@@ -58,7 +40,7 @@ def make_run() -> MakeRun:
             options=dict(options),
             seed=seed,
             values={"kid_lenet_mnist": kid} if values is None else dict(values),
-            card=replace(CARD, seed=seed if metrics_seed is None else metrics_seed, **card),
+            card=replace(card, seed=seed if metrics_seed is None else metrics_seed, **other),
             diagnostics=dict(diagnostics or {}),
             cost=dict(cost or {}),
         )
@@ -67,10 +49,10 @@ def make_run() -> MakeRun:
 
 
 @pytest.fixture
-def make_run_with_features(make_run: MakeRun, tmp_path: Path) -> MakeRun:
+def make_run_with_features(make_run: MakeRun, card: MetricCard, tmp_path: Path) -> MakeRun:
     """make_run_with_features(options, seed, shift=1.0): generated features are N(shift, I), the real ones N(0, I).
 
-    The real images are 40 of 80, chosen by the metrics' seed, or those of `real_indices`.
+    The real images are 50 of 80, chosen by the metrics' seed, or those of `real_indices`.
     """
     pool = torch.randn(80, 4, generator=torch.Generator().manual_seed(0))
 
@@ -84,9 +66,9 @@ def make_run_with_features(make_run: MakeRun, tmp_path: Path) -> MakeRun:
     ) -> FinishedRun:
         if real_indices is None:
             choice = np.random.default_rng(seed if metrics_seed is None else metrics_seed)
-            real_indices = np.sort(choice.choice(80, CARD.num_real, replace=False))
+            real_indices = np.sort(choice.choice(80, card.num_real, replace=False))
         noise = torch.Generator().manual_seed(len(list(tmp_path.iterdir())))
-        real, generated = pool[real_indices], shift + torch.randn(CARD.num_generated, 4, generator=noise)
+        real, generated = pool[real_indices], shift + torch.randn(card.num_generated, 4, generator=noise)
         folder = tmp_path / ("-".join([*options.values(), str(seed)]))
         folder.mkdir()
         np.savez_compressed(folder / "features.npz", features=generated, real_features=real, real_indices=real_indices)

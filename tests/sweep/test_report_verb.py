@@ -21,7 +21,7 @@ Report = Callable[..., str]
 
 @pytest.fixture
 def sweep(make_run: Callable, tmp_path: Path) -> Path:
-    """Two schedules with two seeds each, by hand: cosine is better."""
+    """Two schedules with two seeds each, by hand: cosine is better, but for its precision and noise MAE."""
     folder = tmp_path / "grid"
     for schedule, kid in (("linear", 0.4), ("cosine", 0.2)):
         for seed in (0, 1):
@@ -30,7 +30,7 @@ def sweep(make_run: Callable, tmp_path: Path) -> Path:
             record = {"choices": {"schedule": schedule, "loss": "mse"}, "options": {}}
             run.claim({"seed": seed, "hydra": record})
             run.write_status("done", scores={})
-            values = {"kid_lenet_mnist": kid + 0.01 * seed, "fid_lenet_mnist": 10 * kid}
+            values = {"kid_lenet_mnist": kid + 0.01 * seed, "fid_lenet_mnist": 10 * kid, "precision_lenet_mnist": kid}
             scores = {"card": card.to_dict(), "values": values, "diagnostics": {"test/noise_mae": 1 - kid}}
             (run.path / "metrics.json").write_text(json.dumps(scores))
     return folder
@@ -87,8 +87,9 @@ def test_the_report_says_how_to_make_it_again(reported: Report, sweep: Path) -> 
 
 
 def test_rows_are_sorted_by_the_metric_that_is_asked_for(reported: Report, sweep: Path) -> None:
-    reported(sweep, "metric=noise_mae")  # by which linear is the better one
-    assert [row["schedule"] for row in rows(sweep / "report")] == ["linear", "cosine"]
+    for metric in ("noise_mae", "precision"):
+        reported(sweep, f"metric={metric}")
+        assert [row["schedule"] for row in rows(sweep / "report")] == ["linear", "cosine"]
 
 
 def test_rows_are_by_the_options_that_are_asked_for(reported: Report, sweep: Path) -> None:
@@ -130,7 +131,7 @@ def test_what_is_left_out_is_told_without_the_line_of_code(
 def test_what_cannot_be_is_refused(refused: Report, sweep: Path, tmp_path: Path) -> None:
     assert "there is no folder nothing/here" in refused("nothing/here")
     assert "unknown option 'metrics': there are by, metric, out" in refused(sweep, "metrics=kid")
-    assert "unknown metric 'kidd': these runs have kid, fid, noise_mae" in refused(sweep, "metric=kidd")
+    assert "unknown metric 'kidd': these runs have kid, fid, precision, noise_mae" in refused(sweep, "metric=kidd")
     assert "no run chose schedul, which by= names: these runs chose schedule, loss" in refused(sweep, "by=schedul")
     assert "name the folder of a sweep" in refused("by=schedule")
     assert not (sweep / "report").exists()

@@ -113,6 +113,38 @@ def test_the_metric_asked_for_comes_first_and_sorts(make_run):
             build_table(runs, metric=unknown)
 
 
+@pytest.mark.parametrize("score", ["precision", "recall"])
+def test_the_best_share_is_the_highest(make_run, score):
+    name = f"{score}_lenet_mnist"
+    noise = np.random.default_rng(0).normal(0, 0.01, 9)
+    runs = [
+        make_run({"a": choice}, seed, values={name: base + noise[3 * i + seed], KID: base})
+        for i, (choice, base) in enumerate([("low", 0.2), ("high", 0.8), ("middle", 0.5)])
+        for seed in range(3)
+    ]
+    runs += [make_run({"a": "broken"}, seed, values={name: math.nan, KID: 0.9}) for seed in range(3)]
+    table = build_table(runs, metric=score)
+    assert table.metrics == [name, KID]
+    assert configurations(table) == [("high",), ("middle",), ("low",), ("broken",)]
+    verdicts = [row.verdicts[name] for row in table.rows]
+    assert verdicts == [Verdict.BEST, Verdict.WORSE, Verdict.WORSE, Verdict.UNKNOWN]
+    assert table.rows[0].estimates[name].mean == pytest.approx(0.8, abs=0.02)
+    (gain,) = (effect for effect in table.effects if (effect.metric, effect.choice) == (name, "high"))
+    assert gain.baseline == "low"
+    assert 0 < gain.low < 0.6 < gain.high
+    assert configurations(build_table(runs)) == [("low",), ("middle",), ("high",), ("broken",)]
+
+
+def test_the_interval_of_a_share_is_made_as_that_of_fid(make_run):
+    shares = [0.7, 0.8, 0.75]
+    names = ("precision_lenet_mnist", "recall_lenet_mnist", "fid_lenet_mnist")
+    runs = [make_run({}, seed, values=dict.fromkeys(names, share)) for seed, share in enumerate(shares)]
+    precision, recall, fid = (build_table(runs, metric="fid").rows[0].estimates[name] for name in names)
+    assert (precision.low, precision.high) == interval_over_seeds(shares)
+    assert precision == recall == fid
+    assert precision.covers == "seeds and generated samples"
+
+
 def test_a_score_that_is_no_number_comes_last_and_is_noted(crossed, make_run):
     choices = {"schedule": "sigmoid", "model": "small"}
     broken = [make_run(choices, seed, kid) for seed, kid in enumerate([0.1, math.nan, 0.1])]
@@ -187,7 +219,7 @@ def test_kid_interval_of_one_seed_is_of_its_samples(make_run_with_features):
 def kid_interval(runs, shared_samples):
     features = [run.load_features() for run in runs]
     found = [kernel_jackknife(of.real, of.generated) for of in features]
-    everything = np.arange(30)
+    everything = np.arange(40)
     covariances = [
         shared_covariance(a.real, of_a.real_indices, b.real, of_b.real_indices)
         + (shared_covariance(a.generated, everything, b.generated, everything) if shared_samples else 0)
@@ -199,7 +231,7 @@ def kid_interval(runs, shared_samples):
 @pytest.mark.parametrize("shared_samples", [False, True])
 def test_kid_interval_over_seeds_holds_what_they_share(make_run_with_features, shared_samples):
     metrics_seed = 7 if shared_samples else None
-    runs = [make_run_with_features({}, s, real_indices=np.arange(40), metrics_seed=metrics_seed) for s in range(4)]
+    runs = [make_run_with_features({}, s, real_indices=np.arange(50), metrics_seed=metrics_seed) for s in range(4)]
     table = build_table(runs)
     estimate = table.rows[0].estimates[KID]
     assert (estimate.low, estimate.high) == pytest.approx(kid_interval(runs, shared_samples), rel=1e-9)

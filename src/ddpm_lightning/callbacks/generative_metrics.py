@@ -1,4 +1,4 @@
-"""KID and FID of a module's samples, during training and at its end, on any number of devices."""
+"""KID, FID, precision and recall of a module's samples, in training and at its end, on any number of devices."""
 
 import logging
 from collections.abc import Iterator
@@ -17,10 +17,11 @@ from ddpm_lightning.callbacks.cost import log_costs, logged_costs, wait_for
 from ddpm_lightning.callbacks.pictures import show_picture
 from ddpm_lightning.callbacks.sampling import sample_stream
 from ddpm_lightning.data.datamodule import ImageDataModule
-from ddpm_lightning.data.images import IndexedImages
+from ddpm_lightning.data.images import SplitImages
 from ddpm_lightning.diffusion.guidance import Guidance
 from ddpm_lightning.metrics.card import MetricCard
 from ddpm_lightning.metrics.extractor import FeatureExtractor, extract_features
+from ddpm_lightning.metrics.precision_recall import NEIGHBORHOOD
 from ddpm_lightning.metrics.reference import choose_real_indices, reference_features
 from ddpm_lightning.metrics.report import GenerationReport, compare_features
 from ddpm_lightning.samplers.picture import image_grid, save_picture
@@ -101,6 +102,11 @@ class GenerativeMetrics(Callback):
             raise ValueError(
                 f"metrics.num_samples={num_samples} and metrics.num_real={num_real} must be at least "
                 f"metrics.kid_subset_size={kid_subset_size}: raise them or lower it"
+            )
+        if min(num_samples, num_real) <= NEIGHBORHOOD:
+            raise ValueError(
+                f"metrics.num_samples={num_samples} and metrics.num_real={num_real} must be at least "
+                f"{NEIGHBORHOOD + 1}: precision and recall look at {NEIGHBORHOOD} neighbours of each"
             )
         self.extractor = extractor
         self.sampler = sampler
@@ -199,7 +205,7 @@ class GenerativeMetrics(Callback):
             features[indices] = extract_features(self.extractor, images[indices]).to(features.device)
         return _sum_over_ranks(trainer, features).cpu()
 
-    def _features_of_real_images(self, trainer: Trainer, images: IndexedImages, chosen: np.ndarray) -> Tensor:
+    def _features_of_real_images(self, trainer: Trainer, images: SplitImages, chosen: np.ndarray) -> Tensor:
         """(num_real, D), float32, on the CPU; the first rank computes and caches them, the others read."""
         with _first_rank_first(trainer):
             return reference_features(

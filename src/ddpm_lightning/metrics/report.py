@@ -8,6 +8,7 @@ from torch import Tensor
 from ddpm_lightning.metrics.card import MetricCard
 from ddpm_lightning.metrics.frechet import frechet_distance
 from ddpm_lightning.metrics.kernel import kernel_distance, kernel_distance_subsets
+from ddpm_lightning.metrics.precision_recall import precision_recall
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,11 @@ def compare_features(
     kid_subset_size: int,
     seed: int,
 ) -> GenerationReport:
-    """KID and FID between real (N, D) and generated (M, D) features.
+    """KID, FID, precision and recall of real (N, D) and generated (M, D) features.
 
     The values are, for features named NAME: `kid_NAME`, the unbiased estimate from all samples; `fid_NAME`;
-    `kid_NAME_subsets_mean` and `kid_NAME_subsets_std`, torch-fidelity's over `kid_subsets` subsets of
-    `kid_subset_size` drawn with `seed`.
+    `precision_NAME` and `recall_NAME`, from 3 neighbours; `kid_NAME_subsets_mean` and `kid_NAME_subsets_std`,
+    torch-fidelity's over `kid_subsets` subsets of `kid_subset_size` drawn with `seed`.
 
     Raises:
         ValueError: the card's numbers of images are not those of the features, or the features cannot be compared.
@@ -51,12 +52,15 @@ def compare_features(
             f"the card says {card.num_real} real and {card.num_generated} generated images, "
             f"the features are of {counted[0]} and {counted[1]}"
         )
-    # First, since it is the one that may refuse the number of samples.
+    # First, since these are the ones that may refuse the number of samples.
     mean, deviation = kernel_distance_subsets(real_features, generated_features, kid_subsets, kid_subset_size, seed)
+    precision, recall = precision_recall(real_features, generated_features)
     name = card.features
     values = {
         f"kid_{name}": kernel_distance(real_features, generated_features),
         f"fid_{name}": frechet_distance(real_features, generated_features),
+        f"precision_{name}": precision,
+        f"recall_{name}": recall,
         f"kid_{name}_subsets_mean": mean,
         f"kid_{name}_subsets_std": deviation,
     }

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ddpm_lightning.sweep.format import COLOURS
-from ddpm_lightning.sweep.table import Row
+from ddpm_lightning.sweep.table import Row, higher_is_better
 
 # Inches.
 LINE_HEIGHT = 0.17
@@ -26,10 +26,10 @@ def empty_figure(width: float, height: float) -> Figure:
 
 def panels(count: int, labels: list[str]) -> tuple[Figure, list[Axes]]:
     """A figure with `count` panels, at most four side by side, whose lines from the top have the labels."""
-    columns = min(count, 4)
-    lines = -(-count // columns)
+    lines = -(-count // 4)
+    columns = -(-count // lines)
     height = (max(label.count("\n") for label in labels) + 1.6) * LINE_HEIGHT
-    figure = empty_figure(label_width(labels) + _DOT_PANEL * columns, lines * (len(labels) * height + 0.7) + 0.4)
+    figure = empty_figure(label_width(labels) + _DOT_PANEL * columns, lines * (len(labels) * height + 0.9) + 0.4)
     axes: list[Axes] = list(figure.subplots(lines, columns, sharey=True, squeeze=False).ravel())
     for unused in axes[count:]:
         unused.remove()
@@ -38,7 +38,7 @@ def panels(count: int, labels: list[str]) -> tuple[Figure, list[Axes]]:
     for ax in axes[:count]:
         quiet(ax)
         ax.grid(axis="x", linewidth=0.4, alpha=0.5)
-        ax.tick_params(axis="x", labelsize=8)
+        ax.tick_params(labelsize=8)
         ax.locator_params(axis="x", nbins=5)
     return figure, axes[:count]
 
@@ -82,6 +82,11 @@ def dot(ax: Axes, mean: float, place: int, low: float, high: float, filled: bool
     if math.isfinite(low) and math.isfinite(high):
         ax.plot([low, high], [place, place], color=colour, linewidth=1.8, zorder=2)
     ax.plot(mean, place, "o", color=colour, markerfacecolor=colour if filled else "white", markersize=6, zorder=3)
+
+
+def mark_better(ax: Axes, metric: str) -> None:
+    """Says below a panel in which direction a score is better."""
+    ax.set_xlabel("better →" if higher_is_better(metric) else "← better", fontsize=8)
 
 
 def row_label(row: Row) -> str:

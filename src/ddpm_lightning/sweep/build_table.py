@@ -11,7 +11,7 @@ from ddpm_lightning.sweep.comparable import check_comparable
 from ddpm_lightning.sweep.estimate import WITH_SAMPLES, estimate, scores
 from ddpm_lightning.sweep.runs import FinishedRun
 from ddpm_lightning.sweep.statistics import inseparable, main_effects, verdicts
-from ddpm_lightning.sweep.table import Effect, Estimate, Row, Table, Verdict
+from ddpm_lightning.sweep.table import Effect, Estimate, Row, Table, Verdict, higher_is_better
 
 ABSENT = "-"
 """The choice of a run that does not have the option."""
@@ -26,7 +26,7 @@ def build_table(runs: Sequence[FinishedRun], by: Sequence[str] | None = None, me
     Args:
         runs: in the order in which choices shall be listed; the first choice of a factor is its baseline.
         by: options that make a configuration; None for every option that takes more than one value.
-        metric: what the rows are sorted by: kid, fid, noise_mae, image_mae.
+        metric: what the rows are sorted by: kid, fid, precision, recall, noise_mae, image_mae.
 
     Raises:
         ValueError: no runs, an unknown option or metric, runs that cannot be compared, several runs of one
@@ -56,7 +56,7 @@ def build_table(runs: Sequence[FinishedRun], by: Sequence[str] | None = None, me
         )
         for i, (choices, members) in enumerate(groups)
     ]
-    rows.sort(key=lambda row: _broken_last(row.estimates[metrics[0]].mean))
+    rows.sort(key=lambda row: _broken_last(_sign(metrics[0]) * row.estimates[metrics[0]].mean))
     cards: dict[MetricCard, MetricCard] = {}
     for run in runs:
         cards.setdefault(replace(run.card, seed=0), run.card)
@@ -82,7 +82,8 @@ def _varying(runs: Sequence[FinishedRun]) -> list[str]:
 def _metrics(runs: Sequence[FinishedRun], metric: str) -> list[str]:
     """The scores that any run has, `metric` first."""
     features = runs[0].card.features
-    names = {"kid": f"kid_{features}", "fid": f"fid_{features}", "noise_mae": "noise_mae", "image_mae": "image_mae"}
+    of_samples = {short: f"{short}_{features}" for short in ("kid", "fid", "precision", "recall")}
+    names = {**of_samples, "noise_mae": "noise_mae", "image_mae": "image_mae"}
     present = {short: name for short, name in names.items() if any(name in scores(run) for run in runs)}
     first = present.get(metric, metric)
     if first not in present.values():
@@ -175,7 +176,8 @@ def _compare(metric: str, scored: Scored, notes: list[str]) -> list[Verdict]:
                 f"{metric} is compared on the seeds that all configurations have ({_list(everywhere)}), without "
                 f"{_list(elsewhere)}."
             )
-        found = verdicts(np.array([[of_seed[seed] for seed in everywhere] for of_seed in values.values()]))
+        by_seed = np.array([[of_seed[seed] for seed in everywhere] for of_seed in values.values()])
+        found = verdicts(_sign(metric) * by_seed)
         verdict_of |= dict(zip(values, found, strict=True))
     return list(verdict_of.values())
 
@@ -186,6 +188,11 @@ def _cost(runs: Iterable[FinishedRun]) -> dict[str, float]:
         for name, value in run.cost.items():
             measured.setdefault(name, []).append(value)
     return {name: float(np.mean(values)) for name, values in measured.items()}
+
+
+def _sign(metric: str) -> int:
+    """What makes lower values the better ones."""
+    return -1 if higher_is_better(metric) else 1
 
 
 def _list(seeds: Iterable[int]) -> str:

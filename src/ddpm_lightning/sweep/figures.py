@@ -9,7 +9,16 @@ from matplotlib.figure import Figure
 
 from ddpm_lightning.atomic import atomic_path
 from ddpm_lightning.sweep.aligned_samples import AlignedSamples
-from ddpm_lightning.sweep.axes import LINE_HEIGHT, dot, empty_figure, label_width, panels, row_label, shortened
+from ddpm_lightning.sweep.axes import (
+    LINE_HEIGHT,
+    dot,
+    empty_figure,
+    label_width,
+    mark_better,
+    panels,
+    row_label,
+    shortened,
+)
 from ddpm_lightning.sweep.curves import Panel
 from ddpm_lightning.sweep.format import metric_name
 from ddpm_lightning.sweep.line_figures import cost_quality_figure, curves_figure
@@ -43,7 +52,7 @@ def write_figures(table: Table, samples: AlignedSamples, curves: list[Panel], fo
 def intervals_figure(table: Table) -> Figure:
     """A dot and an interval for each configuration, in the table's order; each seed is a small grey dot.
 
-    A hollow dot is told apart from the lowest.
+    A hollow dot is told apart from the best mean.
     """
     figure, axes = panels(len(table.metrics), [row_label(row) for row in table.rows])
     for ax, metric in zip(axes, table.metrics, strict=True):
@@ -56,7 +65,8 @@ def intervals_figure(table: Table) -> Figure:
             filled = row.verdicts.get(metric) is not Verdict.WORSE
             dot(ax, estimate.mean, place, estimate.low, estimate.high, filled)
         ax.set_title(metric_name(metric), fontsize=10)
-    figure.suptitle("Mean and 95 % interval; grey: seeds; hollow: told apart from the lowest", fontsize=10)
+        mark_better(ax, metric)
+    figure.suptitle("Mean and 95 % interval; grey: seeds; hollow: told apart from the best", fontsize=10)
     return figure
 
 
@@ -75,7 +85,8 @@ def effects_figure(table: Table) -> Figure | None:
                 place = changes.index((effect.factor, effect.baseline, effect.choice))
                 dot(ax, effect.mean, place, effect.low, effect.high, filled=True)
         ax.set_title(metric_name(metric), fontsize=10)
-    figure.suptitle("Difference made by one factor alone; left of the line is better", fontsize=10)
+        mark_better(ax, metric)
+    figure.suptitle("Difference made by one factor alone", fontsize=10)
     return figure
 
 

@@ -12,7 +12,8 @@ MISSING = "\N{EN DASH}"
 # seen on white and on black.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#808080", "#999933")
 
-_KINDS = {"kid": "KID", "fid": "FID", "mae": "MAE"}
+_OF_SAMPLES = {"kid": "KID", "fid": "FID", "precision": "precision", "recall": "recall"}
+_WORDS = {"kid": "KID", "fid": "FID", "mae": "MAE"}
 _COSTS = {
     "parameters": "parameters",
     "train_images_per_second": "images/s",
@@ -24,9 +25,9 @@ _COSTS = {
 def metric_name(metric: str) -> str:
     """A metric as it is printed: "KID (lenet)" for kid_lenet, "noise MAE" for noise_mae."""
     kind, _, features = metric.partition("_")
-    if kind in ("kid", "fid") and features:
-        return f"{_KINDS[kind]} ({features})"
-    return " ".join(_KINDS.get(word, word) for word in metric.split("_"))
+    if kind in _OF_SAMPLES and features:
+        return f"{_OF_SAMPLES[kind]} ({features})"
+    return " ".join(_WORDS.get(word, word) for word in metric.split("_"))
 
 
 def cost_name(cost: str) -> str:

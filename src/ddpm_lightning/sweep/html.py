@@ -25,8 +25,8 @@ from ddpm_lightning.sweep.format import (
     estimate_texts,
     metric_name,
 )
-from ddpm_lightning.sweep.sentences import TIE_MARK, card_line, comparison, reading, verdict_sentences
-from ddpm_lightning.sweep.table import Effect, Estimate, Row, Table, Verdict
+from ddpm_lightning.sweep.sentences import TIE_MARK, card_line, comparison, improvement, reading, verdict_sentences
+from ddpm_lightning.sweep.table import Effect, Estimate, Row, Table, Verdict, higher_is_better
 
 _MOST_POINTS = 300
 
@@ -92,12 +92,14 @@ def write_html(
             verdicts=verdict_sentences(table),
             headings=_headings(table),
             primary=len(table.factors),
+            primary_order="descending" if higher_is_better(table.metrics[0]) else "ascending",
             rows=_rows(table),
             choices=_choices(table),
             labels=[configuration_label(row) for row in table.rows],
             strips=[None if strip is None else _png(strip) for strip in samples.strips],
             samples_caption=samples.caption,
             effects=list(zip(table.effects, _effect_cells(table), strict=True)),
+            improvement=improvement(table),
             cards=[card_line(card) for card in table.cards],
             notes=table.notes,
             tie_mark=TIE_MARK,

@@ -14,7 +14,7 @@ Writes report.md, report.csv, report.html and figures to SWEEP/report.
 
   SWEEP   folder of a sweep (multirun/...) or of a run; several are put into one table
   by      the options that make the rows, as schedule,loss; without it, all that differ between the runs
-  metric  what the rows are sorted by: kid, fid, noise_mae or image_mae
+  metric  what the rows are sorted by: kid, fid, precision, recall, noise_mae or image_mae
   out     where to write"""
 OPTIONS = ("by", "metric", "out")
 

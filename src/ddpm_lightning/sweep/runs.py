@@ -35,7 +35,7 @@ class FinishedRun:
         folder: where it is.
         options: what its command lines chose, "schedule" -> "cosine", "optimizer.lr" -> "0.001"; without the seed.
         seed: of the training.
-        values: scores by name: kid_NAME, fid_NAME, ... for features named NAME.
+        values: scores by name: kid_NAME, precision_NAME, ... for features named NAME.
         card: how the scores were made.
         diagnostics: noise_mae, image_mae, loss and others, by name.
         cost: parameters, train_images_per_second, wall_seconds, sampling_seconds; only those that were measured.

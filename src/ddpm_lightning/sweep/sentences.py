@@ -2,7 +2,7 @@
 
 from ddpm_lightning.metrics.card import MetricCard
 from ddpm_lightning.sweep.format import configuration_label, metric_name
-from ddpm_lightning.sweep.table import Row, Table, Verdict
+from ddpm_lightning.sweep.table import Row, Table, Verdict, higher_is_better
 
 TIE_MARK = "⁼"
 
@@ -20,7 +20,9 @@ def comparison(table: Table) -> str:
 
 def reading(table: Table) -> list[str]:
     """How the numbers are to be read, and what each metric's interval covers."""
-    sentences = ["Lower is better throughout. Shown is: mean ± standard deviation over seeds [95 % interval]."]
+    higher = _higher_is_better(table)
+    better = f"Higher is better for {higher}, else lower" if higher else "Lower is better throughout"
+    sentences = [f"{better}. Shown is: mean ± standard deviation over seeds [95 % interval]."]
     covered: dict[str, list[str]] = {}
     for metric in table.metrics:
         found = [row.estimates[metric].covers for row in table.rows if metric in row.estimates]
@@ -28,8 +30,14 @@ def reading(table: Table) -> list[str]:
         covered.setdefault(covers, []).append(metric_name(metric))
     sentences += [f"Intervals of {_listed(metrics)} cover {covers}." for covers, metrics in covered.items() if covers]
     if any(verdict is Verdict.TIE for row in table.rows for verdict in row.verdicts.values()):
-        sentences.append(f"{TIE_MARK} = not told apart from the lowest.")
+        sentences.append(f"{TIE_MARK} = not told apart from the best mean.")
     return sentences
+
+
+def improvement(table: Table) -> str:
+    """Which sign of a main effect is for the better."""
+    higher = _higher_is_better(table)
+    return "a negative difference is an improvement" + (f", for {higher} a positive one" if higher else "")
 
 
 def verdict_sentences(table: Table) -> list[str]:
@@ -43,15 +51,16 @@ def _verdict(table: Table, metric: str) -> str:
     groups: dict[Verdict, list[Row]] = {verdict: [] for verdict in Verdict}
     for row in table.rows:
         groups[row.verdicts.get(metric, Verdict.UNKNOWN)].append(row)
+    comparative, superlative = ("higher", "highest") if higher_is_better(metric) else ("lower", "lowest")
     best, ties, unknown = groups[Verdict.BEST], groups[Verdict.TIE], groups[Verdict.UNKNOWN]
     if len(unknown) == len(table.rows):
         return "the configurations cannot be compared, for want of two seeds in common."
     if best:
-        sentence = f"{_labels(best)} is lower than every other configuration and told apart from each."
+        sentence = f"{_labels(best)} is {comparative} than every other configuration and told apart from each."
     elif len(ties) == len(table.rows):
         sentence = f"no configuration is separated: all {len(ties)} are ties."
     else:
-        sentence = f"the lowest are not told apart: {_labels(ties)} are ties."
+        sentence = f"the {superlative} are not told apart: {_labels(ties)} are ties."
         if groups[Verdict.WORSE]:
             sentence += " The others are worse."
     if unknown:
@@ -70,6 +79,12 @@ def card_line(card: MetricCard) -> str:
         f"{card.sampler} with {_count(card.steps, 'step')}{eta}, t_max {card.t_max:g}, "
         f"{'clipped' if card.clip else 'not clipped'}, {guidance}; {card.weights} weights"
     )
+
+
+def _higher_is_better(table: Table) -> str:
+    """The metrics of which higher values are better; empty where there are none."""
+    higher = [metric_name(metric) for metric in table.metrics if higher_is_better(metric)]
+    return _listed(higher) if higher else ""
 
 
 def _labels(rows: list[Row]) -> str:

@@ -11,13 +11,18 @@ class Verdict(StrEnum):
     """What the paired comparison says of a configuration's score."""
 
     BEST = "best"
-    """Lower than every other one, and told apart from each."""
+    """Better than every other one, and told apart from each."""
     TIE = "tie"
-    """Not told apart from the lowest."""
+    """Not told apart from the one with the best mean."""
     WORSE = "worse"
-    """Told apart from the lowest."""
+    """Told apart from the one with the best mean."""
     UNKNOWN = "unknown"
     """No comparison is possible: fewer than two seeds in common."""
+
+
+def higher_is_better(metric: str) -> bool:
+    """Of precision and recall higher values are better; of all other scores lower ones are."""
+    return metric.startswith(("precision_", "recall_"))
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,8 @@ class Effect:
     Attributes:
         metric: name of the metric.
         factor: name of the factor.
-        baseline, choice: the change is from baseline to choice; a negative difference is an improvement.
+        baseline, choice: the change is from baseline to choice; a negative difference is an improvement, but a
+            positive one where `higher_is_better`.
         mean: mean difference.
         low, high: 95 % interval over seeds; NaN for one seed.
         num_seeds: seeds that have pairs.

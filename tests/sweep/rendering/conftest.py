@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,31 +14,17 @@ from ddpm_lightning.sweep.runs import FinishedRun
 from ddpm_lightning.sweep.table import Effect, Estimate, Row, Table, Verdict
 
 METRICS = ["kid_lenet", "fid_lenet", "noise_mae", "image_mae"]
-SCALES = {"kid_lenet": 0.4, "fid_lenet": 30.0, "noise_mae": 0.1, "image_mae": 0.2}
-CARD = MetricCard(
-    features="lenet",
-    features_sha256="0123456789abcdef" * 4,
-    resize="none (28x28)",
-    num_generated=1000,
-    num_real=1000,
-    seed=0,
-    sampler="ddim",
-    steps=25,
-    eta=0.0,
-    t_max=0.98,
-    clip=True,
-    guidance_scale=None,
-    weights="ema",
-    split="test",
-    dataset="mnist",
-)
-
+SCALES = {
+    "kid_lenet": 0.4, "fid_lenet": 30.0, "precision_lenet": 0.5, "recall_lenet": 0.3, "noise_mae": 0.1, "image_mae": 0.2
+}  # fmt: skip
 MakeTable = Callable[..., Table]
 
 
 @pytest.fixture(scope="session")
-def make_table(tmp_path_factory: pytest.TempPathFactory) -> MakeTable:
+def make_table(card: MetricCard, tmp_path_factory: pytest.TempPathFactory) -> MakeTable:
     """`make_table({"schedule": ["cosine", "linear"]}, seeds=(0, 1), logs=True)`: one row for each combination."""
+
+    card = replace(card, features="lenet", num_generated=1000, num_real=1000)
 
     def make(
         choices: dict[str, list[str]],
@@ -50,7 +37,7 @@ def make_table(tmp_path_factory: pytest.TempPathFactory) -> MakeTable:
         rows = []
         for place, combination in enumerate(itertools.product(*choices.values())):
             configuration = dict(zip(choices, combination, strict=True))
-            runs = [_run(root / f"{place}-{seed}", configuration, seed, place, logs) for seed in seeds]
+            runs = [_run(root / f"{place}-{seed}", configuration, card, seed, place, logs) for seed in seeds]
             estimates = {name: _estimate(rng, SCALES[name] * (1 + 0.3 * place), seeds) for name in metrics}
             verdict = Verdict.TIE if place < 2 else Verdict.WORSE
             cost = {"parameters": 1.5e6, "train_images_per_second": 812.0 + place, "wall_seconds": 4000.0 + place}
@@ -61,7 +48,7 @@ def make_table(tmp_path_factory: pytest.TempPathFactory) -> MakeTable:
             for factor, options in choices.items()
             for choice in options[1:]
         ]
-        return Table(list(choices), metrics, rows, effects, [CARD], [])
+        return Table(list(choices), metrics, rows, effects, [card], [])
 
     return make
 
@@ -79,7 +66,9 @@ def _estimate(rng: np.random.Generator, centre: float, seeds: tuple[int, ...]) -
     )
 
 
-def _run(folder: Path, configuration: dict[str, str], seed: int, place: int, logs: bool) -> FinishedRun:
+def _run(
+    folder: Path, configuration: dict[str, str], card: MetricCard, seed: int, place: int, logs: bool
+) -> FinishedRun:
     folder.mkdir()
     columns = np.arange(28)
     # A stripe whose place tells the sample, and whose brightness tells the run.
@@ -89,7 +78,7 @@ def _run(folder: Path, configuration: dict[str, str], seed: int, place: int, log
     np.savez_compressed(folder / "samples.npz", images=images)
     if logs:
         write_events(folder, place, seed)
-    return FinishedRun(folder, configuration, seed, {}, CARD, {}, {})
+    return FinishedRun(folder, configuration, seed, {}, card, {}, {})
 
 
 def write_events(folder: Path, place: int, seed: int) -> None:

@@ -72,6 +72,21 @@ def test_effects_have_a_line_at_zero_and_each_change_once(eight):
     assert effects_figure(dataclasses.replace(eight, effects=[])) is None
 
 
+@pytest.mark.parametrize("draw", [intervals_figure, effects_figure])
+def test_each_panel_says_where_better_is(make_table, draw):
+    metrics = ["kid_lenet", "fid_lenet", "precision_lenet", "recall_lenet", "noise_mae", "image_mae"]
+    figure = draw(make_table({"schedule": ["cosine", "linear"], "loss_on": ["noise", "velocity"]}, metrics=metrics))
+    assert [(ax.get_title(), ax.get_xlabel()) for ax in figure.axes] == [
+        ("KID (lenet)", "← better"),
+        ("FID (lenet)", "← better"),
+        ("precision (lenet)", "better →"),
+        ("recall (lenet)", "better →"),
+        ("noise MAE", "← better"),
+        ("image MAE", "← better"),
+    ]
+    assert_readable(figure)
+
+
 def test_curves_have_a_colour_for_each_configuration_and_a_line_for_each_seed(eight):
     figure = curves_figure(eight, read_panels(eight))
     assert len(figure.axes) == 3

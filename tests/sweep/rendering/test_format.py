@@ -28,6 +28,8 @@ def estimate(mean, deviation=NAN, low=NAN, high=NAN):
     [
         ("kid_lenet", "KID (lenet)"),
         ("fid_lenet_mnist", "FID (lenet_mnist)"),
+        ("precision_inception", "precision (inception)"),
+        ("recall_lenet_mnist", "recall (lenet_mnist)"),
         ("noise_mae", "noise MAE"),
         ("image_mae", "image MAE"),
         ("kid", "KID"),

@@ -98,6 +98,17 @@ def test_rows_hold_the_exact_keys_to_sort_by(eight, write):
     assert [float(key) for key in first[7:]] == [3, 1.5e6, 812.0, 4000.0]
 
 
+@pytest.mark.parametrize(
+    ("first", "order", "words"),
+    [("kid_lenet", "ascending", "is an improvement. These"), ("recall_lenet", "descending", "(lenet) a positive one.")],
+)
+def test_the_page_says_which_way_is_better(make_table, write, first, order, words):
+    source = write(make_table({"schedule": ["a", "b"]}, metrics=[first, "noise_mae"]))
+    headings = [attributes["aria-sort"] for attributes, _ in Page(source).all("th")]
+    assert headings[:3] == ["none", order, "none"]
+    assert words in source
+
+
 def test_samples_inside_are_those_of_the_runs(eight, write):
     images = Page(write(eight)).all("img")
     assert len(images) == 8

@@ -1,11 +1,14 @@
 import dataclasses
 
-from ddpm_lightning.sweep.sentences import card_line, comparison, reading, verdict_sentences
+from ddpm_lightning.sweep.sentences import card_line, comparison, improvement, reading, verdict_sentences
 from ddpm_lightning.sweep.table import Verdict
 
 
 def with_verdicts(table, *given):
-    rows = [dataclasses.replace(row, verdicts={"kid_lenet": one}) for row, one in zip(table.rows, given, strict=True)]
+    rows = [
+        dataclasses.replace(row, verdicts=dict.fromkeys(table.metrics, one))
+        for row, one in zip(table.rows, given, strict=True)
+    ]
     return dataclasses.replace(table, rows=rows)
 
 
@@ -40,9 +43,30 @@ def test_ties_are_said_to_be_ties(make_table):
     assert verdict_sentences(table) == [
         "KID (lenet): the lowest are not told apart: schedule=cosine; schedule=linear are ties. The others are worse."
     ]
-    assert any("not told apart from the lowest" in sentence for sentence in reading(table))
+    assert any("not told apart from the best mean" in sentence for sentence in reading(table))
     all_tie = with_verdicts(three(make_table), *[Verdict.TIE] * 3)
     assert verdict_sentences(all_tie) == ["KID (lenet): no configuration is separated: all 3 are ties."]
+
+
+def test_the_best_precision_is_the_highest(make_table):
+    table = make_table({"schedule": ["cosine", "linear", "sigmoid"]}, metrics=["precision_lenet", "kid_lenet"])
+    assert verdict_sentences(with_verdicts(table, Verdict.BEST, Verdict.WORSE, Verdict.WORSE)) == [
+        "precision (lenet): schedule=cosine is higher than every other configuration and told apart from each.",
+        "KID (lenet): schedule=cosine is lower than every other configuration and told apart from each.",
+    ]
+    ties = verdict_sentences(with_verdicts(table, Verdict.TIE, Verdict.TIE, Verdict.WORSE))
+    assert ties[0].startswith("precision (lenet): the highest are not told apart: schedule=cosine; schedule=linear")
+
+
+def test_the_reader_is_told_of_which_scores_higher_is_better(make_table):
+    metrics = ["kid_lenet", "precision_lenet", "recall_lenet", "noise_mae"]
+    table = make_table({"schedule": ["cosine", "linear"]}, metrics=metrics)
+    assert reading(table)[0].startswith("Higher is better for precision (lenet) and recall (lenet), else lower.")
+    assert improvement(table) == (
+        "a negative difference is an improvement, for precision (lenet) and recall (lenet) a positive one"
+    )
+    assert reading(three(make_table))[0].startswith("Lower is better throughout.")
+    assert improvement(three(make_table)) == "a negative difference is an improvement"
 
 
 def test_no_verdict_is_claimed_where_none_is_possible(make_table):

@@ -1,0 +1,91 @@
+"""Precision and recall of generated samples: how many look real, and how much of what is real they reach.
+
+Kynkäänniemi et al. 2019, "Improved Precision and Recall Metric for Assessing Generative Models". A set of features
+stands for its manifold: the union of balls around its members, each reaching to its k-th nearest neighbour in the set.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ddpm_lightning.metrics.feature_check import check_features
+
+NEIGHBORHOOD = 3
+"""The paper's k, and torch-fidelity's."""
+
+BLOCK_SIZE = 256  # rows compared at once: with 50,000 samples their distances take 100 MB
+
+ROUNDING = 1e-12
+"""The squared distance of copies is below this share of their squared lengths: features are rounded to float32, and one
+image's are so differently in batches of different sizes."""
+
+
+class PrecisionRecall(NamedTuple):
+    """Two shares, from 0 to 1; higher is better for both.
+
+    Attributes:
+        precision: of the generated samples, those on the manifold of the real ones.
+        recall: of the real samples, those on the manifold of the generated ones.
+    """
+
+    precision: float
+    recall: float
+
+
+def precision_recall(real: Tensor, generated: Tensor, neighborhood: int = NEIGHBORHOOD) -> PrecisionRecall:
+    """Equation 2 of real (N, D) and generated (M, D) features, in float64, block by block.
+
+    torch-fidelity's `prc` is the same on distances in float32, where copies of one sample, as a collapsed model makes
+    them, are about 1e-3 of its length apart by rounding. Nothing is random.
+
+    Args:
+        real: features of real images.
+        generated: features of samples.
+        neighborhood: k.
+
+    Raises:
+        ValueError: `neighborhood` is below 1, it is not below the number of samples, or D differs or numbers are not
+            finite.
+    """
+    check_features(real, generated)
+    if neighborhood < 1:
+        raise ValueError(f"neighborhood must be at least 1, not {neighborhood}")
+    if min(len(real), len(generated)) <= neighborhood:
+        raise ValueError(
+            f"precision and recall from {neighborhood} neighbours need at least {neighborhood + 1} real and as many "
+            f"generated samples, there are {len(real)} and {len(generated)}: raise metrics.num_real and "
+            "metrics.num_samples"
+        )
+    return PrecisionRecall(
+        precision=_share_on_manifold(generated, real, neighborhood),
+        recall=_share_on_manifold(real, generated, neighborhood),
+    )
+
+
+def _share_on_manifold(points: Tensor, members: Tensor, neighborhood: int) -> float:
+    """Share of points (N, D) that lie in the ball of at least one of members (M, D): the mean of equation 1."""
+    squared_radii = _squared_radii(members, neighborhood)
+    inside = torch.zeros(len(points), dtype=torch.bool, device=points.device)
+    for block, found in zip(points.split(BLOCK_SIZE), inside.split(BLOCK_SIZE), strict=True):
+        for centres, reach in zip(members.split(BLOCK_SIZE), squared_radii.split(BLOCK_SIZE), strict=True):
+            found |= (_squared_distances(block, centres) <= reach).any(dim=1)
+    return inside.double().mean().item()
+
+
+def _squared_radii(members: Tensor, neighborhood: int) -> Tensor:
+    """Squared distances of members (M, D) to their nearest neighbour number `neighborhood` among them: (M,) float64."""
+    radii = []
+    for block in members.split(BLOCK_SIZE):
+        distances = torch.cat([_squared_distances(block, others) for others in members.split(BLOCK_SIZE)], dim=1)
+        # One more, since each member is among them itself, at distance 0.
+        radii.append(distances.kthvalue(neighborhood + 1, dim=1).values)
+    return torch.cat(radii)
+
+
+def _squared_distances(x: Tensor, y: Tensor) -> Tensor:
+    """|x_i - y_j|^2 = |x_i|^2 + |y_j|^2 - 2 x_i.y_j of x (N, D) and y (M, D): (N, M) float64, 0 for copies."""
+    x, y = x.double(), y.double()
+    lengths = x.square().sum(dim=1)[:, None] + y.square().sum(dim=1)
+    distances = lengths - 2 * x @ y.T
+    return distances.where(distances > ROUNDING * lengths, 0)
