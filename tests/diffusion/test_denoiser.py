@@ -7,6 +7,7 @@ from torch import nn
 from ddpm_lightning.diffusion.denoiser import Denoiser
 from ddpm_lightning.diffusion.forward_process import q_sample
 from ddpm_lightning.diffusion.parameterization import Image, Noise, Velocity
+from ddpm_lightning.diffusion.schedule import LinearSchedule
 
 every_parameterization = pytest.mark.parametrize(
     "parameterization", [Noise(), Image(), Velocity()], ids=lambda p: p.name
@@ -41,6 +42,13 @@ def test_the_network_is_told_the_noise_level_in_the_measure_it_declares(schedule
     Denoiser(network, schedule, Noise())(torch.zeros(2, 1, 2, 2), t, label)
     torch.testing.assert_close(network.noise_level, measure(schedule, t))
     assert network.label is label
+
+
+@pytest.mark.parametrize("conditioning", ["time", "noise_variance", "log_snr"])
+def test_the_network_is_told_a_finite_level_where_no_signal_is_left(conditioning):
+    network = Recorder(conditioning, torch.zeros(2, 1, 2, 2))
+    Denoiser(network, LinearSchedule(zero_terminal_snr=True), Image())(torch.zeros(2, 1, 2, 2), torch.ones(2))
+    assert network.noise_level.isfinite().all()
 
 
 def test_an_unknown_measure_is_refused_with_the_choices(schedule):

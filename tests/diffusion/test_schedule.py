@@ -4,7 +4,9 @@ import pytest
 import torch
 from diffusers import DDPMScheduler
 
+from ddpm_lightning.diffusion.quadratic_schedule import QuadraticSchedule
 from ddpm_lightning.diffusion.schedule import CosineSchedule, LinearSchedule, Schedule
+from ddpm_lightning.diffusion.sigmoid_schedule import SigmoidSchedule
 
 
 def betas_of(schedule: Schedule) -> torch.Tensor:
@@ -17,6 +19,19 @@ ORACLES = {
     "linear-200-scaled": (
         LinearSchedule(200),
         DDPMScheduler(200, beta_start=5e-4, beta_end=0.1, beta_schedule="linear"),
+    ),
+    "quadratic-1000": (QuadraticSchedule(), DDPMScheduler(1000, beta_schedule="scaled_linear")),
+    "quadratic-stable-diffusion": (
+        QuadraticSchedule(beta_start=0.00085, beta_end=0.012),
+        DDPMScheduler(1000, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear"),
+    ),
+    "quadratic-200-unscaled": (
+        QuadraticSchedule(200, scale_betas=False),
+        DDPMScheduler(200, beta_schedule="scaled_linear"),
+    ),
+    "quadratic-200-scaled": (
+        QuadraticSchedule(200),
+        DDPMScheduler(200, beta_start=5e-4, beta_end=0.1, beta_schedule="scaled_linear"),
     ),
     "cosine-1000": (CosineSchedule(), DDPMScheduler(1000, beta_schedule="squaredcos_cap_v2")),
     "cosine-50": (CosineSchedule(50), DDPMScheduler(50, beta_schedule="squaredcos_cap_v2")),
@@ -49,6 +64,43 @@ def test_cosine_is_the_published_function_where_betas_are_not_clipped():
     torch.testing.assert_close(CosineSchedule().alpha_bar(t), f / f[0], rtol=1e-10, atol=0)
     assert betas_of(CosineSchedule()).max().item() == pytest.approx(0.999)
     assert CosineSchedule().alpha_bar(torch.ones(1)).item() == pytest.approx(2.43e-9, rel=1e-2)
+
+
+def test_quadratic_is_the_product_of_betas_whose_roots_are_evenly_spaced():
+    alpha_bar, ours = 1.0, QuadraticSchedule().alpha_bar(torch.arange(1001, dtype=torch.float64) / 1000)
+    for i in range(1, 1001):
+        alpha_bar *= 1 - (0.01 + (0.02**0.5 - 0.01) * (i - 1) / 999) ** 2
+        assert ours[i].item() == pytest.approx(alpha_bar, rel=1e-10)
+
+
+@pytest.mark.parametrize(("start", "end", "tau"), [(-3.0, 3.0, 1.0), (0.0, 3.0, 0.3), (-3.0, 3.0, 1.1)])
+def test_sigmoid_is_the_published_function_where_betas_are_not_clipped(start, end, tau):
+    def sigmoid(x: float) -> float:
+        return 1 / (1 + math.exp(-x))
+
+    ours = SigmoidSchedule(start=start, end=end, tau=tau).alpha_bar(torch.arange(1001, dtype=torch.float64) / 1000)
+    v_start, v_end = sigmoid(start / tau), sigmoid(end / tau)
+    for i in range(1000):
+        expected = (v_end - sigmoid((i / 1000 * (end - start) + start) / tau)) / (v_end - v_start)
+        assert ours[i].item() == pytest.approx(expected, rel=1e-9)
+    assert ours[1000].item() == pytest.approx(0.001 * ours[999].item())
+
+
+def test_sigmoid_by_default_is_symmetric_about_the_middle():
+    t = torch.linspace(0, 0.5, 301, dtype=torch.float64).mul(1000).round() / 1000
+    schedule = SigmoidSchedule()
+    torch.testing.assert_close(schedule.alpha_bar(t)[1:], 1 - schedule.alpha_bar(1 - t)[1:], rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("options", [{"tau": 0.0}, {"tau": -1.0}, {"start": 3.0}, {"start": 2.0, "end": -2.0}], ids=str)
+def test_a_sigmoid_that_does_not_fall_is_refused(options):
+    with pytest.raises(ValueError, match=r"schedule.tau above 0 and schedule.start below schedule.end"):
+        SigmoidSchedule(**options)
+
+
+def test_a_beta_without_a_root_is_refused():
+    with pytest.raises(ValueError, match=r"schedule=quadratic needs betas of at least 0, not -0.1 to 0.02"):
+        QuadraticSchedule(beta_start=-0.1)
 
 
 @pytest.mark.parametrize("num_steps", [50, 200, 4000])
@@ -131,25 +183,37 @@ def test_tables_are_no_part_of_the_state(schedule):
 
 
 @pytest.mark.parametrize(
-    "betas", [torch.tensor([]), torch.tensor([0.1, 0.0]), torch.tensor([1.0]), torch.tensor([[0.1]]), torch.tensor(0.1)]
+    "betas",
+    [
+        torch.tensor([]),
+        torch.tensor([0.0, 0.1]),
+        torch.tensor([0.1, -0.1]),
+        torch.tensor([1.0]),
+        torch.tensor([0.1, math.nan]),
+        torch.tensor([[0.1]]),
+        torch.tensor(0.1),
+    ],
 )
 def test_betas_that_are_none_are_refused(betas):
-    with pytest.raises(ValueError, match="betas must be a non-empty vector of numbers strictly between 0 and 1"):
+    with pytest.raises(
+        ValueError, match="betas must be a non-empty vector of numbers from 0 to below 1, the first above 0"
+    ):
         Schedule(betas)
 
 
-@pytest.mark.parametrize("make", [LinearSchedule, CosineSchedule])
+@pytest.mark.parametrize("make", [LinearSchedule, CosineSchedule, QuadraticSchedule, SigmoidSchedule])
 @pytest.mark.parametrize("num_steps", [0, -3])
 def test_no_steps_are_refused(make, num_steps):
     with pytest.raises(ValueError, match=f"num_steps must be at least 1, not {num_steps}"):
         make(num_steps)
 
 
-def test_too_few_scaled_steps_are_refused_with_the_least_that_works():
+@pytest.mark.parametrize("make", [LinearSchedule, QuadraticSchedule])
+def test_too_few_scaled_steps_are_refused_with_the_least_that_works(make):
     with pytest.raises(ValueError, match=r"num_steps=20 .* take more than 20 steps or schedule.scale_betas=false"):
-        LinearSchedule(20)
-    assert LinearSchedule(21).num_steps == 21
-    assert LinearSchedule(20, scale_betas=False).num_steps == 20
+        make(20)
+    assert make(21).num_steps == 21
+    assert make(20, scale_betas=False).num_steps == 20
 
 
 def test_one_step_is_a_schedule():

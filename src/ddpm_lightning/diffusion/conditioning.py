@@ -2,6 +2,9 @@
 
 from enum import StrEnum
 
+LOWEST_LOG_SNR = -20.0
+"""What a network is told where less signal is left: without any, the log SNR would be minus infinity."""
+
 
 class Conditioning(StrEnum):
     """The measures of noise level that a schedule can answer for a time t; a network declares the one it wants."""

@@ -5,7 +5,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from ddpm_lightning.diffusion.conditioning import Conditioning
+from ddpm_lightning.diffusion.conditioning import LOWEST_LOG_SNR, Conditioning
 from ddpm_lightning.diffusion.parameterization import Parameterization, Prediction
 from ddpm_lightning.diffusion.schedule import Schedule
 
@@ -54,7 +54,7 @@ class Denoiser(nn.Module):
 
     def output(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
         """The network's raw output in float32, shaped as x_t: what the loss compares with the target."""
-        output: Tensor = self.network(x_t, self._noise_level(t), label)
+        output: Tensor = self.network(x_t, self._noise_level(t).clamp(min=LOWEST_LOG_SNR), label)
         return output.float()
 
     def forward(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Prediction:

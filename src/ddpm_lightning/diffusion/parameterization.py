@@ -27,7 +27,10 @@ def noise_from_image(x_t: Tensor, image: Tensor, rates: Rates) -> Tensor:
 
 
 def image_from_noise(x_t: Tensor, noise: Tensor, rates: Rates) -> Tensor:
-    """The image that makes x_t with this noise; errors of the noise grow by noise_rate / signal."""
+    """The image that makes x_t with this noise; errors of the noise grow by noise_rate / signal.
+
+    Undefined where the signal rate is 0: samplers refuse to start there.
+    """
     rates = rates.broadcast_to(x_t)
     return (x_t - rates.noise * noise) / rates.signal
 
@@ -62,7 +65,7 @@ class Parameterization(ABC):
 
     @abstractmethod
     def convert_weight(self, image_weight: Tensor, snr: Tensor) -> Tensor:
-        """The weight of this target's squared error that equals `image_weight` on the image's. Both (B,)."""
+        """The weight of this target's squared error that equals `image_weight` on the image's. Both (B,), snr > 0."""
 
 
 @dataclass(frozen=True)

@@ -23,25 +23,34 @@ class Schedule(nn.Module):
     """A discrete schedule of `num_steps` betas, made continuous.
 
     The nodes t_i = i/T, i = 0..T, carry the exact product alpha_bar_i = prod_{j<=i} (1 - beta_j) (Ho et al. 2020,
-    eq. 4) and alpha_bar(0) = 1; between nodes log alpha_bar is interpolated linearly. Tables and interpolation are in
-    float64; answers have the dtype of t.
+    eq. 4) and alpha_bar(0) = 1; between nodes log alpha_bar is interpolated linearly, and the signal rate itself where
+    it falls to 0. Tables and interpolation are in float64; answers have the dtype of t.
 
     Args:
-        betas: (T,), float64, each in (0, 1).
+        betas: (T,), float64, each in [0, 1), the first above 0. Where one is 0 the schedule stands still.
+        zero_terminal_snr: shift and scale the signal rates so that none is left at t = 1 and the first stays (Lin et
+            al. 2023, algorithm 1). Training then knows the pure noise that sampling starts from.
+
+    Raises:
+        ValueError: for other betas, or if the rates after the first are to become 0 and there are none.
     """
 
     log_alpha_bar_nodes: Tensor
 
-    def __init__(self, betas: Tensor) -> None:
+    def __init__(self, betas: Tensor, zero_terminal_snr: bool = False) -> None:
         super().__init__()
-        if betas.dim() != 1 or len(betas) < 1 or not bool(((betas > 0) & (betas < 1)).all()):
+        if betas.dim() != 1 or len(betas) < 1 or not bool(((betas >= 0) & (betas < 1)).all() and betas[0] > 0):
             values = f" from {betas.min():.3g} to {betas.max():.3g}" if betas.numel() else ""
             raise ValueError(
-                "betas must be a non-empty vector of numbers strictly between 0 and 1, not of shape "
+                "betas must be a non-empty vector of numbers from 0 to below 1, the first above 0, not of shape "
                 f"{tuple(betas.shape)}{values}"
             )
-        nodes = torch.cat([torch.zeros(1, dtype=torch.float64), torch.log1p(-betas.double()).cumsum(0)])
+        log_alpha_bar = torch.log1p(-betas.double()).cumsum(0)
+        if zero_terminal_snr:
+            log_alpha_bar = _without_terminal_signal(log_alpha_bar)
         self.num_steps = len(betas)
+        self.zero_terminal_snr = zero_terminal_snr
+        nodes = torch.cat([torch.zeros(1, dtype=torch.float64), log_alpha_bar])
         self.register_buffer("log_alpha_bar_nodes", nodes, persistent=False)
 
     def log_alpha_bar(self, t: Tensor) -> Tensor:
@@ -53,7 +62,10 @@ class Schedule(nn.Module):
         position = torch.where((position - node).abs() < rounding, node, position)
         left = position.floor().clamp(0, self.num_steps - 1).long()
         low, high = self.log_alpha_bar_nodes[left], self.log_alpha_bar_nodes[left + 1]
-        return torch.lerp(low, high, position - left)
+        along = position - left
+        if not self.zero_terminal_snr:
+            return torch.lerp(low, high, along)
+        return torch.where(high.isneginf(), low + 2 * torch.log1p(-along), torch.lerp(low, high, along))
 
     def alpha_bar(self, t: Tensor) -> Tensor:
         """alpha_bar at t in [0, 1]; same shape and dtype as t."""
@@ -73,7 +85,10 @@ class Schedule(nn.Module):
         return self.rates(t).noise
 
     def log_snr(self, t: Tensor) -> Tensor:
-        """log(alpha_bar / (1 - alpha_bar)) at t in (0, 1]; same shape and dtype as t; infinite at t = 0."""
+        """log(alpha_bar / (1 - alpha_bar)) at t in (0, 1]; same shape and dtype as t.
+
+        Infinite at t = 0, and minus infinity at t = 1 with zero terminal SNR.
+        """
         log_alpha_bar = self.log_alpha_bar(t)
         return (log_alpha_bar - torch.log(-torch.expm1(log_alpha_bar))).to(t.dtype)
 
@@ -86,19 +101,65 @@ class Schedule(nn.Module):
         return t
 
     def time_of_log_snr(self, log_snr: Tensor) -> Tensor:
-        """The t in [1/T, 1] at which the log SNR is nearest to the one asked for (its inverse within that range)."""
+        """The t in [1/T, 1] at which the log SNR is nearest to the one asked for (its inverse within that range).
+
+        Where the schedule stands still at that log SNR, it is an end of the piece: which one, rounding decides.
+        """
         # alpha_bar = sigmoid(log SNR); both tables are turned round because interpolation wants them to increase.
         target = nn.functional.logsigmoid(log_snr.double())
         table = self.log_alpha_bar_nodes.flip(0).contiguous()
         right = torch.searchsorted(table, target.contiguous()).clamp(1, self.num_steps)
         low, high = table[right - 1], table[right]
-        position = self.num_steps - (right - 1 + (target - low) / (high - low))
+        # The two are equal only where the schedule stands still at its very end and is asked for that or less: t = 1.
+        along = torch.where(high > low, (target - low) / (high - low), 0.0)
+        if self.zero_terminal_snr:
+            along = torch.where(low.isneginf(), ((target - high) / 2).exp(), along)
+        position = self.num_steps - (right - 1 + along)
         return (position.clamp(1, self.num_steps) / self.num_steps).to(log_snr.dtype)
 
 
-def _check_num_steps(num_steps: int) -> None:
+def _without_terminal_signal(log_alpha_bar: Tensor) -> Tensor:
+    """Lin et al. 2023, algorithm 1, on log alpha_bar at the nodes 1/T..1: (T,) to (T,), the last one minus infinity."""
+    signal = (log_alpha_bar / 2).exp()
+    if not signal[0] > signal[-1]:
+        raise ValueError(
+            "schedule.zero_terminal_snr=true lets the signal fall from the first step to the last, and needs more than "
+            f"one step between which it falls, not schedule.num_steps={len(signal)}"
+        )
+    return 2 * ((signal - signal[-1]) * (signal[0] / (signal[0] - signal[-1]))).log()
+
+
+def check_num_steps(num_steps: int) -> None:
+    """Raises ValueError unless there is at least one step."""
     if num_steps < 1:
         raise ValueError(f"schedule.num_steps must be at least 1, not {num_steps}")
+
+
+def beta_scale(num_steps: int, beta_end: float, scale_betas: bool) -> float:
+    """The factor of betas that are made for 1000 steps: 1000/T if `scale_betas`, so that t = 1 is still noise, else 1.
+
+    Raises:
+        ValueError: if num_steps is below 1, or so small that the scaled last beta reaches 1.
+    """
+    check_num_steps(num_steps)
+    scale = 1000 / num_steps if scale_betas else 1.0
+    if scale_betas and scale * beta_end >= 1:
+        raise ValueError(
+            f"schedule.num_steps={num_steps} scales the last beta to {scale * beta_end:.3g}, which must stay below 1: "
+            f"take more than {math.floor(1000 * beta_end)} steps or schedule.scale_betas=false"
+        )
+    return scale
+
+
+def linear_betas(num_steps: int, beta_start: float, beta_end: float, scale_betas: bool) -> Tensor:
+    """The betas of `LinearSchedule`, (T,), float64."""
+    scale = beta_scale(num_steps, beta_end, scale_betas)
+    return scale * torch.linspace(beta_start, beta_end, num_steps, dtype=torch.float64)
+
+
+def clipped_betas(alpha_bar: Tensor, max_beta: float) -> Tensor:
+    """Betas, (T,), of alpha_bar at the nodes 0..T, (T + 1,), clipped so that each leaves some of the signal."""
+    return (1 - alpha_bar[1:] / alpha_bar[:-1]).clamp(max=max_beta)
 
 
 class LinearSchedule(Schedule):
@@ -112,16 +173,14 @@ class LinearSchedule(Schedule):
     """
 
     def __init__(
-        self, num_steps: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02, scale_betas: bool = True
+        self,
+        num_steps: int = 1000,
+        beta_start: float = 1e-4,
+        beta_end: float = 0.02,
+        scale_betas: bool = True,
+        zero_terminal_snr: bool = False,
     ) -> None:
-        _check_num_steps(num_steps)
-        scale = 1000 / num_steps if scale_betas else 1.0
-        if scale_betas and scale * beta_end >= 1:
-            raise ValueError(
-                f"schedule=linear with num_steps={num_steps} scales its last beta to {scale * beta_end:.3g}, which "
-                f"must stay below 1: take more than {math.floor(1000 * beta_end)} steps or schedule.scale_betas=false"
-            )
-        super().__init__(scale * torch.linspace(beta_start, beta_end, num_steps, dtype=torch.float64))
+        super().__init__(linear_betas(num_steps, beta_start, beta_end, scale_betas), zero_terminal_snr)
 
 
 class CosineSchedule(Schedule):
@@ -133,8 +192,10 @@ class CosineSchedule(Schedule):
         ValueError: if num_steps is below 1.
     """
 
-    def __init__(self, num_steps: int = 1000, offset: float = 0.008, max_beta: float = 0.999) -> None:
-        _check_num_steps(num_steps)
+    def __init__(
+        self, num_steps: int = 1000, offset: float = 0.008, max_beta: float = 0.999, zero_terminal_snr: bool = False
+    ) -> None:
+        check_num_steps(num_steps)
         t = torch.arange(num_steps + 1, dtype=torch.float64) / num_steps
-        f = torch.cos((t + offset) / (1 + offset) * math.pi / 2) ** 2
-        super().__init__((1 - f[1:] / f[:-1]).clamp(max=max_beta))
+        alpha_bar = torch.cos((t + offset) / (1 + offset) * math.pi / 2) ** 2
+        super().__init__(clipped_betas(alpha_bar, max_beta), zero_terminal_snr)

@@ -17,7 +17,10 @@ class Weighting(ABC):
 
     @abstractmethod
     def __call__(self, log_snr: Tensor, parameterization: Parameterization) -> Tensor:
-        """log_snr: (B,), finite. Returns (B,) weights, at least 0, of the loss in the parameterization's own space."""
+        """Weights of the loss in the parameterization's own space.
+
+        log_snr: (B,), below infinity. Returns (B,), at least 0.
+        """
 
 
 class Constant(Weighting):
@@ -40,5 +43,6 @@ class MinSNR(Weighting):
             raise ValueError(f"weighting.gamma must be positive, not {self.gamma}")
 
     def __call__(self, log_snr: Tensor, parameterization: Parameterization) -> Tensor:
-        snr = log_snr.exp()
+        # Without signal the weight on the noise is 0/0, which must become its limit 1.
+        snr = log_snr.exp().clamp(min=torch.finfo(log_snr.dtype).tiny)
         return parameterization.convert_weight(snr.clamp(max=self.gamma), snr)

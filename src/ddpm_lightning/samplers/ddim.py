@@ -16,6 +16,7 @@ from ddpm_lightning.samplers.sampler import (
     ValueRange,
     check_grid,
     predict,
+    starts_without_signal,
 )
 
 
@@ -38,7 +39,7 @@ def ddim(
     check_grid(times)
     for step, (t_now, t_next) in enumerate(pairwise(times)):
         t, s = x.new_full((len(x),), t_now), x.new_full((len(x),), t_next)
-        prediction = predict(denoiser, x, t, label, clip)
+        prediction = predict(denoiser, x, t, label, clip, starts_without_signal(denoiser, t_now))
         if callback is not None:
             callback(SamplerState(step, t_now, x, prediction))
         # In float64: for eta = 1 and a long step from t = 1 the direction is a difference of nearly equal numbers.

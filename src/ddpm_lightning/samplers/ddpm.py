@@ -17,6 +17,7 @@ from ddpm_lightning.samplers.sampler import (
     ValueRange,
     check_grid,
     predict,
+    starts_without_signal,
 )
 
 
@@ -40,7 +41,7 @@ def ddpm(
     check_grid(times)
     for step, (t_now, t_next) in enumerate(pairwise(times)):
         t, s = x.new_full((len(x),), t_now), x.new_full((len(x),), t_next)
-        prediction = predict(denoiser, x, t, label, clip)
+        prediction = predict(denoiser, x, t, label, clip, starts_without_signal(denoiser, t_now))
         if callback is not None:
             callback(SamplerState(step, t_now, x, prediction))
         shape = (-1,) + (1,) * (x.dim() - 1)

@@ -15,8 +15,8 @@ from ddpm_lightning.diffusion.parameterization import Prediction, noise_from_ima
 NoiseSource = Callable[[int], Tensor]
 """Fresh standard normal noise, shaped as x, for the sampler's step of this number (0, 1, ...)."""
 
-ValueRange = tuple[float, float]
-"""The lowest and highest value of an image inside the model, (-1, 1) by default."""
+ValueRange = tuple[Tensor | float, Tensor | float]
+"""The lowest and highest value of an image inside the model, (-1, 1) by default; broadcastable to (B, C, H, W)."""
 
 
 class SamplerState(NamedTuple):
@@ -50,14 +50,43 @@ def check_grid(times: Sequence[float]) -> None:
         raise ValueError(f"a time grid must decrease from at most 1 to 0, unlike {list(times)}")
 
 
+def clipped(image: Tensor, value_range: ValueRange) -> Tensor:
+    """The image, (B, C, H, W), with what lies beyond the range moved to its border."""
+    low, high = value_range
+    return image.clamp_min(low).clamp_max(high)
+
+
+def starts_without_signal(denoiser: DenoiserLike, t: float) -> bool:
+    """Whether x at this time is noise alone, as far as the denoiser's schedule goes."""
+    return t == 1 and denoiser.schedule.zero_terminal_snr
+
+
 def predict(
-    denoiser: DenoiserLike, x_t: Tensor, t: Tensor, label: Tensor | None, clip: ValueRange | None
+    denoiser: DenoiserLike,
+    x_t: Tensor,
+    t: Tensor,
+    label: Tensor | None,
+    clip: ValueRange | None,
+    without_signal: bool = False,
 ) -> Prediction:
-    """The denoiser's prediction in float32, its image clipped to `clip` and its noise then made to fit."""
+    """The denoiser's prediction in float32, its image clipped to `clip` and its noise then made to fit.
+
+    `without_signal` says that x_t is noise alone.
+
+    Raises:
+        ValueError: if the denoiser can tell no image there, because its network predicts noise.
+    """
     image, noise = (part.float() for part in denoiser(x_t, t, label))
+    # Before clipping, which would make an infinite image look like one. Elsewhere a device need not be waited for.
+    if without_signal and not image.isfinite().all():
+        raise ValueError(
+            "no finite image is predicted at t = 1, where schedule.zero_terminal_snr=true leaves no signal: predicted "
+            "noise says nothing about the image there. Train with loss_on=velocity or loss_on=image, or start a little "
+            "below with sampler.t_max=0.98"
+        )
     if clip is None:
         return Prediction(image, noise)
-    image = image.clamp(*clip)
+    image = clipped(image, clip)
     return Prediction(image, noise_from_image(x_t, image, denoiser.schedule.rates(t)))
 
 

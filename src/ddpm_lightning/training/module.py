@@ -21,7 +21,7 @@ from ddpm_lightning.diffusion.schedule import Schedule
 from ddpm_lightning.diffusion.timesteps import TimestepLaw
 from ddpm_lightning.samplers.sampler import clipped
 from ddpm_lightning.training.checkpoint import CONFIG_KEY
-from ddpm_lightning.training.diagnostics import BucketedMean, bucket_names, fixed_log_snr, spread
+from ddpm_lightning.training.diagnostics import BucketedMean, bucket_names, fixed_log_snr, spread, within_reach
 from ddpm_lightning.training.draws import StepDraws
 from ddpm_lightning.training.ema import ExponentialMovingAverage
 from ddpm_lightning.training.optimizer import AdamW
@@ -168,13 +168,14 @@ class DiffusionModule(LightningModule):
         t = t_min + spread(batch.slots) * (1 - t_min)
         self.diagnostics["loss"].update(self._loss(denoiser, x_0, noise, t, label))  # type: ignore[operator]
 
-        t = schedule.time_of_log_snr(fixed_log_snr(batch.slots))
+        log_snr = fixed_log_snr(batch.slots)
+        t, reached = schedule.time_of_log_snr(log_snr), within_reach(schedule, log_snr)
         prediction = denoiser(q_sample(x_0, noise, schedule.rates(t)), t, label)
         # Clipped as a sampler would: where the signal vanishes, an unclipped image says nothing but the rate.
         image = clipped(prediction.image, self.normalizer.value_range)
-        log_snr = schedule.log_snr(t)
-        self.diagnostics["noise_mae"].update((prediction.noise - noise).abs().flatten(1).mean(1), log_snr)  # type: ignore[operator]
-        self.diagnostics["image_mae"].update((image - x_0).abs().flatten(1).mean(1), log_snr)  # type: ignore[operator]
+        for name, error in (("noise_mae", prediction.noise - noise), ("image_mae", image - x_0)):
+            per_sample = error.abs().flatten(1).mean(1)
+            self.diagnostics[name].update(per_sample[reached], log_snr[reached])  # type: ignore[operator]
 
     def _log_diagnostics(self, stage: str) -> None:
         # The metrics have summed over the devices themselves.

@@ -1,0 +1,72 @@
+"""Noise schedules whose signal rate stays between two limits, as in continuous-time DDIM.
+
+At t = 1 some signal is left, so that an image can be computed from predicted noise there, and at t = 1/T some noise has
+come already. Between t = 1/T and t = 0, which is data here as in every schedule, the signal rate jumps to 1: the last
+step of a sampler returns the image that it predicted last, as in Béres's Keras example "Denoising Diffusion Implicit
+Models".
+Zero terminal SNR would contradict the lower limit, so these schedules have no such option.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from ddpm_lightning.diffusion.schedule import Schedule, check_num_steps, linear_betas
+
+
+class CosineRates(Schedule):
+    """The angle whose cosine is the signal rate rises linearly in t, from acos(max) at 0 to acos(min) at 1.
+
+    `diffusion_schedule` of Béres's Keras example. At the nodes i/T, i = 1..T, the angle is exact, so at t = 1/T it is
+    a T-th of the way past acos(max_signal_rate).
+
+    Raises:
+        ValueError: unless 0 < min_signal_rate < max_signal_rate < 1 and num_steps is at least 1.
+    """
+
+    def __init__(self, num_steps: int = 1000, min_signal_rate: float = 0.02, max_signal_rate: float = 0.95) -> None:
+        check_num_steps(num_steps)
+        _check_limits(min_signal_rate, max_signal_rate)
+        start, end = math.acos(max_signal_rate), math.acos(min_signal_rate)
+        t = torch.arange(1, num_steps + 1, dtype=torch.float64) / num_steps
+        super().__init__(_betas_of_signal((start + t * (end - start)).cos()))
+
+
+class LinearRates(Schedule):
+    """`LinearSchedule` with its signal rate clipped to the limits: it stands still at both ends.
+
+    Falbel's R code (dfalbel/denoising-diffusion) clips alpha_bar to the numbers that it calls signal rates,
+    0.02 and 0.95: that is min_signal_rate = 0.1414 and max_signal_rate = 0.9747 here.
+
+    Raises:
+        ValueError: unless 0 < min_signal_rate < max_signal_rate < 1; for num_steps and betas as `LinearSchedule`.
+    """
+
+    def __init__(
+        self,
+        num_steps: int = 1000,
+        beta_start: float = 1e-4,
+        beta_end: float = 0.02,
+        scale_betas: bool = True,
+        min_signal_rate: float = 0.02,
+        max_signal_rate: float = 0.95,
+    ) -> None:
+        _check_limits(min_signal_rate, max_signal_rate)
+        linear = Schedule(linear_betas(num_steps, beta_start, beta_end, scale_betas))
+        signal = (linear.log_alpha_bar_nodes[1:] / 2).exp()
+        super().__init__(_betas_of_signal(signal.clamp(min_signal_rate, max_signal_rate)))
+
+
+def _check_limits(min_signal_rate: float, max_signal_rate: float) -> None:
+    if not 0 < min_signal_rate < max_signal_rate < 1:
+        raise ValueError(
+            "signal rates lie between 0 and 1, and schedule.min_signal_rate below schedule.max_signal_rate, not "
+            f"{min_signal_rate} and {max_signal_rate}"
+        )
+
+
+def _betas_of_signal(signal: Tensor) -> Tensor:
+    """Betas of signal rates at the nodes 1/T..1; both (T,), float64. Equal rates give a beta of exactly 0."""
+    log_alpha_bar = 2 * signal.log()
+    return -torch.expm1(log_alpha_bar.diff(prepend=log_alpha_bar.new_zeros(1)))

@@ -1,0 +1,137 @@
+"""Pictures of the noise schedules, for the documentation: `python -m ddpm_lightning.figures`."""
+
+import argparse
+from pathlib import Path
+
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from omegaconf import DictConfig
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from ddpm_lightning.atomic import atomic_path
+from ddpm_lightning.diffusion.forward_process import q_sample
+from ddpm_lightning.diffusion.schedule import Schedule
+
+STRIP_TIMES = [i / 10 for i in range(11)]
+LARGEST_SIDE = 64
+"""Pixels of the noised picture, at most: a file of noise does not compress."""
+LOG_SNR_SHOWN = (-21.0, 12.0)
+"""The same in every figure, so that they compare."""
+DPI = 100
+
+
+def example_picture(size: int = 32) -> Tensor:
+    """A sun and a hill before a sky, (3, size, size), uint8: smooth gradients, edges and colours, of no data set."""
+    down, right = torch.meshgrid(*[(torch.arange(size) + 0.5) / size] * 2, indexing="ij")
+    sky = torch.stack([0.25 + 0.5 * down, 0.45 + 0.35 * down, 0.9 - 0.2 * down])
+    sun = (right - 0.68).square() + (down - 0.3).square() < 0.16**2
+    hill = down > 0.6 + 0.25 * (right - 0.3).abs()
+    picture = torch.where(sun, torch.tensor([1.0, 0.85, 0.2])[:, None, None], sky)
+    picture = torch.where(hill, torch.stack([0.1 + 0.2 * right, 0.3 + 0.3 * right, 0.15 + 0 * right]), picture)
+    return (255 * picture).round().to(torch.uint8)
+
+
+def read_picture(path: Path) -> Tensor:
+    """A picture file as (3, H, W), uint8, made smaller where a side is longer than `LARGEST_SIDE`.
+
+    Raises:
+        ValueError: there is no such file, or it is no picture.
+    """
+    try:
+        with Image.open(path) as file:
+            picture = file.convert("RGB")
+    except (OSError, UnidentifiedImageError) as error:
+        raise ValueError(f"{path} cannot be read as a picture: {error}") from error
+    picture.thumbnail((LARGEST_SIDE, LARGEST_SIDE))
+    values = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
+    return values.reshape(picture.height, picture.width, 3).permute(2, 0, 1)
+
+
+def noised_strip(schedule: Schedule, picture: Tensor) -> Tensor:
+    """The picture at `STRIP_TIMES`, with one and the same noise: (3, H, W), uint8, to (11, 3, H, W), uint8."""
+    t = torch.tensor(STRIP_TIMES)
+    x_0 = (picture / 127.5 - 1).expand(len(t), -1, -1, -1)
+    noise = torch.randn(picture.shape, generator=torch.Generator().manual_seed(0)).expand_as(x_0)
+    x_t = q_sample(x_0, noise, schedule.rates(t))
+    return ((x_t.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+
+
+def draw_schedule(schedule: Schedule, picture: Tensor, zero_terminal_snr: Schedule | None = None) -> Figure:
+    """Signal and noise rate and log SNR against t, above the strip of the noised picture, (3, H, W), uint8.
+
+    The log SNR of `zero_terminal_snr`, the same schedule with that option, is drawn dashed.
+    """
+    figure = Figure(figsize=(8, 3.7), layout="constrained")  # not by pyplot, which may want a display
+    curves, strip = figure.subfigures(2, 1, height_ratios=[2.7, 1], squeeze=False)[:, 0]
+    rates_axes, snr_axes = curves.subplots(1, 2)
+    t = torch.arange(schedule.num_steps + 1, dtype=torch.float64) / schedule.num_steps
+    rates = schedule.rates(t)
+    rates_axes.plot(t.numpy(), rates.signal.numpy(), label="signal rate")
+    rates_axes.plot(t.numpy(), rates.noise.numpy(), label="noise rate")
+    finite = t[1:]
+    snr_axes.plot(finite.numpy(), schedule.log_snr(finite).numpy(), label="log SNR")
+    if zero_terminal_snr is not None:
+        finite = t[1:-1]
+        label = "with zero_terminal_snr=true"
+        snr_axes.plot(finite.numpy(), zero_terminal_snr.log_snr(finite).numpy(), "--", label=label)
+    snr_axes.set_ylim(*LOG_SNR_SHOWN)
+    for axes in (rates_axes, snr_axes):
+        axes.set_xlabel("t")
+        axes.set_xlim(-0.02, 1.02)  # what happens at the very ends is seen
+        axes.grid(linewidth=0.4, alpha=0.5)
+        axes.legend(fontsize=8)
+    pictures: list[Axes] = list(strip.subplots(1, len(STRIP_TIMES)))
+    for axes, time, noised in zip(pictures, STRIP_TIMES, noised_strip(schedule, picture), strict=True):
+        axes.imshow(noised.permute(1, 2, 0).numpy(), interpolation="nearest")
+        axes.set_title(f"t = {time:g}", fontsize=8)
+        axes.axis("off")
+    return figure
+
+
+def write_figures(conf: Path, picture: Tensor, folder: Path) -> list[Path]:
+    """Writes `schedule_<name>.png` for every choice of conf/schedule; returns the files, in the order of the names.
+
+    Raises:
+        ValueError: there are no choices in that folder.
+    """
+    names = sorted(path.stem for path in (conf / "schedule").glob("*.yaml"))
+    if not names:
+        raise ValueError(f"no {conf / 'schedule'}/*.yaml: run in the repository's folder, or give its conf by --conf")
+    written = []
+    with initialize_config_dir(str((conf / "schedule").resolve()), version_base="1.3"):
+        for name in names:
+            figure = _figure_of(compose(name), picture)
+            figure.suptitle(f"schedule={name}", fontsize=10)
+            with atomic_path(folder / f"schedule_{name}.png") as temporary:
+                figure.savefig(temporary, dpi=DPI)
+            written.append(folder / f"schedule_{name}.png")
+    return written
+
+
+def _figure_of(config: DictConfig, picture: Tensor) -> Figure:
+    rescaled = instantiate(config, zero_terminal_snr=True) if "zero_terminal_snr" in config else None
+    return draw_schedule(instantiate(config), picture, rescaled)
+
+
+def main() -> None:
+    """Writes one picture for each choice of conf/schedule."""
+    parser = argparse.ArgumentParser(description="Draw every noise schedule of conf/schedule.")
+    parser.add_argument("--output", type=Path, default=Path("docs/figures"), help="folder for the pictures")
+    parser.add_argument("--image", type=Path, help="the picture to be noised; a drawn one without this option")
+    parser.add_argument("--conf", type=Path, default=Path("conf"), help="folder of the configs")
+    arguments = parser.parse_args()
+    try:
+        picture = example_picture() if arguments.image is None else read_picture(arguments.image)
+        written = write_figures(arguments.conf, picture, arguments.output)
+    except ValueError as error:
+        parser.exit(1, f"{parser.prog}: {error}\n")
+    for path in written:
+        print(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    main()

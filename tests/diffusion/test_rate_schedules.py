@@ -1,0 +1,70 @@
+import math
+
+import pytest
+import torch
+
+from ddpm_lightning.diffusion.rate_schedules import CosineRates, LinearRates
+from ddpm_lightning.diffusion.schedule import LinearSchedule
+
+BOTH = pytest.mark.parametrize("make", [CosineRates, LinearRates])
+
+
+@pytest.mark.parametrize("num_steps", [1, 2, 3, 7, 50, 1000])
+@pytest.mark.parametrize("limits", [(0.02, 0.95), (0.1, 0.9)])
+def test_the_angle_rises_linearly_between_those_of_the_limits(num_steps, limits):
+    schedule = CosineRates(num_steps, *limits)
+    start, end = math.acos(limits[1]), math.acos(limits[0])
+    for i in range(1, num_steps + 1):
+        angle = start + i / num_steps * (end - start)
+        rates = schedule.rates(torch.tensor([i / num_steps], dtype=torch.float64))
+        assert rates.signal.item() == pytest.approx(math.cos(angle), rel=1e-11)
+        assert rates.noise.item() == pytest.approx(math.sin(angle), rel=1e-11)
+
+
+@pytest.mark.parametrize("limits", [(0.02, 0.95), (0.1414, 0.9747)])
+def test_linear_rates_are_those_of_the_linear_schedule_clipped(limits):
+    t = torch.arange(1, 1001, dtype=torch.float64) / 1000
+    ours = LinearRates(min_signal_rate=limits[0], max_signal_rate=limits[1]).signal_rate(t)
+    linear = LinearSchedule().signal_rate(t)
+    torch.testing.assert_close(ours, linear.clamp(*limits), rtol=1e-11, atol=0)
+    assert ((linear > limits[1]).any(), (linear < limits[0]).any()) == (True, True)
+
+
+def test_linear_rates_stand_still_exactly_at_both_ends():
+    betas = -torch.expm1(LinearRates().log_alpha_bar_nodes.diff())
+    assert (betas[1:90] == 0).all()
+    assert (betas[100:870] > 0).all()
+    assert (betas[-110:] == 0).all()
+
+
+def test_linear_rates_scale_betas_for_another_number_of_steps():
+    t = torch.tensor([0.2, 0.5, 0.7], dtype=torch.float64)
+    torch.testing.assert_close(LinearRates(200).signal_rate(t), LinearSchedule(200).signal_rate(t))
+    assert LinearRates(200, scale_betas=False).signal_rate(torch.ones(1)).item() == pytest.approx(0.36, abs=0.005)
+    with pytest.raises(ValueError, match=r"num_steps=20 .* take more than 20 steps"):
+        LinearRates(20)
+
+
+@BOTH
+def test_data_is_at_time_zero_and_the_limits_hold_from_the_first_step_on(make):
+    schedule = make()
+    t = torch.linspace(1 / 1000, 1, 999)
+    signal = schedule.signal_rate(t)
+    assert schedule.signal_rate(torch.zeros(1)).item() == 1
+    assert signal.max().item() == pytest.approx(0.95, abs=4e-4)
+    assert signal.min().item() == pytest.approx(0.02, rel=1e-6)
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "limits", [(0.0, 0.95), (-0.1, 0.95), (0.02, 1.0), (0.02, 1.1), (0.5, 0.5), (0.9, 0.1)], ids=str
+)
+def test_limits_that_are_none_are_refused(make, limits):
+    with pytest.raises(ValueError, match=r"schedule.min_signal_rate below schedule.max_signal_rate, not"):
+        make(min_signal_rate=limits[0], max_signal_rate=limits[1])
+
+
+@BOTH
+def test_no_steps_are_refused(make):
+    with pytest.raises(ValueError, match=r"num_steps must be at least 1, not 0"):
+        make(0)

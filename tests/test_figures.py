@@ -1,0 +1,139 @@
+import runpy
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hydra.utils import instantiate
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from omegaconf import OmegaConf
+from PIL import Image
+
+from ddpm_lightning import figures
+from ddpm_lightning.diffusion.rate_schedules import CosineRates
+from ddpm_lightning.diffusion.schedule import CosineSchedule, LinearSchedule
+
+CONF = Path(__file__).parents[1] / "conf"
+CHOICES = sorted(path.stem for path in (CONF / "schedule").glob("*.yaml"))
+
+
+@pytest.fixture
+def command(monkeypatch, tmp_path):
+    """`command(*options)`: the module as its user would start it, writing to a folder of the test."""
+
+    def run(*options: str | Path) -> None:
+        shown = ["figures", "--conf", CONF, "--output", tmp_path / "out", *options]
+        monkeypatch.setattr(sys, "argv", [str(word) for word in shown])
+        figures.main()
+
+    return run
+
+
+def test_one_picture_is_written_for_every_choice(command, tmp_path, capsys):
+    command()
+    files = sorted((tmp_path / "out").iterdir())
+    assert [file.name for file in files] == [f"schedule_{name}.png" for name in CHOICES]
+    assert [line.split()[1] for line in capsys.readouterr().out.splitlines()] == [str(file) for file in files]
+    for file in files:
+        assert file.stat().st_size < 150_000
+        with Image.open(file) as picture:
+            assert picture.width == 800
+
+
+def test_the_documentations_pictures_are_those_of_the_choices():
+    drawn = (CONF.parent / "docs" / "figures").glob("schedule_*.png")
+    assert sorted(path.stem.removeprefix("schedule_") for path in drawn) == CHOICES
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_a_strip_goes_from_the_picture_itself_to_noise(name):
+    schedule, picture = instantiate(OmegaConf.load(CONF / "schedule" / f"{name}.yaml")), figures.example_picture()
+    strip = figures.noised_strip(schedule, picture)
+    assert strip.shape == (11, 3, 32, 32)
+    assert torch.equal(strip[0], picture)
+    correlations = [float(np.corrcoef(s.flatten(), picture.flatten())[0, 1]) for s in strip]
+    assert correlations[0] > correlations[2] > correlations[4] > correlations[7]
+    assert abs(correlations[-1]) < 0.1
+
+
+def test_a_strip_has_one_noise():
+    strip = figures.noised_strip(CosineSchedule(), torch.full((3, 8, 8), 128, dtype=torch.uint8)).double() - 128
+    unclipped = (strip[2].abs() < 120) & (strip[1].abs() < 120)
+    rates = CosineSchedule().noise_rate(torch.tensor([0.1, 0.2]))
+    torch.testing.assert_close(
+        strip[1][unclipped] / rates[0], strip[2][unclipped] / rates[1], rtol=0, atol=0.51 / rates[0].item() * 2
+    )
+
+
+def lines_of(figure: Figure, panel: int) -> dict[str, np.ndarray]:
+    return {line.get_label(): np.asarray(line.get_xydata()) for line in figure.get_axes()[panel].get_lines()}
+
+
+def test_the_curves_are_the_schedules():
+    schedule, rescaled = LinearSchedule(50), LinearSchedule(50, zero_terminal_snr=True)
+    figure = figures.draw_schedule(schedule, figures.example_picture(), rescaled)
+    t = torch.arange(51, dtype=torch.float64) / 50
+    rates, snr = lines_of(figure, 0), lines_of(figure, 1)
+    np.testing.assert_allclose(rates["signal rate"], torch.stack([t, schedule.signal_rate(t)], 1))
+    np.testing.assert_allclose(rates["noise rate"], torch.stack([t, schedule.noise_rate(t)], 1))
+    np.testing.assert_allclose(snr["log SNR"], torch.stack([t, schedule.log_snr(t)], 1)[1:])
+    np.testing.assert_allclose(snr["with zero_terminal_snr=true"], torch.stack([t, rescaled.log_snr(t)], 1)[1:-1])
+    colours = {to_hex(line.get_color()) for line in figure.get_axes()[1].get_lines()}
+    assert len(colours) == 2
+    assert set(lines_of(figures.draw_schedule(CosineRates(50), figures.example_picture()), 1)) == {"log SNR"}
+
+
+def test_a_picture_file_is_read_with_its_colours_and_made_smaller(tmp_path):
+    path = tmp_path / "wide.png"
+    pixels = np.zeros((100, 200, 3), dtype=np.uint8)
+    pixels[:, 100:] = (10, 20, 250)
+    Image.fromarray(pixels).save(path)
+    picture = figures.read_picture(path)
+    assert picture.shape == (3, 32, 64)
+    assert picture[:, 16, 5].tolist() == [0, 0, 0]
+    assert picture[:, 16, 60].tolist() == [10, 20, 250]
+
+
+def test_a_given_picture_is_the_one_that_is_noised(command, tmp_path):
+    (tmp_path / "conf" / "schedule").mkdir(parents=True)
+    shutil.copy(CONF / "schedule" / "cosine_rates.yaml", tmp_path / "conf" / "schedule" / "mine.yaml")
+    grey = tmp_path / "grey.png"
+    Image.fromarray(np.full((20, 20), 77, dtype=np.uint8)).save(grey)
+    for options in ([], ["--image", grey]):
+        command("--conf", tmp_path / "conf", "--output", tmp_path / str(len(options)), *options)
+    (drawn,), (given,) = ((tmp_path / name).iterdir() for name in "02")
+    assert drawn.name == given.name == "schedule_mine.png"
+    assert drawn.read_bytes() != given.read_bytes()
+    with Image.open(given) as picture:
+        assert (77, 77, 77) in {colour for _, colour in picture.convert("RGB").getcolors(1 << 20)}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--image", "nowhere.png"], "nowhere.png cannot be read as a picture"),
+        (["--image", str(CONF / "train.yaml")], "train.yaml cannot be read as a picture"),
+        (
+            ["--conf", "nowhere"],
+            "no nowhere/schedule/*.yaml: run in the repository's folder, or give its conf by --conf",
+        ),
+    ],
+    ids=["no file", "no picture", "no conf"],
+)
+def test_what_cannot_be_drawn_is_told_in_a_sentence(command, capsys, options, message):
+    with pytest.raises(SystemExit) as end:
+        command(*options)
+    assert end.value.code == 1
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules.*:RuntimeWarning")
+def test_it_is_a_command(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["figures", "--help"])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_module("ddpm_lightning.figures", run_name="__main__")
+    assert end.value.code == 0
+    assert "--output" in capsys.readouterr().out
