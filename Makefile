@@ -32,9 +32,10 @@ lint: setup  ## Check style, types and layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-benchmark: setup  ## Measure training throughput, the input pipeline and sweeps
+benchmark: setup  ## Measure training throughput, the input pipeline, the image cache and sweeps
 	$(BIN)/python benchmarks/training_step.py
 	$(BIN)/python benchmarks/input_pipeline.py
+	$(BIN)/python benchmarks/image_cache.py
 	$(BIN)/python benchmarks/sweep.py
 
 clean:  ## Remove caches, but no results

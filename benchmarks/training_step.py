@@ -49,6 +49,7 @@ def ours(config: DictConfig, folder: Path) -> float:
     """Images per second."""
     data = build_data(config)
     module = build_module(config, data.image_shape, data.num_classes)
+    module.normalizer.fit(data.split("train"))
     clock = StepClock()
     trainer = build_trainer(config, folder, [clock], [])
     trainer.fit(module, data)

@@ -30,7 +30,7 @@ def resumable(tiny_options: list[str]) -> list[str]:
     """
     return [
         *tiny_options,
-        "dataset.val_size=38",
+        "dataset.split.val_size=38",
         "dataset.flip=true",
         "model.num_classes=10",
         "model.dropout=0.1",

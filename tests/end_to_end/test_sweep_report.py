@@ -16,14 +16,14 @@ def same_twice(shell: Callable, tiny_options: list[str], tmp_path_factory: pytes
     place = tmp_path_factory.mktemp("same_twice")
     seeds = ",".join(map(str, range(SEEDS)))
     train = Path(__file__).resolve().parents[2] / "train.py"
-    result = shell(train, "-m", *tiny_options, "name=same", "dataset.split_seed=0,1", f"seed={seeds}", cwd=place)
+    result = shell(train, "-m", *tiny_options, "name=same", "dataset.split.seed=0,1", f"seed={seeds}", cwd=place)
     assert result.returncode == 0, result.stderr
     return place / "multirun" / "same" / "report"
 
 
 def test_a_configuration_ties_with_itself(same_twice):
     rows = pd.read_csv(same_twice / "report.csv")
-    assert list(rows["dataset.split_seed"].sort_values()) == [0, 1]
+    assert list(rows["dataset.split.seed"].sort_values()) == [0, 1]
     assert (rows["kid_lenet_mnist_n"] == SEEDS).all()
     assert rows["kid_lenet_mnist_mean"].nunique() == 2  # they are no copies of each other
     assert list(rows["kid_lenet_mnist_verdict"]) == ["tie", "tie"]
