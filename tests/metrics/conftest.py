@@ -4,13 +4,17 @@ import gzip
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.data import Subset
+from torch_fidelity import calculate_metrics
 
-from ddpm_lightning.metrics.extractor import FeatureExtractor
+from ddpm_lightning.metrics.extractor import FeatureExtractor, extract_features
+from ddpm_lightning.metrics.inception import InceptionFeatures
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -61,6 +65,39 @@ def inception_weights() -> Path:
     if "DDPM_INCEPTION_WEIGHTS" not in os.environ:
         pytest.skip("DDPM_INCEPTION_WEIGHTS is not set: the Inception weights are not part of the repository")
     return Path(os.environ["DDPM_INCEPTION_WEIGHTS"])
+
+
+class SameImages(NamedTuple):
+    """What torch-fidelity's whole program says of two sets of images, and our features of them, each (16, 2048)."""
+
+    theirs: dict[str, float]
+    generated: Tensor
+    real: Tensor
+
+
+@pytest.fixture(scope="session")
+def same_images(inception_weights: Path, mnist_test: tuple[np.ndarray, np.ndarray]) -> SameImages:
+    """Digits, of which half of the generated ones are upside down."""
+    real, generated = (torch.from_numpy(mnist_test[0][chosen].copy()) for chosen in (slice(16), slice(16, 32)))
+    generated[8:] = generated[8:].flip(2)
+    theirs = calculate_metrics(
+        input1=Subset(generated.expand(-1, 3, -1, -1), range(16)),
+        input2=Subset(real.expand(-1, 3, -1, -1), range(16)),
+        cuda=False,
+        fid=True,
+        kid=True,
+        kid_subsets=6,
+        kid_subset_size=10,
+        prc=True,
+        batch_size=8,
+        feature_extractor="inception-v3-compat",
+        feature_extractor_weights_path=str(inception_weights),
+        save_cpu_ram=True,  # no worker processes
+        cache=False,
+        verbose=False,
+    )
+    extractor = InceptionFeatures(inception_weights)
+    return SameImages(theirs, *(extract_features(extractor, images, 8) for images in (generated, real)))
 
 
 class MeanColours(FeatureExtractor):

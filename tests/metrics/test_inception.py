@@ -6,8 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import Dataset
-from torch_fidelity import calculate_metrics
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
 from ddpm_lightning.metrics import inception_weights as search
@@ -23,19 +21,6 @@ def extractor(inception_weights: Path) -> InceptionFeatures:
     return InceptionFeatures(inception_weights)
 
 
-class Colour(Dataset):
-    """Grey or colour images (N, C, H, W) as torch-fidelity wants them: (3, H, W) uint8."""
-
-    def __init__(self, images: np.ndarray) -> None:
-        self.images = torch.from_numpy(np.array(images)).expand(-1, 3, -1, -1)
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> torch.Tensor:
-        return self.images[index]
-
-
 def test_features_equal_torch_fidelitys_for_grey_and_colour_of_any_size(extractor, inception_weights):
     theirs = FeatureExtractorInceptionV3(
         "inception-v3-compat", ["2048"], feature_extractor_weights_path=str(inception_weights)
@@ -48,23 +33,8 @@ def test_features_equal_torch_fidelitys_for_grey_and_colour_of_any_size(extracto
         torch.testing.assert_close(extract_features(extractor, images), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_fid_and_kid_equal_the_whole_of_torch_fidelity(extractor, inception_weights, mnist_test):
-    real, generated = mnist_test[0][:16], 255 - mnist_test[0][16:32]
-    theirs = calculate_metrics(
-        input1=Colour(real),
-        input2=Colour(generated),
-        cuda=False,
-        fid=True,
-        kid=True,
-        kid_subsets=6,
-        kid_subset_size=10,
-        batch_size=8,
-        feature_extractor_weights_path=str(inception_weights),
-        save_cpu_ram=True,  # no worker processes
-        cache=False,
-        verbose=False,
-    )
-    features = [extract_features(extractor, images, 8) for images in (real, generated)]
+def test_fid_and_kid_equal_the_whole_of_torch_fidelity(same_images):
+    theirs, *features = same_images
     mean, deviation = kernel_distance_subsets(*features, subsets=6, subset_size=10, seed=2020)
     assert frechet_distance(*features) == pytest.approx(theirs["frechet_inception_distance"], rel=1e-4)
     assert mean == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-4)

@@ -18,6 +18,7 @@ from ddpm_lightning.sweep.watch import SweepWatch, end_sweep
 from ddpm_lightning.training.run_folder import RunFolder
 
 CONF = Path(__file__).parents[2] / "conf"
+SCHEDULES = ", ".join(sorted(path.stem for path in (CONF / "schedule").iterdir()))
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "a", "WORLD_SIZE": "2", "RANK": "0"}
 PROBE = """
 from pathlib import Path
@@ -41,11 +42,11 @@ verb(main, "train")
 
 
 @pytest.fixture
-def probe(shell: Callable, tmp_path: Path) -> Callable:
+def probe(shell_here: Callable, tmp_path: Path) -> Callable:
     """A verb with train.py's config, whose jobs do nothing but end well or not."""
     (tmp_path / "conf").symlink_to(CONF)
     (tmp_path / "train.py").write_text(PROBE)
-    return lambda *overrides, **environment: shell(tmp_path / "train.py", *overrides, cwd=tmp_path, **environment)
+    return lambda *overrides: shell_here(tmp_path / "train.py", *overrides, cwd=tmp_path)
 
 
 class TestAtTheCommandLine:
@@ -83,7 +84,7 @@ class TestAtTheCommandLine:
 
     def test_a_misspelt_word_in_what_varies_is_told_with_the_words_that_exist(self, probe, tmp_path) -> None:
         for words, message in (
-            ("schedule=cosin,linear", "unknown schedule 'cosin': choose from cosine, linear. Did you mean"),
+            ("schedule=cosin,linear", f"unknown schedule 'cosin': choose from {SCHEDULES}. Did you mean"),
             ("optimizer.lrr=1,2", "unknown option 'optimizer.lrr'. Did you mean optimizer.lr?"),
         ):
             result = probe("-m", words)

@@ -178,7 +178,7 @@ class GenerativeMetrics(Callback):
         with trainer.precision_plugin.forward_context():
             for chunk in stream.chunks(self.num_samples, trainer.global_rank, trainer.world_size):
                 images[chunk.indices] = module.normalizer.to_uint8(chunk.images)
-        return _sum_over_ranks(trainer, images)
+        return _gathered_rows(trainer, images)
 
     def _score(
         self, trainer: Trainer, module: DiffusionModule, data: ImageDataModule, images: Tensor, split: str
@@ -203,7 +203,7 @@ class GenerativeMetrics(Callback):
         chunks = torch.arange(self.num_samples).split(self.chunk_size)
         for indices in chunks[trainer.global_rank :: trainer.world_size]:
             features[indices] = extract_features(self.extractor, images[indices]).to(features.device)
-        return _sum_over_ranks(trainer, features).cpu()
+        return _gathered_rows(trainer, features).cpu()
 
     def _features_of_real_images(self, trainer: Trainer, images: SplitImages, chosen: np.ndarray) -> Tensor:
         """(num_real, D), float32, on the CPU; the first rank computes and caches them, the others read."""
@@ -263,8 +263,8 @@ def _first_rank_first(trainer: Trainer) -> Iterator[None]:
         trainer.strategy.barrier()
 
 
-def _sum_over_ranks(trainer: Trainer, rows: Tensor) -> Tensor:
-    """Rows that each rank filled with its own and zeros elsewhere, put together on every rank."""
+def _gathered_rows(trainer: Trainer, rows: Tensor) -> Tensor:
+    """All ranks' rows, on every rank; each gives its own, and zeros in the others' places, so that they add up."""
     if trainer.world_size > 1:
         torch.distributed.all_reduce(rows)
     return rows

@@ -17,8 +17,8 @@ NEIGHBORHOOD = 3
 BLOCK_SIZE = 256  # rows compared at once: with 50,000 samples their distances take 100 MB
 
 ROUNDING = 1e-12
-"""The squared distance of copies is below this share of their squared lengths: features are rounded to float32, and one
-image's are so differently in batches of different sizes."""
+"""Features of one image differ by float32 rounding between batches, so a squared distance below this share of the
+squared lengths counts as 0."""
 
 
 class PrecisionRecall(NamedTuple):

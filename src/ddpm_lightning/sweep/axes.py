@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ddpm_lightning.sweep.format import COLOURS
-from ddpm_lightning.sweep.table import Row, higher_is_better
+from ddpm_lightning.sweep.scores import higher_is_better
+from ddpm_lightning.sweep.table import Row
 
 # Inches.
 LINE_HEIGHT = 0.17

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -10,14 +11,16 @@ from ddpm_lightning.metrics.card import MetricCard
 from ddpm_lightning.sweep.comparable import check_comparable
 from ddpm_lightning.sweep.estimate import WITH_SAMPLES, estimate, scores
 from ddpm_lightning.sweep.runs import FinishedRun
+from ddpm_lightning.sweep.scores import ERRORS, OF_SAMPLES, higher_is_better
 from ddpm_lightning.sweep.statistics import inseparable, main_effects, verdicts
-from ddpm_lightning.sweep.table import Effect, Estimate, Row, Table, Verdict, higher_is_better
+from ddpm_lightning.sweep.table import Effect, Estimate, Row, Table, Verdict
 
 ABSENT = "-"
 """The choice of a run that does not have the option."""
 
 Choices = dict[str, str]
 Runs = dict[int, FinishedRun]  # by seed
+Values = TypeVar("Values", float, np.ndarray)
 
 
 def build_table(runs: Sequence[FinishedRun], by: Sequence[str] | None = None, metric: str = "kid") -> Table:
@@ -26,7 +29,7 @@ def build_table(runs: Sequence[FinishedRun], by: Sequence[str] | None = None, me
     Args:
         runs: in the order in which choices shall be listed; the first choice of a factor is its baseline.
         by: options that make a configuration; None for every option that takes more than one value.
-        metric: what the rows are sorted by: kid, fid, precision, recall, noise_mae, image_mae.
+        metric: what the rows are sorted by, one of `scores.NAMES`.
 
     Raises:
         ValueError: no runs, an unknown option or metric, runs that cannot be compared, several runs of one
@@ -56,7 +59,7 @@ def build_table(runs: Sequence[FinishedRun], by: Sequence[str] | None = None, me
         )
         for i, (choices, members) in enumerate(groups)
     ]
-    rows.sort(key=lambda row: _broken_last(_sign(metrics[0]) * row.estimates[metrics[0]].mean))
+    rows.sort(key=lambda row: _broken_last(_as_cost(metrics[0], row.estimates[metrics[0]].mean)))
     cards: dict[MetricCard, MetricCard] = {}
     for run in runs:
         cards.setdefault(replace(run.card, seed=0), run.card)
@@ -82,8 +85,7 @@ def _varying(runs: Sequence[FinishedRun]) -> list[str]:
 def _metrics(runs: Sequence[FinishedRun], metric: str) -> list[str]:
     """The scores that any run has, `metric` first."""
     features = runs[0].card.features
-    of_samples = {short: f"{short}_{features}" for short in ("kid", "fid", "precision", "recall")}
-    names = {**of_samples, "noise_mae": "noise_mae", "image_mae": "image_mae"}
+    names = {**{short: f"{short}_{features}" for short in OF_SAMPLES}, **{error: error for error in ERRORS}}
     present = {short: name for short, name in names.items() if any(name in scores(run) for run in runs)}
     first = present.get(metric, metric)
     if first not in present.values():
@@ -177,7 +179,7 @@ def _compare(metric: str, scored: Scored, notes: list[str]) -> list[Verdict]:
                 f"{_list(elsewhere)}."
             )
         by_seed = np.array([[of_seed[seed] for seed in everywhere] for of_seed in values.values()])
-        found = verdicts(_sign(metric) * by_seed)
+        found = verdicts(_as_cost(metric, by_seed))
         verdict_of |= dict(zip(values, found, strict=True))
     return list(verdict_of.values())
 
@@ -190,9 +192,9 @@ def _cost(runs: Iterable[FinishedRun]) -> dict[str, float]:
     return {name: float(np.mean(values)) for name, values in measured.items()}
 
 
-def _sign(metric: str) -> int:
-    """What makes lower values the better ones."""
-    return -1 if higher_is_better(metric) else 1
+def _as_cost(metric: str, values: Values) -> Values:
+    """Values negated where higher is better, so that lower always is."""
+    return -values if higher_is_better(metric) else values
 
 
 def _list(seeds: Iterable[int]) -> str:

@@ -9,14 +9,12 @@ import numpy as np
 
 from ddpm_lightning.metrics.jackknife import Jackknife, kernel_jackknife, shared_covariance
 from ddpm_lightning.sweep.runs import FinishedRun
+from ddpm_lightning.sweep.scores import is_of_samples
 from ddpm_lightning.sweep.statistics import Interval, interval_of_samples, interval_over_seeds
 from ddpm_lightning.sweep.table import Estimate
 
 WITH_SAMPLES = ("samples", "seeds and samples")
 """What KID's intervals cover, for one seed and for several, when they are made of the features too."""
-
-OF_SAMPLES = ("kid_", "fid_", "precision_", "recall_")
-"""What the names of scores of generated samples begin with."""
 
 SamplingErrors = list[tuple[Jackknife, np.ndarray]]
 """What each sample adds to the error of a run's KID, and the indices of the real images; in the order of the runs."""
@@ -59,7 +57,7 @@ def _covered_by_scatter(metric: str, runs: Iterable[FinishedRun]) -> str:
     sampled = [run.card.seed for run in runs]
     if len(sampled) < 2:
         return ""
-    draws_its_own = metric.startswith(OF_SAMPLES) and len(set(sampled)) == len(sampled)
+    draws_its_own = is_of_samples(metric) and len(set(sampled)) == len(sampled)
     return "seeds and generated samples" if draws_its_own else "seeds"
 
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from ddpm_lightning.quantities import decimals, duration, magnitude, significant
+from ddpm_lightning.sweep.scores import is_of_samples, score_of
 from ddpm_lightning.sweep.table import Effect, Estimate, Row
 
 MISSING = "\N{EN DASH}"
@@ -12,8 +13,6 @@ MISSING = "\N{EN DASH}"
 # seen on white and on black.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#808080", "#999933")
 
-_OF_SAMPLES = {"kid": "KID", "fid": "FID", "precision": "precision", "recall": "recall"}
-_WORDS = {"kid": "KID", "fid": "FID", "mae": "MAE"}
 _COSTS = {
     "parameters": "parameters",
     "train_images_per_second": "images/s",
@@ -24,10 +23,9 @@ _COSTS = {
 
 def metric_name(metric: str) -> str:
     """A metric as it is printed: "KID (lenet)" for kid_lenet, "noise MAE" for noise_mae."""
-    kind, _, features = metric.partition("_")
-    if kind in _OF_SAMPLES and features:
-        return f"{_OF_SAMPLES[kind]} ({features})"
-    return " ".join(_WORDS.get(word, word) for word in metric.split("_"))
+    title = score_of(metric).title
+    _, _, features = metric.partition("_")
+    return f"{title} ({features})" if is_of_samples(metric) and features else title
 
 
 def cost_name(cost: str) -> str:

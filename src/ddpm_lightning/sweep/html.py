@@ -25,8 +25,9 @@ from ddpm_lightning.sweep.format import (
     estimate_texts,
     metric_name,
 )
+from ddpm_lightning.sweep.scores import higher_is_better
 from ddpm_lightning.sweep.sentences import TIE_MARK, card_line, comparison, improvement, reading, verdict_sentences
-from ddpm_lightning.sweep.table import Effect, Estimate, Row, Table, Verdict, higher_is_better
+from ddpm_lightning.sweep.table import Effect, Estimate, Row, Table, Verdict
 
 _MOST_POINTS = 300
 

@@ -7,14 +7,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-USAGE = """\
+from ddpm_lightning.sweep.scores import NAMES
+
+USAGE = f"""\
 python report.py SWEEP... [by=OPTION,OPTION] [metric=kid] [out=FOLDER]
 
 Writes report.md, report.csv, report.html and figures to SWEEP/report.
 
   SWEEP   folder of a sweep (multirun/...) or of a run; several are put into one table
   by      the options that make the rows, as schedule,loss; without it, all that differ between the runs
-  metric  what the rows are sorted by: kid, fid, precision, recall, noise_mae or image_mae
+  metric  what the rows are sorted by: {", ".join(NAMES)}
   out     where to write"""
 OPTIONS = ("by", "metric", "out")
 

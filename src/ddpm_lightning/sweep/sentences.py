@@ -2,7 +2,8 @@
 
 from ddpm_lightning.metrics.card import MetricCard
 from ddpm_lightning.sweep.format import configuration_label, metric_name
-from ddpm_lightning.sweep.table import Row, Table, Verdict, higher_is_better
+from ddpm_lightning.sweep.scores import higher_is_better
+from ddpm_lightning.sweep.table import Row, Table, Verdict
 
 TIE_MARK = "⁼"
 
@@ -20,7 +21,7 @@ def comparison(table: Table) -> str:
 
 def reading(table: Table) -> list[str]:
     """How the numbers are to be read, and what each metric's interval covers."""
-    higher = _higher_is_better(table)
+    higher = _names_of_higher_is_better(table)
     better = f"Higher is better for {higher}, else lower" if higher else "Lower is better throughout"
     sentences = [f"{better}. Shown is: mean ± standard deviation over seeds [95 % interval]."]
     covered: dict[str, list[str]] = {}
@@ -36,7 +37,7 @@ def reading(table: Table) -> list[str]:
 
 def improvement(table: Table) -> str:
     """Which sign of a main effect is for the better."""
-    higher = _higher_is_better(table)
+    higher = _names_of_higher_is_better(table)
     return "a negative difference is an improvement" + (f", for {higher} a positive one" if higher else "")
 
 
@@ -81,7 +82,7 @@ def card_line(card: MetricCard) -> str:
     )
 
 
-def _higher_is_better(table: Table) -> str:
+def _names_of_higher_is_better(table: Table) -> str:
     """The metrics of which higher values are better; empty where there are none."""
     higher = [metric_name(metric) for metric in table.metrics if higher_is_better(metric)]
     return _listed(higher) if higher else ""

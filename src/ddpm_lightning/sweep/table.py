@@ -20,11 +20,6 @@ class Verdict(StrEnum):
     """No comparison is possible: fewer than two seeds in common."""
 
 
-def higher_is_better(metric: str) -> bool:
-    """Of precision and recall higher values are better; of all other scores lower ones are."""
-    return metric.startswith(("precision_", "recall_"))
-
-
 @dataclass(frozen=True)
 class Estimate:
     """A score of a configuration, over seeds.
