@@ -1,27 +1,22 @@
-"""A job's or a rank's process: started by the verb's own command, and never outliving the one that started it."""
+"""Processes that never outlive the one that started them, and the cores they share."""
 
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from ddpm_lightning.child_process import (
     PARENT_VARIABLE,
     SHARE_VARIABLE,
     child_environment,
     is_child,
-    job_command,
     threads_for_each,
 )
 
-REPOSITORY = Path(__file__).parents[1]
 SLEEPER = "import time; from ddpm_lightning.child_process import end_with_parent; end_with_parent(); time.sleep(60)"
 PARENT = f"""
 import subprocess, sys, time
@@ -36,36 +31,6 @@ time.sleep(60)
 def no_parent(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in (PARENT_VARIABLE, SHARE_VARIABLE):
         monkeypatch.delenv(variable, raising=False)
-
-
-@pytest.mark.parametrize("name", ["run", "a b,c=d", "it's", 'say "a"', r"back\slash", "[brackets] {braces}", "müller"])
-def test_the_command_runs_this_job_in_this_folder_and_not_the_sweep(
-    compose_verb: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["train.py", "-m", "seed=1,2", "loss=mse,mae"])
-    compose_verb("train", "seed=2", "loss=mae", f'paths.data_dir="{tmp_path}/my, data"')
-    hydra = HydraConfig.get()
-    python, script, *words = job_command(hydra, hydra.overrides.task, tmp_path / name)
-    assert python == sys.executable
-    assert script == str(REPOSITORY / "train.py")
-    parsed = {o.key_or_group: o.value() for o in OverridesParser.create().parse_overrides(words)}
-    assert {key: getattr(value, "text", value) for key, value in parsed.items()} == {
-        "seed": 2,
-        "loss": "mae",
-        "paths.data_dir": f"{tmp_path}/my, data",
-        "hydra.run.dir": str(tmp_path / name),
-        "hydra.output_subdir": None,
-    }
-
-
-def test_the_command_is_of_the_verb_that_hydra_runs_and_its_folder_absolute(
-    compose_verb: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    compose_verb("evaluate", "checkpoint=run")
-    _, script, *words = job_command(HydraConfig.get(), [], "here")
-    assert script == str(REPOSITORY / "evaluate.py")
-    assert words[0] == f"hydra.run.dir='{tmp_path}/here'"
 
 
 def test_a_child_knows_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,36 +1,11 @@
-"""A job of a sweep, or a rank of a job, in a process of its own.
-
-The process is started by the verb's own command line, so that it builds what the verb would build; it ends when the
-process that started it ends, even by a kill, so that nothing goes on writing behind the back of the next start.
-"""
+"""Processes that end with the one that started them, and the cores they share."""
 
 import os
-import sys
 import threading
 import time
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:  # a process that only decodes images has no use for them
-    from hydra.conf import HydraConf
-    from omegaconf import DictConfig
 
 PARENT_VARIABLE = "DDPM_LIGHTNING_PARENT"
 SHARE_VARIABLE = "DDPM_LIGHTNING_THREADS"
-
-
-def job_command(hydra_config: "HydraConf | DictConfig", overrides: Sequence[str], folder: str | Path) -> list[str]:
-    """The command that runs one job of the verb to which `hydra_config` (the node `hydra`) belongs.
-
-    Without `-m`, whatever started this process: with it a rank would start the whole sweep once more.
-    """
-    from hydra.core.override_parser.types import Quote, QuotedString
-
-    main = next(source.path for source in hydra_config.runtime.config_sources if source.provider == "main")
-    script = Path(main).parent / f"{hydra_config.job.config_name}.py"
-    quoted = QuotedString(str(Path(folder).resolve()), Quote.single).with_quotes()
-    return [sys.executable, str(script), *overrides, f"hydra.run.dir={quoted}", "hydra.output_subdir=null"]
 
 
 def child_environment(**changes: str) -> dict[str, str]:

@@ -9,16 +9,14 @@ from hydra.utils import instantiate
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from omegaconf import DictConfig
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from ddpm_lightning.atomic import atomic_path
+from ddpm_lightning.data.normalizer import SymmetricNormalizer
 from ddpm_lightning.diffusion.forward_process import q_sample
 from ddpm_lightning.diffusion.schedule import Schedule
 
 STRIP_TIMES = [i / 10 for i in range(11)]
-LARGEST_SIDE = 64
-"""Pixels of the noised picture, at most: a file of noise does not compress."""
 LOG_SNR_SHOWN = (-21.0, 12.0)
 """The same in every figure, so that they compare."""
 DPI = 100
@@ -35,35 +33,19 @@ def example_picture(size: int = 32) -> Tensor:
     return (255 * picture).round().to(torch.uint8)
 
 
-def read_picture(path: Path) -> Tensor:
-    """A picture file as (3, H, W), uint8, made smaller where a side is longer than `LARGEST_SIDE`.
-
-    Raises:
-        ValueError: there is no such file, or it is no picture.
-    """
-    try:
-        with Image.open(path) as file:
-            picture = file.convert("RGB")
-    except (OSError, UnidentifiedImageError) as error:
-        raise ValueError(f"{path} cannot be read as a picture: {error}") from error
-    picture.thumbnail((LARGEST_SIDE, LARGEST_SIDE))
-    values = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
-    return values.reshape(picture.height, picture.width, 3).permute(2, 0, 1)
-
-
 def noised_strip(schedule: Schedule, picture: Tensor) -> Tensor:
     """The picture at `STRIP_TIMES`, with one and the same noise: (3, H, W), uint8, to (11, 3, H, W), uint8."""
     t = torch.tensor(STRIP_TIMES)
-    x_0 = (picture / 127.5 - 1).expand(len(t), -1, -1, -1)
+    normalizer = SymmetricNormalizer(3)
+    x_0 = normalizer.to_model(picture).expand(len(t), -1, -1, -1)
     noise = torch.randn(picture.shape, generator=torch.Generator().manual_seed(0)).expand_as(x_0)
-    x_t = q_sample(x_0, noise, schedule.rates(t))
-    return ((x_t.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    return normalizer.to_uint8(q_sample(x_0, noise, schedule.rates(t)))
 
 
-def draw_schedule(schedule: Schedule, picture: Tensor, zero_terminal_snr: Schedule | None = None) -> Figure:
+def draw_schedule(schedule: Schedule, picture: Tensor, rescaled: Schedule | None = None) -> Figure:
     """Signal and noise rate and log SNR against t, above the strip of the noised picture, (3, H, W), uint8.
 
-    The log SNR of `zero_terminal_snr`, the same schedule with that option, is drawn dashed.
+    The log SNR of `rescaled`, the same schedule with zero terminal SNR, is drawn dashed.
     """
     figure = Figure(figsize=(8, 3.7), layout="constrained")  # not by pyplot, which may want a display
     curves, strip = figure.subfigures(2, 1, height_ratios=[2.7, 1], squeeze=False)[:, 0]
@@ -74,10 +56,10 @@ def draw_schedule(schedule: Schedule, picture: Tensor, zero_terminal_snr: Schedu
     rates_axes.plot(t.numpy(), rates.noise.numpy(), label="noise rate")
     finite = t[1:]
     snr_axes.plot(finite.numpy(), schedule.log_snr(finite).numpy(), label="log SNR")
-    if zero_terminal_snr is not None:
+    if rescaled is not None:
         finite = t[1:-1]
         label = "with zero_terminal_snr=true"
-        snr_axes.plot(finite.numpy(), zero_terminal_snr.log_snr(finite).numpy(), "--", label=label)
+        snr_axes.plot(finite.numpy(), rescaled.log_snr(finite).numpy(), "--", label=label)
     snr_axes.set_ylim(*LOG_SNR_SHOWN)
     for axes in (rates_axes, snr_axes):
         axes.set_xlabel("t")
@@ -92,7 +74,7 @@ def draw_schedule(schedule: Schedule, picture: Tensor, zero_terminal_snr: Schedu
     return figure
 
 
-def write_figures(conf: Path, picture: Tensor, folder: Path) -> list[Path]:
+def write_figures(conf: Path, folder: Path) -> list[Path]:
     """Writes `schedule_<name>.png` for every choice of conf/schedule; returns the files, in the order of the names.
 
     Raises:
@@ -104,7 +86,7 @@ def write_figures(conf: Path, picture: Tensor, folder: Path) -> list[Path]:
     written = []
     with initialize_config_dir(str((conf / "schedule").resolve()), version_base="1.3"):
         for name in names:
-            figure = _figure_of(compose(name), picture)
+            figure = _figure_of(compose(name))
             figure.suptitle(f"schedule={name}", fontsize=10)
             with atomic_path(folder / f"schedule_{name}.png") as temporary:
                 figure.savefig(temporary, dpi=DPI)
@@ -112,21 +94,19 @@ def write_figures(conf: Path, picture: Tensor, folder: Path) -> list[Path]:
     return written
 
 
-def _figure_of(config: DictConfig, picture: Tensor) -> Figure:
+def _figure_of(config: DictConfig) -> Figure:
     rescaled = instantiate(config, zero_terminal_snr=True) if "zero_terminal_snr" in config else None
-    return draw_schedule(instantiate(config), picture, rescaled)
+    return draw_schedule(instantiate(config), example_picture(), rescaled)
 
 
 def main() -> None:
     """Writes one picture for each choice of conf/schedule."""
     parser = argparse.ArgumentParser(description="Draw every noise schedule of conf/schedule.")
     parser.add_argument("--output", type=Path, default=Path("docs/figures"), help="folder for the pictures")
-    parser.add_argument("--image", type=Path, help="the picture to be noised; a drawn one without this option")
     parser.add_argument("--conf", type=Path, default=Path("conf"), help="folder of the configs")
     arguments = parser.parse_args()
     try:
-        picture = example_picture() if arguments.image is None else read_picture(arguments.image)
-        written = write_figures(arguments.conf, picture, arguments.output)
+        written = write_figures(arguments.conf, arguments.output)
     except ValueError as error:
         parser.exit(1, f"{parser.prog}: {error}\n")
     for path in written:

@@ -15,7 +15,7 @@ every_parameterization = pytest.mark.parametrize(
 
 
 class Recorder(nn.Module):
-    """A network that answers with a fixed tensor and remembers what it was told."""
+    """A network that answers with a fixed tensor and remembers its conditioning."""
 
     def __init__(self, conditioning: str, output: torch.Tensor) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class Recorder(nn.Module):
     ],
     ids=["time", "noise_variance", "log_snr"],
 )
-def test_the_network_is_told_the_noise_level_in_the_measure_it_declares(schedule, conditioning, measure):
+def test_the_network_gets_the_noise_level_in_the_measure_it_declares(schedule, conditioning, measure):
     network = Recorder(conditioning, torch.zeros(2, 1, 2, 2))
     t, label = torch.tensor([0.2, 0.9]), torch.tensor([3, 4])
     Denoiser(network, schedule, Noise())(torch.zeros(2, 1, 2, 2), t, label)
@@ -44,11 +44,11 @@ def test_the_network_is_told_the_noise_level_in_the_measure_it_declares(schedule
     assert network.label is label
 
 
-@pytest.mark.parametrize("conditioning", ["time", "noise_variance", "log_snr"])
-def test_the_network_is_told_a_finite_level_where_no_signal_is_left(conditioning):
+@pytest.mark.parametrize(("conditioning", "level"), [("time", 1.0), ("noise_variance", 1.0), ("log_snr", -20.0)])
+def test_the_network_gets_a_finite_level_where_no_signal_is_left(conditioning, level):
     network = Recorder(conditioning, torch.zeros(2, 1, 2, 2))
     Denoiser(network, LinearSchedule(zero_terminal_snr=True), Image())(torch.zeros(2, 1, 2, 2), torch.ones(2))
-    assert network.noise_level.isfinite().all()
+    assert network.noise_level.tolist() == [level, level]
 
 
 def test_an_unknown_measure_is_refused_with_the_choices(schedule):

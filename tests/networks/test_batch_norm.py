@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from ddpm_lightning.networks.batch_norm import BatchNorm2d
+from ddpm_lightning.networks.batch_norm import GlobalBatchNorm2d
 from ddpm_lightning.networks.ddim_resnet import DDIMResNet
 
 
@@ -28,7 +28,7 @@ def trained(norm: nn.Module, x: torch.Tensor, weight: torch.Tensor) -> dict[str,
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_on_one_process_it_is_torchs(dtype):
-    ours, theirs = BatchNorm2d(3), nn.BatchNorm2d(3, eps=1e-3, momentum=0.01, affine=False)
+    ours, theirs = GlobalBatchNorm2d(3), nn.BatchNorm2d(3, eps=1e-3, momentum=0.01, affine=False)
     for mean in (0.0, -3.0):
         x = batch(mean, dtype=dtype)
         weight = torch.linspace(-1, 1, x.numel()).reshape(x.shape)
@@ -39,13 +39,13 @@ def test_on_one_process_it_is_torchs(dtype):
 
 
 def test_a_training_batch_gets_mean_zero_and_variance_one():
-    output = BatchNorm2d(3, eps=1e-12)(batch(mean=5.0, std=3.0))
+    output = GlobalBatchNorm2d(3, eps=1e-12)(batch(mean=5.0, std=3.0))
     torch.testing.assert_close(output.mean((0, 2, 3)), torch.zeros(3), rtol=0, atol=1e-5)
     torch.testing.assert_close(output.var((0, 2, 3), unbiased=False), torch.ones(3))
 
 
-def test_running_statistics_keep_the_share_of_the_past_that_momentum_says():
-    norm, x = BatchNorm2d(3, momentum=0.75), batch(mean=2.0)
+def test_running_statistics_keep_the_share_of_the_past_that_decay_says():
+    norm, x = GlobalBatchNorm2d(3, decay=0.75), batch(mean=2.0)
     mean, var = torch.zeros(3), torch.ones(3)
     for _ in range(3):
         norm(x)
@@ -56,7 +56,7 @@ def test_running_statistics_keep_the_share_of_the_past_that_momentum_says():
 
 
 def test_evaluation_normalises_by_the_running_statistics_and_leaves_them():
-    norm = BatchNorm2d(3, eps=0.5).eval()
+    norm = GlobalBatchNorm2d(3, eps=0.5).eval()
     norm.running_mean.copy_(torch.tensor([1.0, 2.0, 3.0]))
     norm.running_var.copy_(torch.tensor([0.5, 3.5, 8.5]))
     x = batch()
@@ -67,7 +67,7 @@ def test_evaluation_normalises_by_the_running_statistics_and_leaves_them():
 
 def test_under_autocast_the_statistics_are_float32():
     x = batch(mean=2.0, dtype=torch.bfloat16)
-    norm = BatchNorm2d(3, momentum=0.0)
+    norm = GlobalBatchNorm2d(3, decay=0.0)
     with torch.autocast("cpu", torch.bfloat16):
         assert norm(x).dtype == torch.bfloat16
     torch.testing.assert_close(norm.running_mean, x.float().mean((0, 2, 3)), rtol=1e-5, atol=1e-6)
@@ -75,7 +75,7 @@ def test_under_autocast_the_statistics_are_float32():
 
 
 def test_there_is_nothing_to_learn():
-    norm = BatchNorm2d(3)
+    norm = GlobalBatchNorm2d(3)
     assert list(norm.parameters()) == []
     assert norm.state_dict().keys() == {"running_mean", "running_var"}
 
@@ -84,14 +84,14 @@ RANK = """
 import sys
 import torch
 from torch import distributed
-from ddpm_lightning.networks.batch_norm import BatchNorm2d
+from ddpm_lightning.networks.batch_norm import GlobalBatchNorm2d
 
 rank, folder = int(sys.argv[1]), sys.argv[2]
 distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
 
 results = {}
 for name, (x, weight, sizes) in torch.load(f"{folder}/batches.pt").items():
-    norm, x = BatchNorm2d(x.shape[1]), x.split(sizes)[rank].requires_grad_()
+    norm, x = GlobalBatchNorm2d(x.shape[1]), x.split(sizes)[rank].requires_grad_()
     norm = norm.double() if x.dtype == torch.float64 else norm
     output = norm(x)
     (output * weight.split(sizes)[rank]).sum().backward()
@@ -152,7 +152,7 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str, 
 @pytest.mark.parametrize("name", BATCHES)
 def test_two_processes_do_what_one_does_with_the_whole_batch(ranks, name):
     x, weight, _ = BATCHES[name]
-    expected = trained(BatchNorm2d(3).double() if x.dtype == torch.float64 else BatchNorm2d(3), x, weight)
+    expected = trained(GlobalBatchNorm2d(3).double() if x.dtype == torch.float64 else GlobalBatchNorm2d(3), x, weight)
     # In float64 one process and two differ by rounding alone; near 3000 float32 itself is 1e-4 wide.
     tolerance = {"bf16": dict(rtol=0.02, atol=0.02), "far from zero": dict(rtol=1e-3, atol=1e-3)}.get(name, {})
     for part in ("output", "gradient"):

@@ -9,6 +9,7 @@ from ddpm_lightning.diffusion.denoiser import Denoiser
 from ddpm_lightning.diffusion.parameterization import Parameterization
 from ddpm_lightning.diffusion.schedule import CosineSchedule, Schedule
 from ddpm_lightning.networks.unet import UNet
+from ddpm_lightning.samplers.sampler import NoiseSource
 
 MakeDenoiser = Callable[..., Denoiser]
 
@@ -31,3 +32,19 @@ def make_denoiser() -> MakeDenoiser:
 @pytest.fixture
 def generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def start(generator: torch.Generator) -> torch.Tensor:
+    """Two images of noise that samplers start from."""
+    return torch.randn(2, 1, 8, 8, generator=generator)
+
+
+@pytest.fixture
+def noise_source() -> Callable[[torch.Size], NoiseSource]:
+    """`noise_source(shape)`: noise that is another one at each step, and the same in each run."""
+
+    def make(shape: torch.Size) -> NoiseSource:
+        return lambda step: torch.randn(shape, generator=torch.Generator().manual_seed(step))
+
+    return make

@@ -22,20 +22,11 @@ EVERYWHERE = [Noise(), Image(), Velocity()]
 WITHOUT_SIGNAL = [Image(), Velocity()]
 
 
-def noise_source(shape: torch.Size):
-    return lambda step: torch.randn(shape, generator=torch.Generator().manual_seed(step))
-
-
-@pytest.fixture
-def start(generator) -> torch.Tensor:
-    return torch.randn(2, 1, 8, 8, generator=generator)
-
-
 @every_sampler
 @pytest.mark.parametrize("parameterization", EVERYWHERE, ids=lambda p: p.name)
 @pytest.mark.parametrize("schedule", [CosineRates(25), LinearRates(25)], ids=["cosine_rates", "linear_rates"])
 def test_between_limits_every_sampler_ends_at_the_image_that_was_predicted_last(
-    schedule, parameterization, sampler, make_denoiser, start
+    schedule, parameterization, sampler, make_denoiser, start, noise_source
 ):
     states = []
     denoiser = make_denoiser(parameterization, schedule)
@@ -45,7 +36,7 @@ def test_between_limits_every_sampler_ends_at_the_image_that_was_predicted_last(
 
 
 @every_sampler
-def test_steps_in_which_the_schedule_stands_still_change_nothing(sampler, make_denoiser, start):
+def test_steps_in_which_the_schedule_stands_still_change_nothing(sampler, make_denoiser, start, noise_source):
     """The linear schedule's signal is below its limit of 0.02 from t = 0.88 on."""
     states = []
     denoiser = make_denoiser(Velocity(), LinearRates())
@@ -59,7 +50,7 @@ def test_steps_in_which_the_schedule_stands_still_change_nothing(sampler, make_d
 @pytest.mark.parametrize("clip", [True, False])
 @pytest.mark.parametrize("steps", [1, 2, 7])
 @pytest.mark.parametrize("parameterization", WITHOUT_SIGNAL, ids=lambda p: p.name)
-def test_sampling_from_pure_noise_is_finite(parameterization, steps, clip, sampler, make_denoiser, start):
+def test_sampling_from_pure_noise_is_finite(parameterization, steps, clip, sampler, make_denoiser, start, noise_source):
     states = []
     denoiser = make_denoiser(parameterization, CosineSchedule(zero_terminal_snr=True))
     samples = sampler(steps, clip=clip)(denoiser, start, noise_source(start.shape), callback=states.append)
@@ -82,7 +73,7 @@ def test_the_first_ddpm_step_from_pure_noise_draws_from_the_forward_process(make
 @every_sampler
 @pytest.mark.parametrize("clip", [True, False])
 @pytest.mark.parametrize("guided", [False, True])
-def test_predicted_noise_is_refused_where_it_is_no_image(guided, clip, sampler, make_denoiser, start):
+def test_predicted_noise_is_refused_where_it_is_no_image(guided, clip, sampler, make_denoiser, start, noise_source):
     denoiser = make_denoiser(Noise(), CosineSchedule(zero_terminal_snr=True), num_classes=3)
     label = torch.tensor([0, 1])
     guide = ClassifierFreeGuidance(denoiser, 2.0) if guided else denoiser

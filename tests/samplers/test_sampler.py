@@ -20,20 +20,13 @@ SAMPLERS = {"ddim": DDIM(3), "ddim-random": DDIM(3, eta=1.0), "ddpm": DDPM(3), "
 PARAMETERIZATIONS = [Noise(t_max=0.98), Image(), Velocity(t_max=0.999)]
 
 
-def noise_source(shape: torch.Size):
-    return lambda step: torch.randn(shape, generator=torch.Generator().manual_seed(step))
-
-
-@pytest.fixture
-def start(generator) -> torch.Tensor:
-    return torch.randn(2, 1, 8, 8, generator=generator)
-
-
 @pytest.mark.parametrize("conditioning", list(Conditioning))
 @pytest.mark.parametrize("sampler", SAMPLERS.values(), ids=SAMPLERS.keys())
 @pytest.mark.parametrize("parameterization", PARAMETERIZATIONS, ids=lambda p: p.name)
 @pytest.mark.parametrize("schedule", [LinearSchedule(), CosineSchedule()], ids=["linear", "cosine"])
-def test_every_combination_samples(schedule, parameterization, sampler, conditioning, make_denoiser, start):
+def test_every_combination_samples(
+    schedule, parameterization, sampler, conditioning, make_denoiser, start, noise_source
+):
     denoiser, states = make_denoiser(parameterization, schedule, conditioning=conditioning), []
     samples = sampler(denoiser, start, noise_source(start.shape), callback=states.append)
     assert samples.shape == start.shape
@@ -48,7 +41,7 @@ def test_every_combination_samples(schedule, parameterization, sampler, conditio
 
 @pytest.mark.parametrize("sampler", [DDIM, DDPM])
 @pytest.mark.parametrize("steps", [1, 2, 3, 7, 50, 60])
-def test_any_number_of_steps_up_to_all_ends_at_the_image(sampler, steps, make_denoiser, start):
+def test_any_number_of_steps_up_to_all_ends_at_the_image(sampler, steps, make_denoiser, start, noise_source):
     """The last step goes to t = 0, where x is the (clipped) image that was predicted last."""
     states = []
     denoiser = make_denoiser(Velocity(), CosineSchedule(60))
@@ -58,7 +51,7 @@ def test_any_number_of_steps_up_to_all_ends_at_the_image(sampler, steps, make_de
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS.values(), ids=SAMPLERS.keys())
-def test_the_callback_sees_every_node(sampler, make_denoiser, start):
+def test_the_callback_sees_every_node(sampler, make_denoiser, start, noise_source):
     states = []
     sampler(make_denoiser(Noise(t_max=0.9)), start, noise_source(start.shape), callback=states.append)
     assert [state.step for state in states] == [0, 1, 2]
@@ -67,7 +60,7 @@ def test_the_callback_sees_every_node(sampler, make_denoiser, start):
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS.values(), ids=SAMPLERS.keys())
-def test_watching_changes_nothing(sampler, make_denoiser, start):
+def test_watching_changes_nothing(sampler, make_denoiser, start, noise_source):
     denoiser = make_denoiser(Velocity())
     unwatched, watched = (
         sampler(denoiser, start, noise_source(start.shape), callback=c) for c in (None, lambda _: None)
@@ -77,7 +70,9 @@ def test_watching_changes_nothing(sampler, make_denoiser, start):
 
 @pytest.mark.parametrize("sampler", SAMPLERS.values(), ids=SAMPLERS.keys())
 @pytest.mark.parametrize("value_range", [(-1.0, 1.0), (0.0, 0.25)], ids=str)
-def test_clipping_keeps_the_image_in_range_and_the_noise_in_step(sampler, value_range, make_denoiser, start):
+def test_clipping_keeps_the_image_in_range_and_the_noise_in_step(
+    sampler, value_range, make_denoiser, start, noise_source
+):
     states, denoiser = [], make_denoiser(Noise(t_max=0.98))
     sampler(denoiser, start, noise_source(start.shape), value_range=value_range, callback=states.append)
     for state in states:
@@ -99,7 +94,7 @@ class FarOff(nn.Module):
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS.values(), ids=SAMPLERS.keys())
-def test_each_channel_is_clipped_to_its_own_range(sampler, generator):
+def test_each_channel_is_clipped_to_its_own_range(sampler, generator, noise_source):
     normalizer = StandardizedNormalizer(3)
     normalizer.load_state_dict(
         {"mean": torch.tensor([10.0, 127.5, 200.0])[:, None, None], "std": torch.tensor([5.0, 50, 80])[:, None, None]}
@@ -115,7 +110,7 @@ def test_each_channel_is_clipped_to_its_own_range(sampler, generator):
     assert normalizer.to_uint8(samples).unique().tolist() == [0, 255]
 
 
-def test_without_clipping_the_prediction_is_left_alone(make_denoiser, start):
+def test_without_clipping_the_prediction_is_left_alone(make_denoiser, start, noise_source):
     states, denoiser = [], make_denoiser(Noise(t_max=0.98))
     DDIM(3, clip=False)(denoiser, start, noise_source(start.shape), callback=states.append)
     assert states[0].prediction.image.abs().max() > 1
@@ -139,7 +134,7 @@ class RoundedNetwork(nn.Module):
 
 @pytest.mark.parametrize("sampler", SAMPLERS.values(), ids=SAMPLERS.keys())
 @pytest.mark.parametrize("parameterization", PARAMETERIZATIONS, ids=lambda p: p.name)
-def test_arithmetic_is_float32_for_a_network_in_bf16(sampler, parameterization, start):
+def test_arithmetic_is_float32_for_a_network_in_bf16(sampler, parameterization, start, noise_source):
     samples, states = [], []
     for dtype in (torch.bfloat16, torch.float32):
         denoiser = Denoiser(RoundedNetwork(dtype), CosineSchedule(), parameterization)
@@ -149,7 +144,7 @@ def test_arithmetic_is_float32_for_a_network_in_bf16(sampler, parameterization, 
     assert all(part.dtype == torch.float32 for state in states for part in (state.x_t, *state.prediction))
 
 
-def test_labels_reach_the_network_and_guidance_is_a_denoiser_like_any_other(make_denoiser, start):
+def test_labels_reach_the_network_and_guidance_is_a_denoiser_like_any_other(make_denoiser, start, noise_source):
     denoiser = make_denoiser(Velocity(), num_classes=3)
     samples = [
         DDIM(3)(model, start, noise_source(start.shape), label=torch.tensor(label))
@@ -179,7 +174,7 @@ def test_every_step_but_the_last_draws_its_own_noise(sampler, make_denoiser, sta
     assert asked == [0, 1, 2, 3]
 
 
-def test_no_graph_is_kept(make_denoiser, start):
+def test_no_graph_is_kept(make_denoiser, start, noise_source):
     samples = DDIM(2)(make_denoiser(Velocity()), start, noise_source(start.shape))
     assert not samples.requires_grad
 
@@ -223,5 +218,5 @@ def test_half_a_variance_mix_is_the_geometric_mean_of_both(make_denoiser, start)
 
 
 def test_predict_gives_float32(make_denoiser, start):
-    prediction = predict(make_denoiser(Velocity()), start, torch.full((2,), 0.5), None, (-1.0, 1.0))
+    prediction = predict(make_denoiser(Velocity()), start, 0.5, None, (-1.0, 1.0))
     assert prediction.image.dtype == prediction.noise.dtype == torch.float32

@@ -1,9 +1,9 @@
-"""What a network is told about how noisy its input is."""
+"""How a network is conditioned on the noise level of its input."""
 
 from enum import StrEnum
 
 LOWEST_LOG_SNR = -20.0
-"""What a network is told where less signal is left: without any, the log SNR would be minus infinity."""
+"""The log SNR that conditions a network where less signal is left: without any it would be minus infinity."""
 
 
 class Conditioning(StrEnum):

@@ -40,7 +40,7 @@ class Denoiser(nn.Module):
         self.network = network
         self.schedule = schedule
         self.parameterization = parameterization
-        self._noise_level = getattr(schedule, Conditioning(str(network.conditioning)).value)
+        self.conditioning = Conditioning(str(network.conditioning))
 
     @property
     def t_max(self) -> float:
@@ -54,7 +54,7 @@ class Denoiser(nn.Module):
 
     def output(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
         """The network's raw output in float32, shaped as x_t: what the loss compares with the target."""
-        output: Tensor = self.network(x_t, self._noise_level(t).clamp(min=LOWEST_LOG_SNR), label)
+        output: Tensor = self.network(x_t, self._noise_level(t), label)
         return output.float()
 
     def forward(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Prediction:
@@ -62,3 +62,8 @@ class Denoiser(nn.Module):
         output = self.output(x_t, t, label)
         with torch.autocast(x_t.device.type, enabled=False):
             return self.parameterization.invert(output, x_t, self.schedule.rates(t))
+
+    def _noise_level(self, t: Tensor) -> Tensor:
+        """The measure that the network declares, finite also where no signal is left; t: (B,). Returns its shape."""
+        level: Tensor = getattr(self.schedule, self.conditioning.value)(t)
+        return level.clamp(min=LOWEST_LOG_SNR) if self.conditioning is Conditioning.LOG_SNR else level

@@ -29,7 +29,7 @@ def noise_from_image(x_t: Tensor, image: Tensor, rates: Rates) -> Tensor:
 def image_from_noise(x_t: Tensor, noise: Tensor, rates: Rates) -> Tensor:
     """The image that makes x_t with this noise; errors of the noise grow by noise_rate / signal.
 
-    Undefined where the signal rate is 0: samplers refuse to start there.
+    Undefined where the signal rate is 0.
     """
     rates = rates.broadcast_to(x_t)
     return (x_t - rates.noise * noise) / rates.signal

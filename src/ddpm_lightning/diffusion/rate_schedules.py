@@ -1,9 +1,8 @@
 """Noise schedules whose signal rate stays between two limits, as in continuous-time DDIM.
 
-At t = 1 some signal is left, so that an image can be computed from predicted noise there, and at t = 1/T some noise has
-come already. Between t = 1/T and t = 0, which is data here as in every schedule, the signal rate jumps to 1: the last
-step of a sampler returns the image that it predicted last, as in Béres's Keras example "Denoising Diffusion Implicit
-Models".
+From t = 1/T to 1 the signal rate lies between two limits; at t = 0 it is 1, as in every schedule. So an image can be
+computed from predicted noise even at t = 1, and the last step of a sampler returns the image that it predicted last, as
+in Béres's Keras example "Denoising Diffusion Implicit Models".
 Zero terminal SNR would contradict the lower limit, so these schedules have no such option.
 """
 

@@ -32,7 +32,8 @@ class Schedule(nn.Module):
             al. 2023, algorithm 1). Training then knows the pure noise that sampling starts from.
 
     Raises:
-        ValueError: for other betas, or if the rates after the first are to become 0 and there are none.
+        ValueError: betas are out of range, or zero_terminal_snr is asked for and the signal rate does not fall after
+            the first step.
     """
 
     log_alpha_bar_nodes: Tensor

@@ -7,8 +7,8 @@ from torch import Tensor, distributed, nn
 from torch.nn import functional as F
 
 
-class SumOverRanks(torch.autograd.Function):
-    """The sum of a tensor over all ranks.
+class _SumOverRanks(torch.autograd.Function):
+    """As torch.distributed.nn.functional.all_reduce, which is deprecated.
 
     The loss of every rank depends on the sum, so the gradient of a rank's term is the sum of all ranks' gradients.
     """
@@ -26,7 +26,7 @@ class SumOverRanks(torch.autograd.Function):
 
 def sum_over_ranks(tensor: Tensor) -> Tensor:
     """The sum of a tensor over all ranks, on each of them; gradients flow through it."""
-    return SumOverRanks.apply(tensor)
+    return _SumOverRanks.apply(tensor)
 
 
 def several_ranks() -> bool:
@@ -34,28 +34,28 @@ def several_ranks() -> bool:
     return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
 
 
-class BatchNorm2d(nn.Module):
+class GlobalBatchNorm2d(nn.Module):
     """Batch normalisation without scale and shift (Ioffe & Szegedy 2015): each channel to mean 0 and variance 1.
 
     In training the mean and the variance are those of the micro-batch on all ranks together, so that one process and
     several see the same training; torch's `SyncBatchNorm` promises as much, but not on the CPU. Where gradients are
     accumulated, each micro-batch is normalised by its own statistics, not by those of the step's whole batch.
 
-    In evaluation they are the running statistics, in which each training batch replaces the share 1 - `momentum`. As in
+    In evaluation they are the running statistics, in which each training batch replaces the share 1 - `decay`. As in
     torch the running variance is unbiased, while a batch is normalised by its biased variance.
 
     Args:
         channels: number of channels.
-        momentum: share of the past in the running statistics, in [0, 1): Keras's sense of the word, 1 minus torch's.
+        decay: share of the past in the running statistics, in [0, 1): Keras's momentum, and 1 minus torch's.
         eps: added to the variance.
     """
 
     running_mean: Tensor
     running_var: Tensor
 
-    def __init__(self, channels: int, momentum: float = 0.99, eps: float = 1e-3) -> None:
+    def __init__(self, channels: int, decay: float = 0.99, eps: float = 1e-3) -> None:
         super().__init__()
-        self.momentum = momentum
+        self.decay = decay
         self.eps = eps
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_var", torch.ones(channels))
@@ -68,7 +68,7 @@ class BatchNorm2d(nn.Module):
         """
         if self.training and several_ranks():
             return self._normalise_over_ranks(x)
-        update = 1 - self.momentum
+        update = 1 - self.decay
         return F.batch_norm(x, self.running_mean, self.running_var, None, None, self.training, update, self.eps)
 
     def _normalise_over_ranks(self, x: Tensor) -> Tensor:
@@ -84,6 +84,6 @@ class BatchNorm2d(nn.Module):
         deviations = values - mean[:, None, None]
         squares = sum_over_ranks(deviations.square().sum((0, 2, 3)))
         with torch.no_grad():
-            self.running_mean.lerp_(mean.to(self.running_mean), 1 - self.momentum)
-            self.running_var.lerp_((squares / (count - 1)).to(self.running_var), 1 - self.momentum)
+            self.running_mean.lerp_(mean.to(self.running_mean), 1 - self.decay)
+            self.running_var.lerp_((squares / (count - 1)).to(self.running_var), 1 - self.decay)
         return (deviations * torch.rsqrt(squares / count + self.eps)[:, None, None]).to(x.dtype)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ddpm_lightning.diffusion.conditioning import Conditioning
-from ddpm_lightning.networks.batch_norm import BatchNorm2d
+from ddpm_lightning.networks.batch_norm import GlobalBatchNorm2d
 from ddpm_lightning.networks.embedding import FrequencyBandEmbedding
 
 
@@ -16,7 +16,7 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.norm = BatchNorm2d(in_channels)
+        self.norm = GlobalBatchNorm2d(in_channels)
         self.conv_in = nn.Conv2d(in_channels, out_channels, 3, padding=1)
         self.conv_out = nn.Conv2d(out_channels, out_channels, 3, padding=1)
         self.skip = nn.Identity() if in_channels == out_channels else nn.Conv2d(in_channels, out_channels, 1)
@@ -34,7 +34,7 @@ def residual_blocks(in_channels: Sequence[int], channels: int) -> nn.ModuleList:
 
 
 class DDIMResNet(nn.Module):
-    """Encoder and decoder of residual blocks, told the noise variance by channels beside those of the image.
+    """Encoder and decoder of residual blocks, conditioned on the noise variance by channels beside those of the image.
 
     Level k works at 1/2^k of the input's resolution with `channels[k]` channels. All levels but the last, which is the
     bottleneck, have an encoder and a decoder. Any height and width are taken: the input is padded with zeros to a
@@ -48,7 +48,7 @@ class DDIMResNet(nn.Module):
         channels: width of each level, from the full resolution down.
         blocks: residual blocks per level, of the encoder and of the decoder; each block of the decoder takes in the
             output of its counterpart in the encoder.
-        embedding_dim: channels that tell the noise variance.
+        embedding_dim: conditioning channels, in which the noise variance is embedded.
         min_frequency: of the noise variance's sines and cosines, in periods from no noise to noise alone.
         max_frequency: likewise.
     """

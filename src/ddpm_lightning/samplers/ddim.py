@@ -16,7 +16,6 @@ from ddpm_lightning.samplers.sampler import (
     ValueRange,
     check_grid,
     predict,
-    starts_without_signal,
 )
 
 
@@ -38,10 +37,10 @@ def ddim(
     """
     check_grid(times)
     for step, (t_now, t_next) in enumerate(pairwise(times)):
-        t, s = x.new_full((len(x),), t_now), x.new_full((len(x),), t_next)
-        prediction = predict(denoiser, x, t, label, clip, starts_without_signal(denoiser, t_now))
+        prediction = predict(denoiser, x, t_now, label, clip)
         if callback is not None:
             callback(SamplerState(step, t_now, x, prediction))
+        t, s = x.new_full((len(x),), t_now), x.new_full((len(x),), t_next)
         # In float64: for eta = 1 and a long step from t = 1 the direction is a difference of nearly equal numbers.
         rates = denoiser.schedule.rates(s.double())
         variance = eta**2 * posterior(denoiser.schedule, t.double(), s.double()).variance

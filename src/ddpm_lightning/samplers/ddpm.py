@@ -17,7 +17,6 @@ from ddpm_lightning.samplers.sampler import (
     ValueRange,
     check_grid,
     predict,
-    starts_without_signal,
 )
 
 
@@ -40,10 +39,10 @@ def ddpm(
     """
     check_grid(times)
     for step, (t_now, t_next) in enumerate(pairwise(times)):
-        t, s = x.new_full((len(x),), t_now), x.new_full((len(x),), t_next)
-        prediction = predict(denoiser, x, t, label, clip, starts_without_signal(denoiser, t_now))
+        prediction = predict(denoiser, x, t_now, label, clip)
         if callback is not None:
             callback(SamplerState(step, t_now, x, prediction))
+        t, s = x.new_full((len(x),), t_now), x.new_full((len(x),), t_next)
         shape = (-1,) + (1,) * (x.dim() - 1)
         image_weight, noisy_weight, small = (part.reshape(shape) for part in posterior(denoiser.schedule, t, s))
         x = image_weight * prediction.image + noisy_weight * x

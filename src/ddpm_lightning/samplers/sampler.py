@@ -56,29 +56,19 @@ def clipped(image: Tensor, value_range: ValueRange) -> Tensor:
     return image.clamp_min(low).clamp_max(high)
 
 
-def starts_without_signal(denoiser: DenoiserLike, t: float) -> bool:
-    """Whether x at this time is noise alone, as far as the denoiser's schedule goes."""
-    return t == 1 and denoiser.schedule.zero_terminal_snr
-
-
-def predict(
-    denoiser: DenoiserLike,
-    x_t: Tensor,
-    t: Tensor,
-    label: Tensor | None,
-    clip: ValueRange | None,
-    without_signal: bool = False,
-) -> Prediction:
+def predict(denoiser: DenoiserLike, x_t: Tensor, t: float, label: Tensor | None, clip: ValueRange | None) -> Prediction:
     """The denoiser's prediction in float32, its image clipped to `clip` and its noise then made to fit.
 
-    `without_signal` says that x_t is noise alone.
+    x_t: (B, C, H, W), all at the time t in (0, 1]; label: (B,) of integers or None.
 
     Raises:
-        ValueError: if the denoiser can tell no image there, because its network predicts noise.
+        ValueError: if no image can be predicted there, because x_t is noise alone and the network predicts noise.
     """
-    image, noise = (part.float() for part in denoiser(x_t, t, label))
-    # Before clipping, which would make an infinite image look like one. Elsewhere a device need not be waited for.
-    if without_signal and not image.isfinite().all():
+    times = x_t.new_full((len(x_t),), t)
+    image, noise = (part.float() for part in denoiser(x_t, times, label))
+    # Before clipping, which would make an infinite image look like one. Asked only where no signal is left, because it
+    # makes the device wait.
+    if t == 1 and denoiser.schedule.zero_terminal_snr and not image.isfinite().all():
         raise ValueError(
             "no finite image is predicted at t = 1, where schedule.zero_terminal_snr=true leaves no signal: predicted "
             "noise says nothing about the image there. Train with loss_on=velocity or loss_on=image, or start a little "
@@ -87,7 +77,7 @@ def predict(
     if clip is None:
         return Prediction(image, noise)
     image = clipped(image, clip)
-    return Prediction(image, noise_from_image(x_t, image, denoiser.schedule.rates(t)))
+    return Prediction(image, noise_from_image(x_t, image, denoiser.schedule.rates(times)))
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,8 @@ from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, get_error_handler
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from ddpm_lightning.child_process import child_environment, job_command, threads_for_each
+from ddpm_lightning.child_process import child_environment, threads_for_each
+from ddpm_lightning.job_command import job_command
 from ddpm_lightning.ranks import started_from_outside
 
 SECONDS_UNTIL_KILL = 30

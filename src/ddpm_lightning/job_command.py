@@ -1,0 +1,20 @@
+"""The command line of one job, for a process of its own that builds what the verb would build."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra.conf import HydraConf
+from hydra.core.override_parser.types import Quote, QuotedString
+from omegaconf import DictConfig
+
+
+def job_command(hydra_config: HydraConf | DictConfig, overrides: Sequence[str], folder: str | Path) -> list[str]:
+    """The command that runs one job of the verb to which `hydra_config` (the node `hydra`) belongs.
+
+    Without `-m`, whatever started this process: with it a rank would start the whole sweep once more.
+    """
+    main = next(source.path for source in hydra_config.runtime.config_sources if source.provider == "main")
+    script = Path(main).parent / f"{hydra_config.job.config_name}.py"
+    quoted = QuotedString(str(Path(folder).resolve()), Quote.single).with_quotes()
+    return [sys.executable, str(script), *overrides, f"hydra.run.dir={quoted}", "hydra.output_subdir=null"]

@@ -1,0 +1,84 @@
+"""What holds for every network."""
+
+import pytest
+import torch
+from torch import nn
+
+
+@pytest.fixture(params=["unet", "ddim_resnet"])
+def build(request):
+    """`build(in_channels, **options)`: a small network of three levels."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [(28, 28), (32, 32), (64, 64), (17, 17), (29, 31), (4, 4)], ids=str)
+def test_the_output_has_the_size_of_the_input(build, channels, size, randomised, inputs):
+    x, level = inputs(2, channels, *size)
+    with torch.no_grad():
+        output = randomised(build(channels))(x, level)
+    assert output.shape == x.shape
+    assert output.isfinite().all()
+    assert (output[..., -1, -1] != 0).all()
+
+
+def test_odd_sizes_are_padded_with_zeros_below_and_to_the_right_and_cropped_back(build, randomised, inputs):
+    x, level = inputs(2, 1, 17, 30)
+    network = randomised(build())
+    padded = nn.functional.pad(x, (0, 2, 0, 3))
+    torch.testing.assert_close(network(x, level), network(padded, level)[..., :17, :30])
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 3])
+@pytest.mark.parametrize("channels", [(8,), (8, 16), (8, 16, 24, 32)], ids=str)
+def test_any_depth_and_number_of_blocks(build, blocks, channels, randomised, inputs):
+    x, level = inputs(2, 1, 16, 16)
+    assert randomised(build(channels=channels, blocks=blocks))(x, level).shape == x.shape
+
+
+def test_in_evaluation_samples_of_a_batch_do_not_see_each_other(build, randomised, inputs):
+    x, level = inputs(5, 1, 17, 20)
+    network = randomised(build()).eval()
+    together = network(x, level)
+    for i in range(5):
+        torch.testing.assert_close(together[i : i + 1], network(x[i : i + 1], level[i : i + 1]), rtol=1e-4, atol=1e-5)
+
+
+def test_channels_last_is_a_layout_and_nothing_else(build, randomised, inputs):
+    x, level = inputs(2, 3, 28, 28)
+    network = randomised(build(3)).eval()
+    contiguous = network(x, level)
+    last = network.to(memory_format=torch.channels_last)(x.to(memory_format=torch.channels_last), level)
+    torch.testing.assert_close(last, contiguous, rtol=1e-4, atol=1e-5)
+
+
+def test_bf16_autocast_stays_close_to_float32_and_trains(build, randomised, inputs):
+    x, level = inputs(4, 1, 28, 28)
+    network = randomised(build()).to(memory_format=torch.channels_last)
+    gradients, outputs = [], []
+    for enabled in (False, True):
+        network.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            output = network(x, level)
+        output.float().square().mean().backward()
+        outputs.append(output.float())
+        gradients.append(torch.cat([p.grad.flatten() for p in network.parameters()]))
+    assert output.dtype == torch.bfloat16
+    error = (outputs[1] - outputs[0]).norm() / outputs[0].norm()
+    assert 1e-5 < error < 0.03
+    assert torch.cosine_similarity(*gradients, dim=0) > 0.995
+
+
+def test_a_network_without_blocks_is_refused(build):
+    with pytest.raises(ValueError, match=r"model.blocks must be at least 1, not 0"):
+        build(blocks=0)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 28), (1, 28, 2), (3, 1, 1)])
+def test_images_smaller_than_a_coarsest_cell_are_refused(build, shape):
+    with pytest.raises(ValueError, match=r"too small for a network that halves them 2 times: .* at least 4 pixels"):
+        build().check_images(shape)
+
+
+def test_images_of_one_coarsest_cell_are_taken(build):
+    build().check_images((1, 4, 4))
