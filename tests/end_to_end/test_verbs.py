@@ -97,19 +97,19 @@ class TestTrain:
         fid = finished.report["values"]["fid_lenet_mnist"]
         assert status["scores"]["test/fid_lenet_mnist"] == pytest.approx(fid, rel=1e-5)
 
-    def test_the_same_command_again_finds_it_done(self, finished, shell, tiny_options):
+    def test_the_same_command_again_finds_it_done(self, finished, shell_here, tiny_options):
         files = [path for path in finished.folder.rglob("*") if path.is_file() and path.name != "train.log"]
         before = [path.stat().st_mtime_ns for path in files]
         options = ["name=shared", "trainer.max_steps=10", "optimizer.lr=0.01", "ema.decay=0.5", "seed=3"]
         output = f"paths.output_dir={finished.folder.parents[1]}"
-        result = shell("train.py", *tiny_options, output, *options)
+        result = shell_here("train.py", *tiny_options, output, *options)
         assert result.returncode == 0, result.stderr
         assert "this run is done" in result.stdout + result.stderr
         assert [path.stat().st_mtime_ns for path in files] == before
 
-    def test_the_same_name_with_other_options_is_another_run_and_refused(self, finished, shell, tiny_options):
+    def test_the_same_name_with_other_options_is_another_run_and_refused(self, finished, shell_here, tiny_options):
         output = f"paths.output_dir={finished.folder.parents[1]}"
-        result = shell("train.py", *tiny_options, output, "name=shared", "trainer.max_steps=10", "seed=4")
+        result = shell_here("train.py", *tiny_options, output, "name=shared", "trainer.max_steps=10", "seed=4")
         assert result.returncode == 1
         assert "holds another run" in result.stderr
 
