@@ -5,19 +5,16 @@ loop is torchvision's data set with a centre crop and an antialiased resize, in 
 checks, hashes and stores. The two alternate; figures are medians of the rounds, and medians of their ratios. A plain
 DataLoader decodes again in each epoch, in as many workers as there are cores.
 
-Run it as: python benchmarks/image_cache.py [rounds] [photographs]
+Run it as: python benchmarks/image_cache.py [--rounds N] [--photographs N]
 """
 
+import argparse
 import os
-import re
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from itertools import chain, islice, repeat
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -94,12 +91,12 @@ def plain_speed(images: ImageSet) -> float:
     dataset = images.plain()
     array = np.empty((len(dataset), SIZE, SIZE, 3), np.uint8)
     start = time.perf_counter()
-    for place in range(len(dataset)):
-        array[place] = dataset[place][0]
+    for index in range(len(dataset)):
+        array[index] = dataset[index][0]
     return len(array) / (time.perf_counter() - start)
 
 
-def compare_building(images: ImageSet, folder: Path, rounds: int) -> None:
+def report_building(images: ImageSet, folder: Path, rounds: int) -> None:
     plain_speed(images)  # so that neither side is the first to read the files
     pairs = [(build_speed(images, folder / str(number)), plain_speed(images)) for number in range(rounds)]
     ours, plain = (statistics.median(speeds) for speeds in zip(*pairs, strict=True))
@@ -145,52 +142,30 @@ def loading_speed(batches: Iterator[Any], count: int) -> float:
     return count * BATCH / (time.perf_counter() - start)
 
 
-def compare_loading(images: ImageSet, cache_dir: Path, rounds: int) -> None:
+def report_loading(images: ImageSet, cache_dir: Path, rounds: int) -> None:
     speeds: dict[str, list[float]] = {"memory map": [], "in memory": [], "plain DataLoader": []}
     for _ in range(rounds):
         speeds["memory map"].append(loading_speed(cached_batches(images.source, cache_dir, False), BATCHES))
         speeds["in memory"].append(loading_speed(cached_batches(images.source, cache_dir, True), BATCHES))
         speeds["plain DataLoader"].append(loading_speed(plain_batches(images), 10))
-    told = ", ".join(f"{name} {statistics.median(values):.0f}" for name, values in speeds.items())
-    print(f"{images.name}: images/s of the loader: {told}")
-
-
-def anonymous_memory() -> float:
-    """MB of this process that no file stands behind."""
-    return int(re.search(r"RssAnon:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) / 1024
-
-
-def memory_of_a_training(source: ImageSource, cache_dir: Path, in_memory: bool) -> tuple[float, float]:
-    """In a process of its own: anonymous memory before any data, and the most of it while building and loading."""
-    import ddpm_lightning.data.datamodule  # noqa: F401  (with torch, which is no part of the data's memory)
-
-    before = anonymous_memory()
-    batches = cached_batches(source, cache_dir, in_memory)
-    most = max(anonymous_memory() for _ in islice(batches, BATCHES))
-    return before, most
-
-
-def tell_memory(images: ImageSet, folder: Path) -> None:
-    for in_memory in (False, True):
-        with ProcessPoolExecutor(1, get_context("spawn")) as process:
-            job = process.submit(memory_of_a_training, images.source, folder / f"memory_{in_memory}", in_memory)
-            before, most = job.result()
-        how = "in memory" if in_memory else "memory map"
-        print(f"{images.name}, {how}: anonymous memory {before:.0f} MB with torch, at most {most:.0f} MB with the data")
+    medians = ", ".join(f"{name} {statistics.median(values):.0f}" for name, values in speeds.items())
+    print(f"{images.name}: images/s of the loader: {medians}")
 
 
 def main() -> None:
-    rounds, count = [*map(int, sys.argv[1:]), *(3, 2000)[len(sys.argv) - 1 :]]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--photographs", type=int, default=2000, help="images of the synthetic set")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        sets = [photographs(folder / "photographs", count)]
+        sets = [photographs(folder / "photographs", options.photographs)]
         data_dir = Path(os.environ.get("DDPM_DATA_DIR", "data"))
         if (data_dir / "flowers-102" / "setid.mat").is_file():
             sets.append(flowers(data_dir))
         for number, images in enumerate(sets):
-            compare_building(images, folder / f"cache_{number}", rounds)
-            compare_loading(images, folder / f"cache_{number}" / "0", rounds)
-            tell_memory(images, folder / f"cache_{number}")
+            report_building(images, folder / f"cache_{number}", options.rounds)
+            report_loading(images, folder / f"cache_{number}" / "0", options.rounds)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from ddpm_lightning.training.build import build_data, build_module, build_trainer, settle_hardware
+from ddpm_lightning.training.build import build_data, build_fitted_module, build_module, build_trainer, settle_hardware
 
 STEPS = 60
 WARM_UP = 10
@@ -48,8 +48,7 @@ def forward_flops(network: nn.Module, image: Tensor) -> float:
 def ours(config: DictConfig, folder: Path) -> float:
     """Images per second."""
     data = build_data(config)
-    module = build_module(config, data.image_shape, data.num_classes)
-    module.normalizer.fit(data.split("train"))
+    module = build_fitted_module(config, data)
     clock = StepClock()
     trainer = build_trainer(config, folder, [clock], [])
     trainer.fit(module, data)

@@ -22,7 +22,7 @@ from omegaconf import DictConfig, open_dict
 import ddpm_lightning.folder_names  # noqa: F401  (registers the interpolations of conf/hydra)
 from ddpm_lightning.data.datamodule import ImageDataModule
 from ddpm_lightning.metrics.card import MetricCard
-from ddpm_lightning.training.build import build_data, build_module, build_trainer
+from ddpm_lightning.training.build import build_data, build_fitted_module, build_trainer
 from ddpm_lightning.training.module import DiffusionModule
 from ddpm_lightning.training.plain_config import plain, settled
 
@@ -33,7 +33,18 @@ TRAIN_IMAGES, TEST_IMAGES = 60, 40
 
 
 @pytest.fixture(scope="session")
-def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def write_idx() -> Callable[[Path, np.ndarray], None]:
+    """`write_idx(path, array)`: an idx file of unsigned bytes."""
+
+    def write(path: Path, array: np.ndarray) -> None:
+        header = bytes([0, 0, 8, array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape)
+        path.write_bytes(header + array.astype(np.uint8).tobytes())
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory: pytest.TempPathFactory, write_idx: Callable[[Path, np.ndarray], None]) -> Path:
     """A data folder with blobs in place of digits and clothes, as unpacked files."""
     root = tmp_path_factory.mktemp("data")
     rng = np.random.default_rng(0)
@@ -44,14 +55,9 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for prefix, count in (("train", TRAIN_IMAGES), ("t10k", TEST_IMAGES)):
             centres = rng.uniform(8, 20, (2, count, 1, 1))
             images = 255 * np.exp(-((rows - centres[0]) ** 2 + (columns - centres[1]) ** 2) / 30)
-            _write_idx(raw / f"{prefix}-images-idx3-ubyte", images)
-            _write_idx(raw / f"{prefix}-labels-idx1-ubyte", np.arange(count) % 10)
+            write_idx(raw / f"{prefix}-images-idx3-ubyte", images)
+            write_idx(raw / f"{prefix}-labels-idx1-ubyte", np.arange(count) % 10)
     return root
-
-
-def _write_idx(path: Path, array: np.ndarray) -> None:
-    header = bytes([0, 0, 8, array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape)
-    path.write_bytes(header + array.astype(np.uint8).tobytes())
 
 
 @pytest.fixture(scope="session")
@@ -204,8 +210,7 @@ def tiny_run(
     def make(*overrides: str, callbacks: list[Callback] | None = None, loggers: list[Logger] | None = None) -> TinyRun:
         config = settled(compose_verb("train", *tiny_options, "+trainer.enable_progress_bar=false", *overrides))
         data = build_data(config)
-        module = build_module(config, data.image_shape, data.num_classes)
-        module.normalizer.fit(data.split("train"))
+        module = build_fitted_module(config, data)
         module.run_config = plain(config)
         trainer = build_trainer(config, tmp_path / "run", callbacks or [], loggers or [])
         return TinyRun(config, trainer, module, data)

@@ -34,10 +34,12 @@ NEEDS = {
     "model=unet": ["model.blocks=1"],
     "dataset=folder": ["dataset.path=pictures"],
     "dataset=gradients": ["dataset.source.held_out=20"],
+    "dataset=endless_gradients": ["dataset.source.held_out=20"],
 }
 LACKS = {
     "model=ddim_resnet": ("model.attention_levels", "model.head_channels"),
     "dataset=gradients": ("dataset.split.val_size",),
+    "dataset=endless_gradients": ("dataset.split.val_size",),
     "dataset/split=official": ("dataset.split.val_size",),
     "dataset/split=resplit": ("dataset.split.val_size",),
 }

@@ -22,13 +22,8 @@ from ddpm_lightning.data.source import ImageSource
 REPOSITORY_DATA = Path(__file__).resolve().parents[2] / "data"
 
 
-def write_idx(path: Path, array: np.ndarray) -> None:
-    header = bytes([0, 0, 8, array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape)
-    path.write_bytes(header + array.astype(np.uint8).tobytes())
-
-
 @pytest.fixture
-def idx_root(tmp_path: Path) -> Callable[[str], Path]:
+def idx_root(tmp_path: Path, write_idx: Callable[[Path, np.ndarray], None]) -> Callable[[str], Path]:
     """Writes a set of 50 + 20 images as unpacked idx files under `<root>/<class name>/raw`; returns the root."""
 
     def make(class_name: str) -> Path:
@@ -75,12 +70,12 @@ class CountingSource(ImageSource):
     def labels(self) -> np.ndarray:
         return np.arange(self.size)
 
-    def parts(self) -> dict[str, np.ndarray]:
+    def official_splits(self) -> dict[str, np.ndarray]:
         return {"train": np.arange(self.train), "test": np.arange(self.train, self.size)}
 
-    def read(self, places: range, images: np.ndarray) -> dict[int, str]:
+    def read(self, rows: range, images: np.ndarray) -> dict[int, str]:
         self.reads += 1
-        images[:] = np.array(places).astype(np.uint8)[:, None, None, None]
+        images[:] = np.array(rows).astype(np.uint8)[:, None, None, None]
         return {}
 
 
@@ -105,8 +100,8 @@ def flowers_root(tmp_path: Path) -> Path:
     for number in range(1, 13):
         write_photo(folder / "jpg" / f"image_{number:05d}.jpg", number)
     savemat(folder / "imagelabels.mat", {"labels": np.arange(1, 13, dtype=np.uint8)[None]}, do_compression=True)
-    parts = {"trnid": np.arange(1, 5), "valid": np.arange(5, 7), "tstid": np.arange(7, 13)}
-    savemat(folder / "setid.mat", {name: ids[None].astype(np.uint16) for name, ids in parts.items()})
+    splits = {"trnid": np.arange(1, 5), "valid": np.arange(5, 7), "tstid": np.arange(7, 13)}
+    savemat(folder / "setid.mat", {name: ids[None].astype(np.uint16) for name, ids in splits.items()})
     return tmp_path / "root"
 
 
@@ -117,9 +112,9 @@ def pets_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = root / "oxford-iiit-pet"
     (folder / "annotations" / "trimaps").mkdir(parents=True)
     breeds = [("Abyssinian", 1, 1), ("american_bulldog", 2, 2), ("Bengal", 6, 1), ("yorkshire_terrier", 37, 2)]
-    for part, numbers in (("trainval", range(1, 7)), ("test", range(7, 11))):
+    for split, numbers in (("trainval", range(1, 7)), ("test", range(7, 11))):
         lines = [f"{name}_{n} {breed} {species} {n}\n" for name, breed, species in breeds for n in numbers]
-        (folder / "annotations" / f"{part}.txt").write_text("".join(lines))
+        (folder / "annotations" / f"{split}.txt").write_text("".join(lines))
         for line in lines:
             name = line.split()[0]
             write_photo(folder / "images" / f"{name}.jpg", sum(name.encode()))
@@ -178,16 +173,16 @@ class NumberSource(ImageSource):
     def labels(self):
         return np.zeros(self.size, np.int64)
 
-    def parts(self):
+    def official_splits(self):
         return {}
 
-    def read(self, places, images):
-        if places.start == self.dies_at:
+    def read(self, rows, images):
+        if rows.start == self.dies_at:
             os._exit(1)
         with open(self.log, "a") as log:
-            log.write(f"{places.start}\\n")
+            log.write(f"{rows.start}\\n")
         time.sleep(self.seconds)
-        images[:] = (np.array(places) % 251)[:, None, None, None]
+        images[:] = (np.array(rows) % 251)[:, None, None, None]
         return {}
 
 

@@ -1,4 +1,7 @@
-"""The cache holds what the source gave, is built once, and is rebuilt when it is not whole."""
+"""The cache holds what the source gave, is built once, and is rebuilt when it is not whole.
+
+The tests of a disk that is full or read-only mount one, which needs root's rights; they are skipped without.
+"""
 
 import errno
 import json
@@ -14,10 +17,8 @@ import pytest
 import torch
 
 from ddpm_lightning.data.cache import cached_images
-from ddpm_lightning.data.datamodule import ImageDataModule
 from ddpm_lightning.data.images import IndexedImages
 from ddpm_lightning.data.source import DataFileError
-from ddpm_lightning.data.split import OfficialSplit
 
 
 def entries(cache_dir):
@@ -30,7 +31,7 @@ def test_returns_what_the_source_reads_and_reads_it_once(counting_source, tmp_pa
     for cached in (first, second):
         np.testing.assert_array_equal(cached.images, np.broadcast_to(np.arange(63)[:, None, None, None], (63, 1, 2, 2)))
         np.testing.assert_array_equal(cached.labels, np.arange(63))
-        np.testing.assert_array_equal(cached.usable, np.arange(63))
+        np.testing.assert_array_equal(cached.readable, np.arange(63))
     assert source.reads == 1
     assert isinstance(second.images, np.memmap) and not second.images.flags.writeable
     assert first.fingerprint == second.fingerprint
@@ -45,20 +46,9 @@ def test_returns_what_the_source_reads_and_reads_it_once(counting_source, tmp_pa
 def test_the_manifest_says_what_the_entry_was_made_from(counting_source, tmp_path):
     cached = cached_images(counting_source(), tmp_path)
     manifest = json.loads((cached.path.parent / "manifest.json").read_text())
-    assert manifest == {
-        "source": "counting",
-        "files": "43 63",
-        "transform": "none",
-        "image_shape": [1, 2, 2],
-        "format_version": 2,
-        "versions": {name: version(name) for name in ("ddpm-lightning", "numpy", "pillow", "torchvision")},
-        "shape": [63, 1, 2, 2],
-        "damaged": [],
-        "file_sizes": {
-            name: (cached.path.parent / name).stat().st_size for name in ("images.npy", "labels.npy", "damaged.txt")
-        },
-        "fingerprint": cached.fingerprint,
-    }
+    made_from = {"source": "counting", "files": "43 63", "transform": "none", "image_shape": [1, 2, 2]}
+    assert manifest.items() >= made_from.items()
+    assert manifest["versions"]["pillow"] == version("pillow")
 
 
 def test_size_files_and_transform_make_entries_of_their_own_and_leave_others_alone(counting_source, tmp_path):
@@ -86,8 +76,8 @@ def test_fingerprint_is_of_the_contents(counting_source, tmp_path):
         def labels(self):
             return super().labels() + (self.change == "labels")
 
-        def read(self, places, images):
-            super().read(places, images)
+        def read(self, rows, images):
+            super().read(rows, images)
             images[0] += self.change == "images"
             return {7: "damaged"} if self.change == "damaged" else {}
 
@@ -224,39 +214,11 @@ def test_a_source_that_breaks_its_contract_is_refused(counting_source, tmp_path)
 
 def test_missing_files_are_no_fault_of_the_cache(counting_source, tmp_path):
     class Missing(type(counting_source())):
-        def read(self, places, images):
+        def read(self, rows, images):
             raise DataFileError("images.gz is missing")
 
     with pytest.raises(DataFileError, match=r"^images\.gz is missing$"):
         cached_images(Missing(), tmp_path)
-
-
-def test_images_in_memory_and_on_disk_are_the_same(counting_source, tmp_path):
-    batches = {}
-    for in_memory in (True, False, "auto"):
-        data = ImageDataModule(
-            counting_source(),
-            OfficialSplit(),
-            batch_size=5,
-            num_workers=0,
-            seed=0,
-            cache_dir=str(tmp_path),
-            in_memory=in_memory,
-        )
-        batches[in_memory] = [batch for loader in (data.train_dataloader(), data.test_dataloader()) for batch in loader]
-        assert isinstance(data.split("train")._images, np.memmap) == (in_memory is False)
-    assert len(batches[True]) == 8 + 1
-    for other in (False, "auto"):
-        for one, same in zip(batches[True], batches[other], strict=True):
-            assert all(torch.equal(a, b) for a, b in zip(one, same, strict=True))
-
-
-def test_what_is_large_stays_on_disk_by_itself(counting_source, tmp_path, monkeypatch):
-    monkeypatch.setattr("ddpm_lightning.data.datamodule.IN_MEMORY_BYTES", 63 * 4 - 1)
-    data = ImageDataModule(
-        counting_source(), OfficialSplit(), batch_size=5, num_workers=0, seed=0, cache_dir=str(tmp_path)
-    )
-    assert isinstance(data.split("train")._images, np.memmap)
 
 
 def test_a_pickled_split_is_small_and_equal(counting_source, tmp_path):
@@ -290,11 +252,11 @@ class PatternSource(ImageSource):
     def labels(self):
         return np.zeros(120_000, np.int64)
 
-    def parts(self):
+    def official_splits(self):
         return {}
 
-    def read(self, places, images):
-        np.add(self.pattern[: len(places)], places.start // 256 % 256, out=images, casting="unsafe")
+    def read(self, rows, images):
+        np.add(self.pattern[: len(rows)], rows.start // 256 % 256, out=images, casting="unsafe")
         return {}
 
 
@@ -330,4 +292,5 @@ def test_memory_does_not_grow_with_the_data_set(tmp_path):
     ran = subprocess.run([sys.executable, "-c", MEMORY_SCRIPT, str(tmp_path)], capture_output=True, text=True)
     shutil.rmtree(tmp_path)  # 1.5 GB
     assert ran.returncode == 0, ran.stderr
-    assert float(ran.stdout) < 500, "megabytes of anonymous memory for 1.5 GB of images"
+    print(f"{float(ran.stdout):.0f} MB of anonymous memory for 1.5 GB of images")  # shown by pytest -s
+    assert float(ran.stdout) < 500

@@ -3,23 +3,23 @@
 import io
 import pickle
 import shutil
-import tarfile
 import threading
 from collections.abc import Callable
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from torchvision.datasets import CIFAR10
 from torchvision.datasets.utils import calculate_md5
 from torchvision.transforms import functional
 
 from ddpm_lightning.data import cifar10
 from ddpm_lightning.data.cache import cached_images
-from ddpm_lightning.data.cifar10 import CIFAR10Source, load_arrays
+from ddpm_lightning.data.cifar10 import CIFAR10Source
+from ddpm_lightning.data.download import download
 from ddpm_lightning.data.source import DataFileError
 
 NAMES = [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]
@@ -57,6 +57,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A small set in torchvision's layout."""
     for listed in ("train_list", "test_list"):
         monkeypatch.setattr(CIFAR10, listed, [list(published) for published in getattr(CIFAR10, listed)])
+    monkeypatch.setattr(cifar10, "_IMAGES_PER_FILE", IN_A_FILE)
     folder = tmp_path / "root" / "cifar-10-batches-py"
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
@@ -80,28 +81,28 @@ def no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(CIFAR10, "url", f"file://{tmp_path}/no-such-archive")
 
 
-def read(source: CIFAR10Source, places: range) -> np.ndarray:
-    images = np.empty((len(places), *source.image_shape), np.uint8)
-    assert source.read(places, images) == {}
+def read(source: CIFAR10Source, rows: range) -> np.ndarray:
+    images = np.empty((len(rows), *source.image_shape), np.uint8)
+    assert source.read(rows, images) == {}
     return images
 
 
-def test_images_labels_and_parts_are_torchvisions(root: Path) -> None:
+def test_images_labels_and_splits_are_torchvisions(root: Path) -> None:
     source = CIFAR10Source(root)
     images = read(source, range(6 * IN_A_FILE))
     for train, name in ((True, "train"), (False, "test")):
         theirs = CIFAR10(root, train=train)
-        places = source.parts()[name]
-        np.testing.assert_array_equal(images[places], theirs.data.transpose(0, 3, 1, 2))
-        np.testing.assert_array_equal(source.labels()[places], theirs.targets)
+        rows = source.official_splits()[name]
+        np.testing.assert_array_equal(images[rows], theirs.data.transpose(0, 3, 1, 2))
+        np.testing.assert_array_equal(source.labels()[rows], theirs.targets)
     assert source.labels().dtype == np.int64
 
 
 def test_any_stretch_of_images_can_be_read(root: Path) -> None:
     images = read(CIFAR10Source(root), range(42))
     source = CIFAR10Source(root)
-    for places in (range(7), range(5, 23), range(35, 42), range(41, 42), range(3, 4)):
-        np.testing.assert_array_equal(read(source, places), images[places.start : places.stop])
+    for rows in (range(7), range(5, 23), range(35, 42), range(41, 42), range(3, 4)):
+        np.testing.assert_array_equal(read(source, rows), images[rows.start : rows.stop])
 
 
 def test_the_cache_holds_what_the_files_hold(root: Path, tmp_path: Path) -> None:
@@ -162,11 +163,12 @@ def test_a_truncated_file_is_named_with_the_way_to_restore_it(root: Path, kept: 
 @pytest.mark.parametrize(
     "content",
     [
-        {"data": np.zeros((2, 3072), np.float32), "labels": [1, 2]},
-        {"data": np.zeros((2, 3000), np.uint8), "labels": [1, 2]},
-        {"data": np.zeros((2, 3072), np.uint8), "labels": [1, 2, 3]},
-        {"data": np.zeros((2, 3072), np.uint8), "labels": [1.5, 2.5]},
-        {"data": np.zeros((2, 3072), np.uint8)},
+        {"data": np.zeros((7, 3072), np.float32), "labels": [1] * 7},
+        {"data": np.zeros((7, 3000), np.uint8), "labels": [1] * 7},
+        {"data": np.zeros((7, 3072), np.uint8), "labels": [1] * 8},
+        {"data": np.zeros((7, 3072), np.uint8), "labels": [1.5] * 7},
+        {"data": np.zeros((6, 3072), np.uint8), "labels": [1] * 6},
+        {"data": np.zeros((7, 3072), np.uint8)},
         [1, 2],
     ],
 )
@@ -182,39 +184,51 @@ def test_a_missing_file_without_network_names_the_files(root: Path, no_network: 
         CIFAR10Source(root).fingerprint()
 
 
-class _QuietHandler(SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        """Keep the test's output clean."""
-
-
-def test_missing_files_are_downloaded(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_files_are_downloaded(root: Path, archives: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = CIFAR10Source(root).labels()
-    archive = tmp_path / CIFAR10.filename
-    with tarfile.open(archive, "w:gz") as tar:
-        tar.add(root / "cifar-10-batches-py", "cifar-10-batches-py")
+    url, md5 = archives(root, {CIFAR10.filename: ["cifar-10-batches-py"]})
+    monkeypatch.setattr(CIFAR10, "tgz_md5", md5[CIFAR10.filename])
+    monkeypatch.setattr(CIFAR10, "url", url + CIFAR10.filename)
     shutil.rmtree(root)
-    monkeypatch.setattr(CIFAR10, "tgz_md5", calculate_md5(archive))
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_QuietHandler, directory=str(tmp_path))) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        monkeypatch.setattr(CIFAR10, "url", f"http://127.0.0.1:{server.server_port}/{archive.name}")
-        labels = CIFAR10Source(root).labels()
-        server.shutdown()
-    np.testing.assert_array_equal(labels, expected)
+    np.testing.assert_array_equal(CIFAR10Source(root).labels(), expected)
 
 
-def test_reading_an_array_file_by_file_keeps_one_file_in_memory(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_another_process_downloads_meanwhile_is_not_downloaded_again(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = CIFAR10Source(root).labels()
+    folder, begun = root / "cifar-10-batches-py", threading.Event()
+    folder.rename(tmp_path / "elsewhere")
+
+    def begin(*arguments: Any) -> None:
+        begun.set()
+        download(*arguments)
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("downloaded twice")
+
+    monkeypatch.setattr(cifar10, "download", begin)
+    monkeypatch.setattr(cifar10, "download_and_extract_archive", refuse)
+    with ThreadPoolExecutor(1) as pool:
+        with FileLock(root / ".cifar-10-batches-py.lock"):  # as the process that downloads holds it
+            labels = pool.submit(CIFAR10Source(root).labels)
+            begun.wait(30)
+            (tmp_path / "elsewhere").rename(folder)
+        np.testing.assert_array_equal(labels.result(), expected)
+
+
+def test_a_start_with_the_images_in_the_cache_reads_no_pickle(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cached_images(CIFAR10Source(root), tmp_path / "cache")
+
+    def refuse(path: Path) -> None:
+        raise AssertionError(f"{path} is read")
+
+    monkeypatch.setattr(cifar10, "load_arrays", refuse)
     source = CIFAR10Source(root)
-    source.labels()
-    loads: list[str] = []
-
-    def counted(path: Path) -> Any:
-        loads.append(path.name)
-        return load_arrays(path)
-
-    monkeypatch.setattr(cifar10, "load_arrays", counted)
-    for start in range(42):
-        read(source, range(start, start + 1))
-    assert loads == NAMES
+    assert len(cached_images(source, tmp_path / "cache").labels) == 42
+    assert {name: len(rows) for name, rows in source.official_splits().items()} == {"train": 35, "test": 7}
 
 
 def test_image_size_must_be_positive(tmp_path: Path) -> None:

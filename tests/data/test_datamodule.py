@@ -41,7 +41,7 @@ def make(counting_source: Callable[..., ImageSource], tmp_path: Path) -> MakeMod
     return make_module
 
 
-def test_train_and_val_divide_the_authors_training_split(make: MakeModule) -> None:
+def test_train_and_val_divide_the_official_training_split(make: MakeModule) -> None:
     data = make()
     train, val, test = (data.split(name) for name in ("train", "val", "test"))
     assert (len(train), len(val), len(test)) == (32, 11, 20)
@@ -147,7 +147,9 @@ def test_a_checkpoint_made_with_other_data_is_refused(
 
 def test_a_checkpoint_made_with_another_number_of_images_is_refused(make: MakeModule, counting_source: Any) -> None:
     state = make(split=Resplit()).state_dict()
-    make(split=Resplit(), source=counting_source(train=50, test=13)).load_state_dict(state)  # parts do not matter
+    make(split=Resplit(), source=counting_source(train=50, test=13)).load_state_dict(
+        state
+    )  # official splits do not matter
     for other in (counting_source(train=44), counting_source(train=42)):
         with pytest.raises(ValueError, match="restore the data set's files"):
             make(split=Resplit(), source=other).load_state_dict(state)

@@ -49,15 +49,26 @@ def test_half_a_line_of_the_journal_costs_its_chunk_alone(counting_source, array
 
 def test_damaged_images_are_remembered(counting_source, array, tmp_path):
     class Damaged(type(counting_source())):
-        def read(self, places, images):
-            super().read(places, images)
-            return {place: f"image {place}" for place in (0, 255, 256, 600) if place in places}
+        def read(self, rows, images):
+            super().read(rows, images)
+            return {row: f"image {row}" for row in (0, 255, 256, 600) if row in rows}
 
     source, path = Damaged(train=600, test=1), array(601)
     first = fill(source, path, tmp_path / "journal")
-    assert first == {place: f"image {place}" for place in (0, 255, 256, 600)}
+    assert first == {row: f"image {row}" for row in (0, 255, 256, 600)}
     assert fill(source, path, tmp_path / "journal") == first
     assert source.reads == 3
+
+
+@pytest.mark.parametrize("chunk_size", [100, 128, 300, 512])
+def test_chunks_of_another_size_leave_no_image_unread(counting_source, array, tmp_path, monkeypatch, chunk_size):
+    source, path, journal = counting_source(train=600, test=1), array(601), tmp_path / "journal"
+    fill(source, path, journal)
+    journal.write_text("".join(journal.read_text().splitlines(keepends=True)[:2]))  # an empty line and the first chunk
+    np.lib.format.open_memmap(path, mode="r+")[256:] = 0
+    monkeypatch.setattr("ddpm_lightning.data.fill._CHUNK", chunk_size)
+    fill(source, path, journal)
+    np.testing.assert_array_equal(np.load(path)[:, 0, 0, 0], np.arange(601).astype(np.uint8))
 
 
 def reads(log):

@@ -15,21 +15,21 @@ from ddpm_lightning.data.cache import cached_images
 from ddpm_lightning.data.flowers import FlowersSource
 from ddpm_lightning.data.source import DataFileError
 
-PARTS = ("train", "val", "test")
+SPLITS = ("train", "val", "test")
 
 
-def assert_as_torchvision_has_it(source, dataset, places, size):
-    """The images at these places of `source`, against torchvision's data set of the same images."""
+def assert_as_torchvision_has_it(source, dataset, rows, size):
+    """These rows of `source`, against torchvision's data set of the same images."""
     square = v2.Compose(
         [v2.PILToTensor(), v2.Lambda(lambda image: v2.functional.center_crop(image, min(image.shape[1:])))]
     )
     resize = v2.Resize([size, size], antialias=True)
     labels = source.labels()
-    for i, place in enumerate(places):
+    for i, row in enumerate(rows):
         theirs, label = dataset[i]
         ours = np.zeros((1, 3, size, size), np.uint8)
-        assert source.read(range(place, place + 1), ours) == {}
-        assert labels[place] == label
+        assert source.read(range(row, row + 1), ours) == {}
+        assert labels[row] == label
         assert np.abs(ours[0] - resize(square(theirs).float()).numpy()).max() <= 1.01
 
 
@@ -39,14 +39,14 @@ def trust(monkeypatch, flowers_root):
     monkeypatch.setattr(datasets.Flowers102, "_file_dict", files)
 
 
-def test_labels_parts_and_images_are_torchvisions(flowers_root, monkeypatch):
+def test_labels_splits_and_images_are_torchvisions(flowers_root, monkeypatch):
     trust(monkeypatch, flowers_root)
     source = FlowersSource(flowers_root, image_size=16)
     assert source.image_shape == (3, 16, 16) and source.num_classes == 102
-    assert {name: len(places) for name, places in source.parts().items()} == {"train": 4, "val": 2, "test": 6}
-    for part in PARTS:
-        theirs = datasets.Flowers102(flowers_root, part)
-        assert_as_torchvision_has_it(source, theirs, source.parts()[part], 16)
+    assert {name: len(rows) for name, rows in source.official_splits().items()} == {"train": 4, "val": 2, "test": 6}
+    for split in SPLITS:
+        theirs = datasets.Flowers102(flowers_root, split)
+        assert_as_torchvision_has_it(source, theirs, source.official_splits()[split], 16)
 
 
 def test_the_real_data_set_is_whole(large_data_root, monkeypatch):
@@ -56,10 +56,11 @@ def test_the_real_data_set_is_whole(large_data_root, monkeypatch):
     source = FlowersSource(large_data_root)
     assert len(source.labels()) == len(source.list_files()) == 8189
     assert np.unique(source.labels()).tolist() == list(range(102))
-    assert {name: len(places) for name, places in source.parts().items()} == {"train": 1020, "val": 1020, "test": 6149}
-    assert sorted(np.concatenate([*source.parts().values()])) == list(range(8189))
+    splits = source.official_splits()
+    assert {name: len(rows) for name, rows in splits.items()} == {"train": 1020, "val": 1020, "test": 6149}
+    assert sorted(np.concatenate([*splits.values()])) == list(range(8189))
     theirs = datasets.Flowers102(large_data_root, "val")
-    assert_as_torchvision_has_it(source, theirs, source.parts()["val"][:4], 64)
+    assert_as_torchvision_has_it(source, theirs, splits["val"][:4], 64)
 
 
 def test_greyscale_is_read_where_it_is_wanted(flowers_root):
@@ -68,7 +69,7 @@ def test_greyscale_is_read_where_it_is_wanted(flowers_root):
     assert images.std(axis=(1, 2, 3)).min() > 10
 
 
-def test_any_range_of_places_gives_the_same_images(flowers_root):
+def test_any_range_of_rows_gives_the_same_images(flowers_root):
     source = FlowersSource(flowers_root, 16)
     whole, pieces = np.zeros((2, 12, 3, 16, 16), np.uint8)
     source.read(range(12), whole)
@@ -90,7 +91,7 @@ def test_a_change_of_a_file_or_of_a_label_is_noticed(flowers_root):
     assert len(prints) == 4
 
 
-def test_an_image_that_is_missing_is_told(flowers_root, tmp_path):
+def test_an_image_that_is_missing_is_reported(flowers_root, tmp_path):
     (flowers_root / "flowers-102" / "jpg" / "image_00003.jpg").unlink()
     with pytest.raises(DataFileError, match=r"1 of 12 images of flowers .*image_00003\.jpg: the file is missing"):
         cached_images(FlowersSource(flowers_root, 16), tmp_path / "cache")

@@ -43,7 +43,7 @@ def test_top_level_folders_are_classes_in_alphabetical_order(tree, tmp_path):
     assert source.list_files() == ["ape/1.JPG", "ape/deep/er/2.png", "bee/x.jpg", "zebra/1.png"]
     assert (source.num_classes, source.labels().tolist()) == (3, [0, 0, 1, 2])
     assert colours_of(source) == ["green", "red", "red", "blue"]
-    assert source.parts() == {}
+    assert source.official_splits() == {}
 
 
 def test_there_are_no_classes_without_a_folder_for_each_image(tree, tmp_path):
@@ -97,7 +97,7 @@ def test_names_that_are_no_text_are_read_and_told(tree, tmp_path):
     with open(os.fsencode(folder) + b"/\xff.png", "wb"):
         pass
     cached = cached_images(FolderSource(tmp_path, folder, image_size=4, skip_damaged=True), tmp_path / "cache")
-    assert cached.usable.tolist() == [0, 1]
+    assert cached.readable.tolist() == [0, 1]
     assert (cached.images[1] == cached.images[0]).all()
     assert r"\xff.png: no image of a known format" in (cached.path.parent / "damaged.txt").read_text()
 
@@ -166,19 +166,19 @@ def test_damaged_images_are_skipped_where_that_is_wanted(mixed_tree, tmp_path, c
     with caplog.at_level(logging.WARNING):
         cached = cached_images(source, tmp_path / "cache")
     assert "4 of 7 images of folder cannot be read" in caplog.text and "left out" in caplog.text
-    assert cached.usable.tolist() == [0, 1, 6]
-    seen = [tuple(cached.images[place].mean(axis=(1, 2))) for place in cached.usable]
+    assert cached.readable.tolist() == [0, 1, 6]
+    seen = [tuple(cached.images[row].mean(axis=(1, 2))) for row in cached.readable]
     assert seen == [(255, 0, 0), (128, 128, 128), (0, 0, 255)]
 
 
-def test_a_mended_image_is_read_anew(mixed_tree, tmp_path):
-    def usable():
+def test_a_mended_image_is_read_again(mixed_tree, tmp_path):
+    def readable():
         source = FolderSource(tmp_path, mixed_tree, image_size=4, skip_damaged=True)
-        return len(cached_images(source, tmp_path / "cache").usable)
+        return len(cached_images(source, tmp_path / "cache").readable)
 
-    assert usable() == 3
+    assert readable() == 3
     shutil.copy(mixed_tree / "a.png", mixed_tree / "c.jpg")
-    assert usable() == 4
+    assert readable() == 4
 
 
 def test_a_folder_of_damaged_images_alone_is_refused(tmp_path):
@@ -197,7 +197,7 @@ def test_an_image_that_the_system_does_not_give_is_not_kept_as_damaged(tree, tmp
         patch.setattr(Image, "open", refuse)
         with pytest.raises(DataFileError, match=r"cannot read .*a\.png: Permission denied"):
             cached_images(source, tmp_path / "cache")
-    assert cached_images(source, tmp_path / "cache").usable.tolist() == [0]
+    assert cached_images(source, tmp_path / "cache").readable.tolist() == [0]
 
 
 def test_greyscale(tree, tmp_path):
@@ -216,4 +216,4 @@ def test_several_processes_read_what_one_reads(tree, tmp_path, monkeypatch):
         found.append(cached_images(source, tmp_path / f"cache{cores}"))
     np.testing.assert_array_equal(found[0].images, found[1].images)
     assert found[0].fingerprint == found[1].fingerprint
-    assert len(found[1].usable) == 599
+    assert len(found[1].readable) == 599

@@ -12,22 +12,22 @@ from scipy.stats import chisquare
 from torch.nn.functional import interpolate
 
 from ddpm_lightning.data.datamodule import ImageDataModule
-from ddpm_lightning.data.endless import EndlessImages
 from ddpm_lightning.data.gradients import (
     EndlessGradientsSource,
     GradientsSource,
     between_corners,
     corner_colours,
-    gradients_source,
 )
+from ddpm_lightning.data.source import ImageSource
 from ddpm_lightning.data.split import OfficialSplit, Resplit, Split
 from ddpm_lightning.training.evaluate import evaluate
 from ddpm_lightning.training.train import train
 
 SHAPE = (3, 5, 8)
+SIZES: dict[str, Any] = {"root": "nowhere", "channels": 3, "height": 5, "width": 8}
 
 
-def images_of(source: GradientsSource) -> np.ndarray:
+def images_of(source: ImageSource) -> np.ndarray:
     images = np.empty((len(source.labels()), *source.image_shape), np.uint8)
     assert source.read(range(len(images)), images) == {}
     return images
@@ -38,9 +38,9 @@ def test_pixels_lie_between_the_corners_as_scipy_has_it(height: int, width: int)
     colours = np.random.default_rng(0).integers(0, 256, (2, 3, 2, 2), np.uint8)
     images = between_corners(colours, height, width)
     assert images.shape == (2, 3, height, width) and images.dtype == np.uint8
-    places = np.stack(np.meshgrid(np.linspace(0, 1, height), np.linspace(0, 1, width), indexing="ij"), axis=-1)
+    points = np.stack(np.meshgrid(np.linspace(0, 1, height), np.linspace(0, 1, width), indexing="ij"), axis=-1)
     for image, corners in zip(images.reshape(6, height, width), colours.reshape(6, 2, 2).astype(float), strict=True):
-        exact = RegularGridInterpolator(([0, 1], [0, 1]), corners)(places)
+        exact = RegularGridInterpolator(([0, 1], [0, 1]), corners)(points)
         assert np.abs(image - exact).max() <= 0.5 + 1e-4
 
 
@@ -73,22 +73,24 @@ def test_colours_are_uniform_and_independent() -> None:
 
 
 def test_the_mean_of_many_images_is_grey() -> None:
-    assert images_of(GradientsSource(SHAPE, 0, 20_000, 1)).mean(axis=0) == pytest.approx(127.5, abs=3)
+    assert images_of(GradientsSource(**SIZES, seed=0, size=20_000, held_out=1)).mean(axis=0) == pytest.approx(
+        127.5, abs=3
+    )
 
 
 def test_the_held_out_images_are_the_same_for_any_number_of_others() -> None:
-    few, many = (GradientsSource(SHAPE, seed=0, size=size, held_out=6) for size in (4, 10))
-    endless = EndlessGradientsSource(SHAPE, seed=0, epoch_size=10, held_out=6)
-    assert {name: len(places) for name, places in many.parts().items()} == {"train": 10, "test": 6}
-    assert not set(many.parts()["train"]) & set(many.parts()["test"])
-    held_out = [images_of(source)[source.parts()["test"]] for source in (few, many, endless)]
+    few, many = (GradientsSource(**SIZES, seed=0, size=size, held_out=6) for size in (4, 10))
+    endless = EndlessGradientsSource(**SIZES, seed=0, epoch_size=10, held_out=6)
+    assert {name: len(rows) for name, rows in many.official_splits().items()} == {"train": 10, "test": 6}
+    assert not set(many.official_splits()["train"]) & set(many.official_splits()["test"])
+    held_out = [images_of(source)[source.official_splits()["test"]] for source in (few, many, endless)]
     np.testing.assert_array_equal(held_out[0], held_out[1])
     np.testing.assert_array_equal(held_out[0], held_out[2])
-    np.testing.assert_array_equal(endless.make(np.arange(10)), images_of(many)[many.parts()["train"]])
+    np.testing.assert_array_equal(endless.make(np.arange(10)), images_of(many)[many.official_splits()["train"]])
 
 
 def test_what_changes_the_images_changes_the_fingerprint() -> None:
-    plain: dict[str, Any] = {"image_shape": SHAPE, "seed": 0, "size": 4, "held_out": 6}
+    plain = SIZES | {"seed": 0, "size": 4, "held_out": 6}
     changes: list[dict[str, Any]] = [{}, {"seed": 1}, {"size": 5}, {"held_out": 7}]
     assert len({GradientsSource(**plain | change).fingerprint() for change in changes}) == 4
     assert GradientsSource(**plain).fingerprint() == GradientsSource(**plain).fingerprint()
@@ -97,8 +99,12 @@ def test_what_changes_the_images_changes_the_fingerprint() -> None:
 @pytest.fixture
 def make(tmp_path: Path) -> Callable[..., ImageDataModule]:
     def build(size: int | None, split: Split | None = None, seed: int = 0, **options: Any) -> ImageDataModule:
-        settings = {"channels": 3, "height": 5, "width": 8, "seed": 0, "epoch_size": 40, "held_out": 20} | options
-        source = gradients_source(tmp_path, size=size, **settings)  # type: ignore[arg-type]
+        settings = SIZES | {"seed": 0, "held_out": 20} | options
+        source: ImageSource
+        if size is None:
+            source = EndlessGradientsSource(**settings, epoch_size=40)
+        else:
+            source = GradientsSource(**settings, size=size)
         return ImageDataModule(source, split or OfficialSplit(), 8, 0, seed, str(tmp_path))
 
     return build
@@ -107,9 +113,9 @@ def make(tmp_path: Path) -> Callable[..., ImageDataModule]:
 def test_an_endless_training_split_has_nominal_epochs_and_images_that_are_not_held_out(make: Any) -> None:
     data = make(None)
     train = data.split("train")
-    assert isinstance(train, EndlessImages) and len(train) == 40
+    assert len(train) == 40
     assert (len(data.split("val")), len(data.split("test"))) == (20, 20)
-    shown = np.concatenate([train.images_at(train.batch_places(number, 8, seed=0)) for number in range(50)])
+    shown = np.concatenate([train.images_at(train.batch_indices(number, 8, seed=0)) for number in range(50)])
     everything = np.concatenate([shown, data.split("test").images_at(range(20))])
     assert len(np.unique(everything.reshape(len(everything), -1), axis=0)) == 400 + 20
     assert train[3].labels.tolist() == [0]
@@ -117,9 +123,9 @@ def test_an_endless_training_split_has_nominal_epochs_and_images_that_are_not_he
 
 def test_runs_of_other_seeds_see_other_endless_images(make: Any) -> None:
     train = make(None).split("train")
-    places = [set(train.batch_places(number, 8, seed)) for seed in (0, 1, 2**32 - 1) for number in (0, 10**6)]
-    assert len(set.union(*places)) == 6 * 8
-    assert min(set.union(*places)) == 0
+    indices = [set(train.batch_indices(number, 8, seed)) for seed in (0, 1, 2**32 - 1) for number in (0, 10**6)]
+    assert len(set.union(*indices)) == 6 * 8
+    assert min(set.union(*indices)) == 0
 
 
 def test_only_the_held_out_images_are_in_the_cache(make: Any, tmp_path: Path) -> None:
@@ -151,9 +157,9 @@ def test_a_training_on_endless_images_that_are_not_square_runs_to_its_evaluation
 ) -> None:
     here = [f"paths.cache_dir={tmp_path}", "trainer.accelerator=cpu", "+trainer.enable_progress_bar=false"]
     training = [
-        *("dataset=gradients", "debug=one_batch", "callbacks=[pictures,checkpointing]", "logger=none"),
+        *("dataset=endless_gradients", "debug=one_batch", "callbacks=[pictures,checkpointing]", "logger=none"),
         *(f"dataset.source.{option}" for option in ("height=4", "width=6", "epoch_size=20", "held_out=10")),
-        *("dataset.source.size=null", "dataset.batch_size=4", "dataset.diagnostic_size=8"),
+        *("dataset.batch_size=4", "dataset.diagnostic_size=8"),
         *("model.channels=[16,16]", "model.attention_levels=[]", "trainer.max_steps=2", "trainer.precision=32-true"),
     ]
     trained = train(compose_verb("train", *training, *here))
@@ -170,15 +176,14 @@ def test_a_training_on_endless_images_that_are_not_square_runs_to_its_evaluation
         ("height", -1, "source.height must be at least 1, not -1"),
         ("held_out", 0, "source.held_out must be at least 1, not 0"),
         ("seed", -1, "source.seed must not be negative, not -1"),
-        ("size", 0, "source.size must be at least 1, or null"),
+        ("size", 0, "source.size must be at least 1, not 0"),
     ],
 )
-def test_impossible_options_are_refused(tmp_path: Path, option: str, value: int, said: str) -> None:
-    settings: dict[str, Any] = dict(channels=3, height=5, width=8, seed=0, size=4, epoch_size=4, held_out=2)
+def test_impossible_options_are_refused(option: str, value: int, said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        gradients_source(tmp_path, **(settings | {option: value}))
+        GradientsSource(**(SIZES | {"seed": 0, "size": 4, "held_out": 2} | {option: value}))
 
 
 def test_an_epoch_without_images_is_refused() -> None:
     with pytest.raises(ValueError, match="source.epoch_size must be at least 1, not 0"):
-        EndlessGradientsSource(SHAPE, seed=0, epoch_size=0, held_out=2)
+        EndlessGradientsSource(**SIZES, seed=0, epoch_size=0, held_out=2)

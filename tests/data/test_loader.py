@@ -30,7 +30,7 @@ def images(counting_source: Callable[..., ImageSource], tmp_path: Path) -> Index
 
 @pytest.fixture
 def endless() -> EndlessImages:
-    return EndlessImages(EndlessGradientsSource((1, 4, 4), seed=0, epoch_size=43, held_out=20))
+    return EndlessImages(EndlessGradientsSource("nowhere", 1, 4, 4, seed=0, epoch_size=43, held_out=20))
 
 
 @pytest.fixture(params=["images", "endless"])

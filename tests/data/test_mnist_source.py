@@ -2,11 +2,9 @@
 
 import gzip
 import shutil
-import threading
 from collections.abc import Callable
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,12 +19,12 @@ from ddpm_lightning.data.source import DataFileError, ImageSource
 IdxRoot = Callable[[str], Path]
 
 
-def part(source: ImageSource, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Images and labels of one of the authors' parts."""
-    places = source.parts()[name]
-    images = np.empty((len(places), *source.image_shape), np.uint8)
-    assert source.read(range(places[0], places[-1] + 1), images) == {}
-    return images, source.labels()[places]
+def split_of(source: ImageSource, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Images and labels of one of the official splits."""
+    rows = source.official_splits()[name]
+    images = np.empty((len(rows), *source.image_shape), np.uint8)
+    assert source.read(range(rows[0], rows[-1] + 1), images) == {}
+    return images, source.labels()[rows]
 
 
 @pytest.fixture
@@ -40,14 +38,14 @@ def test_torchvision_accepts_the_committed_archives_offline(mnist_root: Path, tm
     shutil.copytree(mnist_root / "MNIST" / "raw", tmp_path / "MNIST" / "raw", ignore=shutil.ignore_patterns("*-ubyte"))
     for train, split in ((True, "train"), (False, "test")):
         theirs = datasets.MNIST(tmp_path, train=train, download=True)
-        images, labels = part(MNISTSource(mnist_root), split)
+        images, labels = split_of(MNISTSource(mnist_root), split)
         np.testing.assert_array_equal(images[:, 0], theirs.data.numpy())
         np.testing.assert_array_equal(labels, theirs.targets.numpy())
 
 
 def test_reading_archives_writes_nothing(mnist_root: Path, tmp_path: Path) -> None:
     shutil.copytree(mnist_root / "MNIST" / "raw", tmp_path / "MNIST" / "raw", ignore=shutil.ignore_patterns("*-ubyte"))
-    images, labels = part(MNISTSource(tmp_path), "test")
+    images, labels = split_of(MNISTSource(tmp_path), "test")
     assert images.shape == (10000, 1, 28, 28) and images.dtype == np.uint8
     assert labels.shape == (10000,) and labels.dtype == np.int64
     assert all(path.suffix == ".gz" for path in (tmp_path / "MNIST" / "raw").iterdir())
@@ -55,7 +53,7 @@ def test_reading_archives_writes_nothing(mnist_root: Path, tmp_path: Path) -> No
 
 def test_fashion_mnist_from_a_folder_with_unpacked_files_only(large_data_root: Path) -> None:
     theirs = datasets.FashionMNIST(large_data_root, train=False)
-    images, labels = part(FashionMNISTSource(large_data_root), "test")
+    images, labels = split_of(FashionMNISTSource(large_data_root), "test")
     np.testing.assert_array_equal(images[:, 0], theirs.data.numpy())
     np.testing.assert_array_equal(labels, theirs.targets.numpy())
 
@@ -63,32 +61,29 @@ def test_fashion_mnist_from_a_folder_with_unpacked_files_only(large_data_root: P
 def test_unpacked_files_serve_without_network(idx_root: IdxRoot, no_network: None) -> None:
     root = idx_root("FashionMNIST")
     theirs = datasets.FashionMNIST(root, train=True)
-    images, labels = part(FashionMNISTSource(root), "train")
+    images, labels = split_of(FashionMNISTSource(root), "train")
     np.testing.assert_array_equal(images[:, 0], theirs.data.numpy())
     np.testing.assert_array_equal(labels, theirs.targets.numpy())
 
 
-class _QuietHandler(SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        """Keep the test's output clean."""
-
-
-def test_missing_archives_are_downloaded(mnist_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    handler = partial(_QuietHandler, directory=str(mnist_root / "MNIST" / "raw"))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as mirror:
-        threading.Thread(target=mirror.serve_forever, daemon=True).start()
-        monkeypatch.setattr(datasets.MNIST, "mirrors", [f"http://127.0.0.1:{mirror.server_port}/"])
-        _, labels = part(MNISTSource(tmp_path), "test")
-        mirror.shutdown()
-    np.testing.assert_array_equal(labels, part(MNISTSource(mnist_root), "test")[1])
+def test_missing_archives_are_downloaded(
+    mnist_root: Path, archives: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [name for name, _ in datasets.MNIST.resources]
+    url, _ = archives(mnist_root / "MNIST" / "raw", {name: [name] for name in names})
+    monkeypatch.setattr(datasets.MNIST, "mirrors", [url])
+    _, labels = split_of(MNISTSource(tmp_path / "new"), "test")
+    np.testing.assert_array_equal(labels, split_of(MNISTSource(mnist_root), "test")[1])
 
 
 def test_missing_archives_without_network_name_the_files(tmp_path: Path, no_network: None) -> None:
     with pytest.raises(
-        DataFileError, match=r"train-images-idx3-ubyte\.gz is not in .*git checkout.*put these files there"
+        DataFileError, match=r"MNIST is not complete in .*MNIST.* Put raw/train-images-idx3-ubyte\.gz, .*git checkout"
     ):
         MNISTSource(tmp_path).fingerprint()
-    with pytest.raises(DataFileError, match=r"FashionMNIST.raw and could not be downloaded\. To restore it, put these"):
+    with pytest.raises(
+        DataFileError, match=r"FashionMNIST and could not be downloaded\. Put raw/train-.*\(packed or not\)"
+    ):
         FashionMNISTSource(tmp_path).fingerprint()
 
 
@@ -98,7 +93,7 @@ def test_a_truncated_archive_is_named_with_the_way_to_restore_it(mnist_root: Pat
     damaged = raw / "t10k-images-idx3-ubyte.gz"
     damaged.write_bytes(damaged.read_bytes()[:-1000])
     with pytest.raises(DataFileError, match=r"t10k-images-idx3-ubyte\.gz.*git checkout -- data/MNIST/raw"):
-        part(MNISTSource(tmp_path), "test")
+        split_of(MNISTSource(tmp_path), "test")
 
 
 def test_images_without_their_labels_are_refused(idx_root: IdxRoot) -> None:
@@ -106,14 +101,16 @@ def test_images_without_their_labels_are_refused(idx_root: IdxRoot) -> None:
     raw = root / "FashionMNIST" / "raw"
     shutil.copy(raw / "train-labels-idx1-ubyte", raw / "t10k-labels-idx1-ubyte")
     with pytest.raises(DataFileError, match=r"has \[50, 20\] images for \[50, 50\] labels.*delete it and run again"):
-        part(FashionMNISTSource(root), "test")
+        split_of(FashionMNISTSource(root), "test")
 
 
-def test_a_stretch_may_reach_from_one_part_into_the_next(idx_root: IdxRoot) -> None:
+def test_a_stretch_may_reach_from_one_split_into_the_next(idx_root: IdxRoot) -> None:
     source = MNISTSource(idx_root("MNIST"), image_size=14)
     images = np.empty((10, 1, 14, 14), np.uint8)
     source.read(range(45, 55), images)
-    np.testing.assert_array_equal(images, np.concatenate([part(source, "train")[0][45:], part(source, "test")[0][:5]]))
+    np.testing.assert_array_equal(
+        images, np.concatenate([split_of(source, "train")[0][45:], split_of(source, "test")[0][:5]])
+    )
 
 
 @pytest.mark.parametrize("kept", [0, 3, 10, 1000])
@@ -122,7 +119,7 @@ def test_a_truncated_unpacked_file_is_named(idx_root: IdxRoot, kept: int) -> Non
     damaged = root / "FashionMNIST" / "raw" / "t10k-images-idx3-ubyte"
     damaged.write_bytes(damaged.read_bytes()[:kept])
     with pytest.raises(DataFileError, match=r"t10k-images-idx3-ubyte .*delete it and run again"):
-        part(FashionMNISTSource(root), "test")
+        split_of(FashionMNISTSource(root), "test")
 
 
 def test_a_truncated_gzip_stream_is_a_data_file_error(tmp_path: Path) -> None:
@@ -148,10 +145,10 @@ def test_fingerprint_follows_the_files(idx_root: IdxRoot) -> None:
 @pytest.mark.parametrize("size", [16, 32, 33])
 def test_resize_is_torchvisions_antialiased_bilinear(idx_root: IdxRoot, size: int) -> None:
     root = idx_root("MNIST")
-    images, _ = part(MNISTSource(root, image_size=size), "train")
+    images, _ = split_of(MNISTSource(root, image_size=size), "train")
     assert images.shape == (50, 1, size, size) and images.dtype == np.uint8
     # PIL's bilinear filter is antialiased and an independent implementation; it rounds between its two passes.
-    original = functional.to_pil_image(part(MNISTSource(root), "train")[0][7, 0])
+    original = functional.to_pil_image(split_of(MNISTSource(root), "train")[0][7, 0])
     by_pil = np.asarray(functional.resize(original, [size, size])).astype(int)
     assert np.abs(images[7, 0].astype(int) - by_pil).max() <= 1
 

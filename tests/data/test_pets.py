@@ -1,9 +1,6 @@
 """Oxford pets as torchvision reads them, in the official layout, and the experiment that is made for them."""
 
 import shutil
-import threading
-import time
-from functools import partial
 
 import numpy as np
 import pytest
@@ -11,7 +8,6 @@ from hydra.core.hydra_config import HydraConfig
 from torchvision import datasets
 from torchvision.transforms import v2
 
-from ddpm_lightning.data.image_files import download
 from ddpm_lightning.data.pets import PetsSource
 from ddpm_lightning.data.source import DataFileError
 from ddpm_lightning.training.train import train
@@ -26,15 +22,15 @@ def own_pets(pets_root, tmp_path):
 
 
 @pytest.mark.parametrize(("species", "target", "classes"), [(False, "category", 37), (True, "binary-category", 2)])
-def test_labels_and_parts_are_torchvisions(pets_root, species, target, classes):
+def test_labels_and_splits_are_torchvisions(pets_root, species, target, classes):
     source = PetsSource(pets_root, species=species)
     assert source.num_classes == classes
-    parts = source.parts()
-    assert {name: len(places) for name, places in parts.items()} == {"train": 24, "test": 16}
-    assert sorted(np.concatenate([*parts.values()])) == list(range(40))
-    for part, split in LISTS.items():
-        theirs = datasets.OxfordIIITPet(pets_root, split, target)
-        assert source.labels()[parts[part]].tolist() == [theirs[i][1] for i in range(len(theirs))]
+    splits = source.official_splits()
+    assert {name: len(rows) for name, rows in splits.items()} == {"train": 24, "test": 16}
+    assert sorted(np.concatenate([*splits.values()])) == list(range(40))
+    for split, name in LISTS.items():
+        theirs = datasets.OxfordIIITPet(pets_root, name, target)
+        assert source.labels()[splits[split]].tolist() == [theirs[i][1] for i in range(len(theirs))]
 
 
 def test_images_are_torchvisions_cut_and_resized(pets_root):
@@ -42,11 +38,11 @@ def test_images_are_torchvisions_cut_and_resized(pets_root):
     ours = np.zeros((40, 3, 16, 16), np.uint8)
     assert source.read(range(40), ours) == {}
     resize = v2.Resize([16, 16], antialias=True)
-    for part, split in LISTS.items():
-        theirs = datasets.OxfordIIITPet(pets_root, split, transform=v2.PILToTensor())
-        for (image, _), place in zip(theirs, source.parts()[part], strict=True):
+    for split, name in LISTS.items():
+        theirs = datasets.OxfordIIITPet(pets_root, name, transform=v2.PILToTensor())
+        for (image, _), row in zip(theirs, source.official_splits()[split], strict=True):
             square = v2.functional.center_crop(image, min(image.shape[1:]))
-            assert np.abs(ours[place] - resize(square.float()).numpy()).max() <= 1.01
+            assert np.abs(ours[row] - resize(square.float()).numpy()).max() <= 1.01
 
 
 def test_labels_are_part_of_the_fingerprint(pets_root):
@@ -89,29 +85,6 @@ def test_without_network_the_error_says_which_files_belong_where(own_pets, tmp_p
     (own_pets / "oxford-iiit-pet" / "annotations" / "test.txt").unlink()
     with pytest.raises(DataFileError, match=expected):
         PetsSource(own_pets).fingerprint()
-
-
-def test_of_those_who_download_at_once_one_does_and_the_others_wait(tmp_path):
-    begun, may_end, events = threading.Event(), threading.Event(), []
-
-    def fetch(name):
-        events.append(f"{name} begins")
-        begun.set()
-        may_end.wait()
-        events.append(f"{name} ends")
-
-    threads = [
-        threading.Thread(target=download, args=(partial(fetch, n), "Pets", tmp_path / "root" / "pets", "files"))
-        for n in "ab"
-    ]
-    for thread in threads:
-        thread.start()
-        begun.wait()
-    time.sleep(0.1)  # time in which b, were it not to wait, would begin
-    may_end.set()
-    for thread in threads:
-        thread.join()
-    assert events == ["a begins", "a ends", "b begins", "b ends"]
 
 
 def test_the_experiment_runs_on_the_tiny_set(compose_verb, pets_root, tmp_path):

@@ -17,7 +17,7 @@ from ddpm_lightning.data.split import OfficialSplit
 
 EPOCHS = {"max_epochs": 3}
 STEPS = {"max_epochs": -1, "max_steps": 20}
-ENDLESS = EndlessGradientsSource((1, 2, 2), seed=0, epoch_size=43, held_out=7)
+ENDLESS = EndlessGradientsSource("nowhere", 1, 2, 2, seed=0, epoch_size=43, held_out=7)
 
 
 class Recorder(LightningModule):

@@ -1,11 +1,11 @@
-"""Divisions of a data set: nothing is in two parts, nothing depends on anything but the arguments."""
+"""Divisions of a data set: nothing is in two splits, nothing depends on anything but the arguments."""
 
 import numpy as np
 import pytest
 
 from ddpm_lightning.data.split import OfficialSplit, Resplit, ValFromTrain
 
-USABLE = np.setdiff1d(np.arange(100), [3, 50, 99])
+READABLE = np.setdiff1d(np.arange(100), [3, 50, 99])
 TWO = {"train": np.arange(60), "test": np.arange(60, 100)}
 THREE = {"train": np.arange(20, 40), "val": np.arange(20), "test": np.arange(40, 100)}
 
@@ -15,13 +15,17 @@ def union(rows):
 
 
 @pytest.mark.parametrize("split", [Resplit(), Resplit(0.3, seed=5), OfficialSplit(), ValFromTrain(10)])
-@pytest.mark.parametrize("parts", [TWO, THREE])
-def test_no_training_image_is_judged_by_and_no_usable_one_is_lost(split, parts):
-    rows = split.rows(USABLE, parts)
+@pytest.mark.parametrize("official", [TWO, THREE])
+def test_no_training_image_is_judged_by_and_no_readable_one_is_lost(split, official):
+    rows = split.rows(READABLE, official)
     assert not np.isin(rows.train, np.union1d(rows.val, rows.test)).any()
-    lost = np.isin(USABLE, parts["val"]) if isinstance(split, ValFromTrain) and "val" in parts else np.zeros(97, bool)
-    np.testing.assert_array_equal(union(rows), USABLE[~lost])
-    assert all(len(np.unique(places)) == len(places) for places in rows)
+    lost = (
+        np.isin(READABLE, official["val"])
+        if isinstance(split, ValFromTrain) and "val" in official
+        else np.zeros(97, bool)
+    )
+    np.testing.assert_array_equal(union(rows), READABLE[~lost])
+    assert all(len(np.unique(chosen)) == len(chosen) for chosen in rows)
 
 
 def test_resplit_is_eighty_to_twenty_by_a_permutation_of_its_seed():
@@ -29,19 +33,19 @@ def test_resplit_is_eighty_to_twenty_by_a_permutation_of_its_seed():
     assert (len(rows.train), len(rows.val), len(rows.test)) == (6551, 1638, 1638)
     np.testing.assert_array_equal(rows.val, rows.test)
     np.testing.assert_array_equal(rows.train, np.random.default_rng(0).permutation(8189)[:6551])
-    # A fair draw: of 1,638 places the mean is within five standard errors (58) of the middle.
+    # A fair draw: of 1,638 rows the mean is within five standard errors (58) of the middle.
     assert abs(rows.test.mean() - 4094) < 5 * 58
     again, other = Resplit().rows(np.arange(8189), TWO), Resplit(seed=1).rows(np.arange(8189), {})
     np.testing.assert_array_equal(again.train, rows.train)
     assert len(np.intersect1d(other.test, rows.test)) < 500  # 328 are to be expected
 
 
-def test_official_is_as_the_authors_have_it():
+def test_official_is_the_data_sets_own():
     three, two = OfficialSplit().rows(np.arange(100), THREE), OfficialSplit().rows(np.arange(100), TWO)
     for name in THREE:
         np.testing.assert_array_equal(getattr(three, name), THREE[name])
     np.testing.assert_array_equal(two.val, two.test)
-    np.testing.assert_array_equal(OfficialSplit().rows(USABLE, THREE).val, np.setdiff1d(np.arange(20), [3]))
+    np.testing.assert_array_equal(OfficialSplit().rows(READABLE, THREE).val, np.setdiff1d(np.arange(20), [3]))
 
 
 def test_val_from_train_leaves_the_test_split_alone():
@@ -55,8 +59,8 @@ def test_val_from_train_leaves_the_test_split_alone():
 
 def test_what_cannot_be_divided_is_refused():
     for split in (OfficialSplit(), ValFromTrain(1)):
-        with pytest.raises(ValueError, match="no split of its authors': choose dataset/split=resplit"):
-            split.rows(USABLE, {})
+        with pytest.raises(ValueError, match="no official splits: choose dataset/split=resplit"):
+            split.rows(READABLE, {})
     with pytest.raises(ValueError, match=r"1 images are too few for dataset\.split\.train_fraction=0\.8"):
         Resplit().rows(np.arange(1), {})
     with pytest.raises(ValueError, match=r"val_size=60 leaves no training images of the 60"):

@@ -54,7 +54,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_missing_data_are_named_with_the_way_to_get_them(refused, tmp_path):
     data, cache = f"paths.data_dir={tmp_path / 'data'}", f"paths.cache_dir={tmp_path / 'cache'}"
     printed = refused(data, cache)
-    assert "train-images-idx3-ubyte.gz is not in " in printed
+    assert "MNIST is not complete in " in printed and "raw/train-images-idx3-ubyte.gz" in printed
     assert "set paths.data_dir to a folder" in printed
 
 

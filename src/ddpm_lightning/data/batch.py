@@ -11,8 +11,8 @@ class Batch(NamedTuple):
     Attributes:
         images: uint8 (B, C, H, W).
         labels: int64 (B,).
-        slots: int64 (B,), what an image's random draws are keyed by: its place in the global batch when training,
-            its place in the split otherwise.
+        slots: int64 (B,), what an image's random draws are keyed by: its position in the global batch when training,
+            its index in the split otherwise.
     """
 
     images: Tensor

@@ -24,8 +24,8 @@ log = logging.getLogger(__name__)
 _FORMAT_VERSION = 2
 _IMAGES, _LABELS, _MANIFEST, _DAMAGED = "images.npy", "labels.npy", "manifest.json", "damaged.txt"
 _JOURNAL = "progress.jsonl"
-_HASHED_AT_ONCE = 4096  # images; a fixed number, so that hashing needs no more memory for a larger data set
-_NAMED = 3  # damaged files named in a message; the report names all
+_CHUNK = 4096  # images hashed at one time; a fixed number, so that hashing needs no more memory for a larger data set
+_MOST_NAMED = 3  # damaged files named in a message; the report names all
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,14 @@ class CachedImages:
     Attributes:
         images: uint8 (N, C, H, W), memory-mapped and read-only.
         labels: int64 (N,).
-        usable: int64 (n,), increasing places of the images that could be read; the other rows hold nothing.
+        readable: int64 (n,), increasing rows of the images that could be read; those of damaged ones hold nothing.
         fingerprint: hash of the arrays' contents: the same data gives the same hash on every machine.
         path: the file of `images`.
     """
 
     images: np.ndarray
     labels: np.ndarray
-    usable: np.ndarray
+    readable: np.ndarray
     fingerprint: str
     path: Path
 
@@ -82,7 +82,7 @@ def cached_images(source: ImageSource, cache_dir: str | Path) -> CachedImages:
                 cached = _open(entry)
     if cached is None:
         raise OSError(f"the cache entry {entry} cannot be read back after it was written: is the disk failing?")
-    _tell_damaged(source, entry, cached)
+    _report_damaged(source, entry, cached)
     return cached
 
 
@@ -96,14 +96,14 @@ def _open(entry: Path) -> CachedImages | None:
         labels = np.load(entry / _LABELS, allow_pickle=False)
         if list(images.shape) != manifest["shape"] or labels.shape != images.shape[:1]:
             return None
-        usable = np.setdiff1d(np.arange(len(images)), np.array(manifest["damaged"], np.int64))
-        return CachedImages(images, labels, usable, manifest["fingerprint"], entry / _IMAGES)
+        readable = np.setdiff1d(np.arange(len(images)), np.array(manifest["damaged"], np.int64))
+        return CachedImages(images, labels, readable, manifest["fingerprint"], entry / _IMAGES)
     except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError, AttributeError, EOFError):
         return None
 
 
 def _build(entry: Path, source: ImageSource, made_from: dict[str, Any]) -> None:
-    """Write the entry beside its place and rename it there. The caller holds the lock.
+    """Write the entry under another name, and rename it when it is whole. The caller holds the lock.
 
     A folder left by a build that was cut short is used: its name says that it is made from the same files.
     """
@@ -157,21 +157,21 @@ def _checked_labels(source: ImageSource) -> np.ndarray:
 
 def _content_hash(images: np.ndarray, labels: np.ndarray, damaged: list[int]) -> str:
     digest = hashlib.sha256(repr((images.shape, damaged)).encode())
-    for start in range(0, len(images), _HASHED_AT_ONCE):
-        digest.update(np.ascontiguousarray(images[start : start + _HASHED_AT_ONCE]).reshape(-1).data)
+    for start in range(0, len(images), _CHUNK):
+        digest.update(np.ascontiguousarray(images[start : start + _CHUNK]).reshape(-1).data)
     digest.update(labels.astype("<i8").tobytes())
     return digest.hexdigest()
 
 
-def _tell_damaged(source: ImageSource, entry: Path, cached: CachedImages) -> None:
-    """Raises DataFileError, or warns if they are to be skipped, where images could not be read."""
-    count = len(cached.images) - len(cached.usable)
+def _report_damaged(source: ImageSource, entry: Path, cached: CachedImages) -> None:
+    """Raises DataFileError where images are damaged, or warns if they are to be skipped."""
+    count = len(cached.images) - len(cached.readable)
     if count == 0:
         return
     reasons = (entry / _DAMAGED).read_text().splitlines()
-    named = "; ".join(reasons[:_NAMED]) + ("; ..." if count > _NAMED else "")
+    named = "; ".join(reasons[:_MOST_NAMED]) + ("; ..." if count > _MOST_NAMED else "")
     what = f"{count} of {len(cached.images)} images of {source.name} cannot be read: {named} (all: {entry / _DAMAGED})"
-    if not source.skip_damaged or len(cached.usable) == 0:
+    if not source.skip_damaged or len(cached.readable) == 0:
         raise DataFileError(
             f"{what}. Mend, restore or remove them, or leave them out with dataset.source.skip_damaged=true"
         )
@@ -197,8 +197,6 @@ def _locked(entry: Path) -> Iterator[None]:
 def _explained(cache_dir: Path) -> Iterator[None]:
     try:
         yield
-    except DataFileError:
-        raise
     except OSError as error:
         raise OSError(
             error.errno,

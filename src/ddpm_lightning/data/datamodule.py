@@ -11,7 +11,6 @@ from torch.utils.data import DataLoader
 
 from ddpm_lightning.data.batch import Batch
 from ddpm_lightning.data.cache import CachedImages, cached_images
-from ddpm_lightning.data.endless import EndlessImages, EndlessSource
 from ddpm_lightning.data.images import IndexedImages, SplitImages, hash_rows
 from ddpm_lightning.data.loader import TrainingLoader, evaluation_loader
 from ddpm_lightning.data.order import batches_per_epoch
@@ -110,16 +109,13 @@ class ImageDataModule(LightningDataModule):
 
     @cached_property
     def _splits(self) -> dict[str, SplitImages]:
-        cached = self._held(cached_images(self._source, self._cache_dir))
-        rows = self._split.rows(cached.usable, self._source.parts())
-        splits: dict[str, SplitImages] = {name: IndexedImages(cached, row) for name, row in rows._asdict().items()}
-        if isinstance(self._source, EndlessSource):
-            if len(rows.train):
-                raise ValueError("images without end cannot be divided: take dataset/split=official")
-            splits["train"] = EndlessImages(self._source)
+        cached = self._loaded(cached_images(self._source, self._cache_dir))
+        chosen = self._split.rows(cached.readable, self._source.official_splits())
+        splits: dict[str, SplitImages] = {name: IndexedImages(cached, rows) for name, rows in chosen._asdict().items()}
+        splits["train"] = self._source.training_split(splits["train"])
         return splits
 
-    def _held(self, cached: CachedImages) -> CachedImages:
+    def _loaded(self, cached: CachedImages) -> CachedImages:
         """The images in memory, if that is wanted."""
         small = cached.images.nbytes <= IN_MEMORY_BYTES
         if self._in_memory is True or (self._in_memory == "auto" and small):
@@ -131,7 +127,7 @@ class ImageDataModule(LightningDataModule):
         cached_images(self._source, self._cache_dir)
 
     def train_dataloader(self) -> TrainingLoader:
-        rank, world_size = self._place()
+        rank, world_size = self._rank_and_world_size()
         return TrainingLoader(
             self.split("train"), self._batch_size, self._seed, self._position, rank, world_size, self._num_workers
         )
@@ -170,12 +166,12 @@ class ImageDataModule(LightningDataModule):
         return {"split_hash": self.split_hash, "batch_size": self._batch_size, "seed": self._seed}
 
     def _evaluation_loader(self, split: str) -> DataLoader[Batch]:
-        rank, world_size = self._place()
+        rank, world_size = self._rank_and_world_size()
         return evaluation_loader(
             self.split(split), self._diagnostic_size, self._eval_batch_size, rank, world_size, self._num_workers
         )
 
-    def _place(self) -> tuple[int, int]:
+    def _rank_and_world_size(self) -> tuple[int, int]:
         """(rank, world size); a data module without a trainer is a world of its own."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 

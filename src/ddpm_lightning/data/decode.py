@@ -9,7 +9,7 @@ SQUARE = "upright by EXIF, on white where transparent, centre square of the shor
 """What `read_square` does, in words."""
 
 _NOT_DECODED = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "PALM", "PDF", "WMF"}
-"""Formats that Pillow only writes or recognises, and PostScript, a program that it would have Ghostscript run."""
+"""Formats that Pillow cannot decode; PostScript too, which it would hand to Ghostscript."""
 
 
 class UnreadableImageError(ValueError):

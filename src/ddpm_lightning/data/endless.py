@@ -9,12 +9,12 @@ import numpy as np
 from ddpm_lightning.data.images import SplitImages
 from ddpm_lightning.data.source import ImageSource
 
-_FOR_A_SEED = 2**30
+_IMAGES_PER_SEED = 2**30
 """Images from the first one of an order's seed to the first one of the next seed's: 16 million batches of 64."""
 
 
 class EndlessSource(ImageSource):
-    """A data set that is made, without labels. `labels`, `parts` and `read` are about its held-out images alone.
+    """A data set that is made, without labels. `labels`, `official_splits` and `read` are about its held-out images.
 
     Attributes:
         epoch_size: training images that count as an epoch.
@@ -23,19 +23,29 @@ class EndlessSource(ImageSource):
     epoch_size: int
 
     @abstractmethod
-    def make(self, numbers: np.ndarray) -> np.ndarray:
-        """Training images by their numbers, in any process; none is held out.
+    def make(self, indices: np.ndarray) -> np.ndarray:
+        """Training images by their indices, in any process; none is held out.
 
         Args:
-            numbers: int64 (n,), not negative.
+            indices: int64 (n,), not negative.
 
         Returns:
             uint8 (n, C, H, W).
         """
 
+    def training_split(self, cached: SplitImages) -> SplitImages:
+        """The images without end, whatever is cached.
+
+        Raises:
+            ValueError: held-out images, which alone are in the cache, would be trained on.
+        """
+        if len(cached):
+            raise ValueError("images without end cannot be divided: take dataset/split=official")
+        return EndlessImages(self)
+
 
 class EndlessImages(SplitImages):
-    """The training split of an `EndlessSource`. Its places are the images' numbers, and go on beyond `len()`."""
+    """The training split of an `EndlessSource`. Its indices go on beyond `len()`."""
 
     def __init__(self, source: EndlessSource) -> None:
         self._source = source
@@ -52,7 +62,7 @@ class EndlessImages(SplitImages):
     def labels_at(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         return np.zeros(len(indices), np.int64)
 
-    def batch_places(self, position: int, batch_size: int, seed: int) -> np.ndarray:
+    def batch_indices(self, position: int, batch_size: int, seed: int) -> np.ndarray:
         """The next images in line; the line of each seed begins elsewhere, so runs of other seeds see other images."""
-        first = seed * _FOR_A_SEED + position * batch_size
+        first = seed * _IMAGES_PER_SEED + position * batch_size
         return np.arange(first, first + batch_size)

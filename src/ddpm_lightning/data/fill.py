@@ -24,7 +24,7 @@ from ddpm_lightning.data.source import ImageSource
 log = logging.getLogger(__name__)
 
 _CHUNK = 256  # images: a second's work or so of decoding photographs, which is what a kill loses
-_own: tuple[ImageSource, Path]
+_worker_task: tuple[ImageSource, Path]
 """In a reading process: what it reads, and where to."""
 
 
@@ -37,7 +37,7 @@ def fill(source: ImageSource, array: Path, journal: Path) -> dict[int, str]:
         journal: a file of JSON lines, made when absent.
 
     Returns:
-        for each image that cannot be read, its place and the reason.
+        for each damaged image, its row and the reason.
 
     Raises:
         DataFileError: a file that is not one image's alone is missing or damaged.
@@ -45,11 +45,14 @@ def fill(source: ImageSource, array: Path, journal: Path) -> dict[int, str]:
     """
     size = len(np.load(array, mmap_mode="r", allow_pickle=False))
     damaged: dict[int, str] = {}
-    done = set()
-    for start, reasons in _read_journal(journal):
-        done.add(start)
-        damaged |= reasons
-    chunks = [range(start, min(start + _CHUNK, size)) for start in range(0, size, _CHUNK) if start not in done]
+    chunks = []
+    done = dict(_read_journal(journal))
+    for start in range(0, size, _CHUNK):
+        chunk = range(start, min(start + _CHUNK, size))
+        if chunk in done:
+            damaged |= done[chunk]
+        else:
+            chunks.append(chunk)
     if done:
         log.info("going on with a build that was cut short: %d of %d images are there", size - _count(chunks), size)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -59,7 +62,7 @@ def fill(source: ImageSource, array: Path, journal: Path) -> dict[int, str]:
         for chunk, reasons in _read_chunks(source, array, chunks):
             damaged |= reasons
             # Begun, not ended, with a new line: the last one may be half a line.
-            file.write("\n" + json.dumps([chunk.start, [*reasons.items()]]))
+            file.write("\n" + json.dumps([chunk.start, chunk.stop, [*reasons.items()]]))
             file.flush()
             bar.advance(task, len(chunk))
     return damaged
@@ -69,14 +72,14 @@ def _count(chunks: Sequence[range]) -> int:
     return sum(map(len, chunks))
 
 
-def _read_journal(journal: Path) -> Iterator[tuple[int, dict[int, str]]]:
-    """The chunks that are on disk: where each begins, and its damaged images."""
+def _read_journal(journal: Path) -> Iterator[tuple[range, dict[int, str]]]:
+    """The chunks that are on disk, each with its damaged images."""
     for line in journal.read_text().splitlines() if journal.exists() else ():
         try:
-            start, reasons = json.loads(line)
+            start, stop, reasons = json.loads(line)
         except ValueError:  # nothing, or half a line of a process that was killed
             continue
-        yield start, dict(reasons)
+        yield range(start, stop), dict(reasons)
 
 
 def _read_chunks(source: ImageSource, array: Path, chunks: Sequence[range]) -> Iterator[tuple[range, dict[int, str]]]:
@@ -89,7 +92,7 @@ def _read_chunks(source: ImageSource, array: Path, chunks: Sequence[range]) -> I
     # Spawned, not forked: a process that runs torch's threads must not be forked.
     pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin, initargs=(os.getpid(), source, array))
     try:
-        futures = {pool.submit(_read_own_chunk, chunk): chunk for chunk in chunks}
+        futures = {pool.submit(_read_chunk_of_task, chunk): chunk for chunk in chunks}
         for future in as_completed(futures):
             yield futures[future], future.result()
     except BrokenProcessPool as error:
@@ -100,14 +103,14 @@ def _read_chunks(source: ImageSource, array: Path, chunks: Sequence[range]) -> I
 
 def _begin(parent: int, source: ImageSource, array: Path) -> None:
     """In a reading process: it ends with its parent, also by a kill; a Ctrl-C is for the parent alone."""
-    global _own
-    _own = (source, array)  # once, for the list of files may be long
+    global _worker_task
+    _worker_task = (source, array)  # once, for the list of files may be long
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with(parent)
 
 
-def _read_own_chunk(chunk: range) -> dict[int, str]:
-    return _read_chunk(*_own, chunk)
+def _read_chunk_of_task(chunk: range) -> dict[int, str]:
+    return _read_chunk(*_worker_task, chunk)
 
 
 def _read_chunk(source: ImageSource, array: Path, chunk: range) -> dict[int, str]:

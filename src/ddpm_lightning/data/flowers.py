@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ddpm_lightning.data.image_files import ImageFiles, download
+from ddpm_lightning.data.download import download
+from ddpm_lightning.data.image_files import ImageFiles
 from ddpm_lightning.data.source import DataFileError
 
 
 class FlowersSource(ImageFiles):
-    """8,189 photographs of flowers of 102 kinds (Nilsback and Zisserman 2008), in three official parts."""
+    """8,189 photographs of flowers of 102 kinds (Nilsback and Zisserman 2008), in three official splits."""
 
     name = "flowers"
     num_classes = 102
@@ -34,17 +35,17 @@ class FlowersSource(ImageFiles):
         return [f"jpg/image_{number:05d}.jpg" for number in range(1, len(self.labels()) + 1)]
 
     def labels(self) -> np.ndarray:
-        labels: np.ndarray = self._tables["labels"].astype(np.int64) - 1
-        return labels
+        return self._tables["labels"].astype(np.int64) - 1
 
-    def parts(self) -> dict[str, np.ndarray]:
+    def official_splits(self) -> dict[str, np.ndarray]:
         keys = {"train": "trnid", "val": "valid", "test": "tstid"}
-        return {part: self._tables[key].astype(np.int64) - 1 for part, key in keys.items()}
+        return {split: self._tables[key].astype(np.int64) - 1 for split, key in keys.items()}
 
     @cached_property
     def _tables(self) -> dict[str, np.ndarray]:
-        """Labels and official parts, both counted from 1."""
-        from scipy.io import loadmat  # like torchvision, nothing that a process that decodes need spend time on
+        """Labels and official splits, both counted from 1."""
+        # Imported here, as torchvision is, because worker processes import this module and never need it.
+        from scipy.io import loadmat
 
         paths = [self._folder / "imagelabels.mat", self._folder / "setid.mat"]
         if not (all(path.is_file() for path in paths) and (self._folder / "jpg").is_dir()):
@@ -53,7 +54,7 @@ class FlowersSource(ImageFiles):
         for path in paths:
             try:
                 tables |= {key: np.atleast_1d(table.squeeze()) for key, table in loadmat(path).items() if key[0] != "_"}
-            except Exception as error:  # of a dozen kinds, as the damage has it
+            except Exception as error:  # a damaged table raises errors of a dozen kinds
                 raise DataFileError(f"{path} is damaged ({error}): delete it to have it downloaded again") from error
         if missing := {"labels", "trnid", "valid", "tstid"} - tables.keys():
             raise DataFileError(

@@ -71,7 +71,7 @@ class FolderSource(ImageFiles):
         numbers = {name: number for number, name in enumerate(self._classes)}
         return np.array([numbers.get(_top(file), 0) for file in self._files], np.int64)
 
-    def parts(self) -> dict[str, np.ndarray]:
+    def official_splits(self) -> dict[str, np.ndarray]:
         return {}
 
 

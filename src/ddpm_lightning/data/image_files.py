@@ -3,15 +3,14 @@
 import hashlib
 import os
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
-from http.client import HTTPException
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 
 from ddpm_lightning.data.decode import SQUARE, UnreadableImageError, read_square
+from ddpm_lightning.data.resize import check_image_size
 from ddpm_lightning.data.source import DataFileError, ImageSource
 
 
@@ -32,8 +31,7 @@ class ImageFiles(ImageSource):
         Raises:
             ValueError: image_size is not positive, or another number of channels.
         """
-        if image_size < 1:
-            raise ValueError(f"dataset.image_size must be at least 1, not {image_size}")
+        check_image_size(image_size)
         if channels not in (1, 3):
             raise ValueError(f"dataset.source.channels must be 1 (greyscale) or 3 (colour), not {channels}")
         self.image_shape = (channels, image_size, image_size)
@@ -64,15 +62,15 @@ class ImageFiles(ImageSource):
         digest.update(self.labels().tobytes())
         return digest.hexdigest()
 
-    def read(self, places: range, images: np.ndarray) -> dict[int, str]:
+    def read(self, rows: range, images: np.ndarray) -> dict[int, str]:
         damaged = {}
         channels, size, _ = self.image_shape
-        for row, place in enumerate(places):
-            path = self._folder / self._files[place]
+        for image, row in zip(images, rows, strict=True):
+            path = self._folder / self._files[row]
             try:
-                images[row] = read_square(path, channels, size)
+                image[:] = read_square(path, channels, size)
             except UnreadableImageError as error:
-                damaged[place] = f"{_printable(path)}: {error}"
+                damaged[row] = f"{_printable(path)}: {error}"
             except OSError as error:  # not to be kept as damage: the file may be readable the next time
                 raise DataFileError(f"cannot read {_printable(path)}: {error.strerror}") from error
         return damaged
@@ -81,26 +79,3 @@ class ImageFiles(ImageSource):
 def _printable(path: Path) -> str:
     """On Unix a name may have bytes that are no text."""
     return os.fsencode(path).decode(errors="backslashreplace")
-
-
-def download(fetch: Callable[[], object], title: str, folder: Path, files: str) -> None:
-    """Have torchvision download a data set; of the processes that want it at once, one does and the others wait.
-
-    Args:
-        fetch: makes torchvision's data set with `download=True`, which does nothing where it finds the files.
-        title: the data set's name in words.
-        folder: where the files belong.
-        files: which files those are, in words.
-
-    Raises:
-        DataFileError: it cannot be downloaded; the message says how to get it by hand.
-    """
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_name(f".{folder.name}.lock")):
-            fetch()
-    except (RuntimeError, OSError, HTTPException) as error:
-        raise DataFileError(
-            f"{title} is not complete in {folder} and could not be downloaded. Put {files} there, or set "
-            f"paths.data_dir to a folder that has {folder.name}. The download said: {str(error).strip()}"
-        ) from error

@@ -15,10 +15,10 @@ from ddpm_lightning.data.order import global_batch
 
 
 class SplitImages(Dataset[Batch], ABC):
-    """The images of a split by their places in it.
+    """The images of a split by their indices in it.
 
     Attributes:
-        rows: int64 (n,), the place of each image in the cached arrays; empty where the images are not from there.
+        rows: int64 (n,), the row of each image in the cached arrays; empty where the images are not from there.
         fingerprint: hash of data, transform and choice of images.
     """
 
@@ -38,15 +38,15 @@ class SplitImages(Dataset[Batch], ABC):
         """int64 (n,), a copy."""
 
     @abstractmethod
-    def batch_places(self, position: int, batch_size: int, seed: int) -> np.ndarray:
-        """The places, int64 (batch_size,), of training batch number `position`, counted over the whole training."""
+    def batch_indices(self, position: int, batch_size: int, seed: int) -> np.ndarray:
+        """The indices, int64 (batch_size,), of training batch number `position`, counted over the whole training."""
 
     def __getitem__(self, index: int) -> Batch:
         """A batch of one image."""
         return self.__getitems__([index])
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
-        """The images at these places, as one batch whose slots are these places."""
+        """The images at these indices, as one batch whose slots are these indices."""
         return Batch(
             torch.from_numpy(self.images_at(indices)),
             torch.from_numpy(self.labels_at(indices)),
@@ -71,14 +71,12 @@ class IndexedImages(SplitImages):
         return len(self.rows)
 
     def images_at(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
-        images: np.ndarray = np.asarray(self._images)[self.rows[np.asarray(indices, np.int64)]]
-        return images
+        return np.asarray(self._images)[self.rows[np.asarray(indices, np.int64)]]
 
     def labels_at(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
-        labels: np.ndarray = self._labels[self.rows[np.asarray(indices, np.int64)]]
-        return labels
+        return self._labels[self.rows[np.asarray(indices, np.int64)]]
 
-    def batch_places(self, position: int, batch_size: int, seed: int) -> np.ndarray:
+    def batch_indices(self, position: int, batch_size: int, seed: int) -> np.ndarray:
         """A new permutation each epoch."""
         return global_batch(position, len(self), batch_size, seed)
 

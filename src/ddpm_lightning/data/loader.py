@@ -61,7 +61,7 @@ class TrainingLoader:
     def __iter__(self) -> Iterator[Batch]:
         start = self.position()
         indices = (
-            self._images.batch_places(position, self._batch_size, self._seed)[self._share].tolist()
+            self._images.batch_indices(position, self._batch_size, self._seed)[self._share].tolist()
             for position in range(start, start + self._length)
         )
         slots = torch.arange(self._share.start, self._share.stop)
@@ -92,8 +92,8 @@ def evaluation_loader(
         world_size: number of processes that share the pass.
         num_workers: processes that gather batches.
     """
-    places = np.arange(min(num_images, len(images)))
-    batches = [places[start : start + batch_size].tolist() for start in range(0, len(places), batch_size)]
+    indices = np.arange(min(num_images, len(images)))
+    batches = [indices[start : start + batch_size].tolist() for start in range(0, len(indices), batch_size)]
     return _loader(images, batches[rank::world_size] or [[]], num_workers, _unchanged)
 
 

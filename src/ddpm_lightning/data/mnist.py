@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 from torchvision import datasets
-from torchvision.datasets.utils import calculate_md5
 
+from ddpm_lightning.data.download import check_md5, download, md5_sum
 from ddpm_lightning.data.idx import read_idx
-from ddpm_lightning.data.resize import resize_images
+from ddpm_lightning.data.resize import RESIZED, check_image_size, resize_images
 from ddpm_lightning.data.source import DataFileError, ImageSource
 
 
@@ -22,51 +22,52 @@ class _IdxSource(ImageSource):
     """
 
     num_classes = 10
-    transform = "resized, bilinear and antialiased, in float32"
+    transform = RESIZED
     _dataset: ClassVar[type[datasets.MNIST]]
-    _restore_committed: ClassVar[str] = ""
+    _committed: ClassVar[str] = ""
+    """How to restore the copy that comes with the project, in words."""
 
     def __init__(self, root: str | Path, image_size: int = 28) -> None:
         """
         Args:
             root: the folder above `MNIST/` or `FashionMNIST/`.
-            image_size: images are resized from 28 to this (bilinear, antialiased).
+            image_size: images are resized from 28 to this.
 
         Raises:
             ValueError: image_size is not positive.
         """
-        if image_size < 1:
-            raise ValueError(f"dataset.image_size must be at least 1, not {image_size}")
+        check_image_size(image_size)
         self.image_shape = (1, image_size, image_size)
         self._root = Path(root)
-        self._raw = self._root / self._dataset.__name__ / "raw"
+        self._folder = self._root / self._dataset.__name__
+        self._raw = self._folder / "raw"
 
     def fingerprint(self) -> str:
         names = [*_split_files("images-idx3-ubyte"), *_split_files("labels-idx1-ubyte")]
-        return hashlib.sha256("".join(calculate_md5(self._file(name)) for name in names).encode()).hexdigest()
+        return hashlib.sha256("".join(md5_sum(self._file(name)) for name in names).encode()).hexdigest()
 
     def labels(self) -> np.ndarray:
-        return np.concatenate(self._labels_by_part).astype(np.int64)
+        return np.concatenate(self._labels_by_split).astype(np.int64)
 
-    def parts(self) -> dict[str, np.ndarray]:
-        train, test = map(len, self._labels_by_part)
+    def official_splits(self) -> dict[str, np.ndarray]:
+        train, test = map(len, self._labels_by_split)
         return {"train": np.arange(train), "test": np.arange(train, train + test)}
 
-    def read(self, places: range, images: np.ndarray) -> dict[int, str]:
-        images[:] = resize_images(self._images[places.start : places.stop, None], self.image_shape[1])
+    def read(self, rows: range, images: np.ndarray) -> dict[int, str]:
+        images[:] = resize_images(self._images[rows.start : rows.stop, None], self.image_shape[1])
         return {}
 
     @cached_property
-    def _labels_by_part(self) -> list[np.ndarray]:
+    def _labels_by_split(self) -> list[np.ndarray]:
         return [self._read(self._file(name)) for name in _split_files("labels-idx1-ubyte")]
 
     @cached_property
     def _images(self) -> np.ndarray:
-        parts = [self._read(self._file(name)) for name in _split_files("images-idx3-ubyte")]
-        counts, expected = [len(part) for part in parts], [len(part) for part in self._labels_by_part]
+        splits = [self._read(self._file(name)) for name in _split_files("images-idx3-ubyte")]
+        counts, expected = [len(split) for split in splits], [len(split) for split in self._labels_by_split]
         if counts != expected:
             raise DataFileError(f"{self._raw} has {counts} images for {expected} labels. {self._how_to_restore()}")
-        return np.concatenate(parts)
+        return np.concatenate(splits)
 
     def _read(self, path: Path) -> np.ndarray:
         try:
@@ -78,30 +79,20 @@ class _IdxSource(ImageSource):
         """The archive if there is one (it can be checked against the published md5), else the unpacked file."""
         archive, unpacked = self._raw / f"{name}.gz", self._raw / name
         if not archive.exists() and not unpacked.exists():
-            self._download(name)
+            self._download()
         if not archive.exists():
             return unpacked
-        published = dict(self._dataset.resources)[archive.name]
-        if (found := calculate_md5(archive)) != published:
-            raise DataFileError(
-                f"{archive} is truncated or altered: its md5 is {found}, the published one {published}. "
-                f"{self._how_to_restore()}"
-            )
+        check_md5(archive, dict(self._dataset.resources)[archive.name], self._how_to_restore())
         return archive
 
     def _how_to_restore(self) -> str:
-        return f"To restore it, {self._restore_committed}delete it and run again with network: it is then downloaded."
+        how = f"delete it and run again with network: it is then downloaded{self._committed and f'; {self._committed}'}"
+        return f"To restore it, {how}."
 
-    def _download(self, name: str) -> None:
-        try:
-            self._dataset(self._root, download=True)
-        except (RuntimeError, OSError) as error:
-            wanted = ", ".join(archive for archive, _ in self._dataset.resources)
-            raise DataFileError(
-                f"{name}.gz is not in {self._raw} and could not be downloaded. To restore it, {self._restore_committed}"
-                f"put these files there, packed or unpacked (without .gz): {wanted}; or set paths.data_dir to a folder "
-                f"that has {self._dataset.__name__}/raw. The download said: {str(error).strip()}"
-            ) from error
+    def _download(self) -> None:
+        archives = ", ".join(f"raw/{archive}" for archive, _ in self._dataset.resources)
+        files = f"{archives} (packed or not{self._committed and f'; {self._committed}'})"
+        download(lambda: self._dataset(self._root, download=True), self._dataset.__name__, self._folder, files)
 
 
 def _split_files(name: str) -> tuple[str, str]:
@@ -114,9 +105,7 @@ class MNISTSource(_IdxSource):
 
     name = "mnist"
     _dataset = datasets.MNIST
-    _restore_committed = (
-        "run `git checkout -- data/MNIST/raw` if it is the copy that comes with the project; otherwise "
-    )
+    _committed = "`git checkout -- data/MNIST/raw` restores the copy that comes with the project"
 
 
 class FashionMNISTSource(_IdxSource):

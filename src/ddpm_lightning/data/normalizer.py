@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 _HALF_RANGE = 127.5  # 0 .. 255 becomes -1 .. 1
 _MAX = 255
-_COUNTED_AT_ONCE = 1024  # images; so that memory does not grow with the data set
+_CHUNK = 1024  # images counted at one time, so that memory does not grow with the data set
 
 
 class TrainingImages(Protocol):
@@ -69,8 +69,12 @@ class Normalizer(nn.Module, ABC):
             ValueError: the images have another number of channels.
         """
         self._check_channels(images.shape)
+        return self._restored(self.clamp(images.float())).round().to(torch.uint8)
+
+    def clamp(self, images: Tensor) -> Tensor:
+        """(..., C, H, W), float: what lies beyond `value_range` moved to its border."""
         low, high = self.value_range
-        return self._restored(images.float().clamp_min(low).clamp_max(high)).round().to(torch.uint8)
+        return images.clamp_min(low).clamp_max(high)
 
     @abstractmethod
     def _normalized(self, images: Tensor) -> Tensor:
@@ -129,32 +133,31 @@ class StandardizedNormalizer(Normalizer):
         return (self._normalized(torch.zeros_like(self.mean)), self._normalized(torch.full_like(self.mean, _MAX)))
 
     def fit(self, images: TrainingImages) -> None:
-        """Count the training split's values; the same numbers on every rank and machine, since the sums are exact.
+        """Count the training split's values; the same numbers on every rank, whatever the images' order.
 
         Raises:
             ValueError: there are no images, or they have another number of channels, or a channel is the same
                 everywhere: it has no deviation to divide by, and nothing to learn.
         """
-        counts = self._count_values(images)
-        values = range(_MAX + 1)
-        for channel, of_value in enumerate(counts.tolist()):
-            pixels = sum(of_value)
-            if max(of_value) == pixels:
-                seen = f"is {of_value.index(pixels)} in every pixel" if pixels else "has no pixel"
+        counts = self._count_values(images).double()
+        values = torch.arange(_MAX + 1, dtype=torch.float64)
+        pixels = counts.sum(1)
+        mean = (counts * values).sum(1) / pixels
+        std = ((counts * (values - mean[:, None]) ** 2).sum(1) / pixels).sqrt()
+        for channel, deviation in enumerate(std.tolist()):
+            if not deviation > 0:  # also where no pixel makes it NaN
                 raise ValueError(
-                    f"channel {channel} {seen} of the {len(images)} training images, so it cannot be standardised: "
-                    "look at the data, or take normalizer=symmetric"
+                    f"channel {channel} is the same in every pixel of the {len(images)} training images, so it cannot "
+                    "be standardised: look at the data, or take normalizer=symmetric"
                 )
-            total = sum(value * count for value, count in zip(values, of_value, strict=True))
-            squares = sum(value**2 * count for value, count in zip(values, of_value, strict=True))
-            self.mean[channel] = total / pixels
-            self.std[channel] = math.sqrt(pixels * squares - total**2) / pixels
+        self.mean.copy_(mean[:, None, None])
+        self.std.copy_(std[:, None, None])
 
     def _count_values(self, images: TrainingImages) -> Tensor:
         """How often each channel has each value: (C, 256), int64."""
         counts = torch.zeros(self._channels, _MAX + 1, dtype=torch.int64)
-        for start in range(0, len(images), _COUNTED_AT_ONCE):
-            chunk = images.images_at(range(start, min(start + _COUNTED_AT_ONCE, len(images))))
+        for start in range(0, len(images), _CHUNK):
+            chunk = images.images_at(range(start, min(start + _CHUNK, len(images))))
             self._check_channels(chunk.shape)
             for channel in range(self._channels):
                 values = torch.from_numpy(chunk[:, channel].reshape(-1))

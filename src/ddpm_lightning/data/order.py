@@ -31,7 +31,7 @@ def global_batch(position: int, num_images: int, batch_size: int, seed: int) -> 
     """Batch number `position`, counted from 0 over the whole training, as all ranks together see it.
 
     Returns:
-        int64 (batch_size,), places in the training split, all different within an epoch.
+        int64 (batch_size,), indices in the training split, all different within an epoch.
 
     Raises:
         ValueError: batch_size is not positive or larger than the data set.

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ddpm_lightning.data.image_files import ImageFiles, download
+from ddpm_lightning.data.download import download
+from ddpm_lightning.data.image_files import ImageFiles
 from ddpm_lightning.data.source import DataFileError
 
 _LISTS = {"train": "trainval.txt", "test": "test.txt"}
@@ -23,7 +24,7 @@ class _Pet(NamedTuple):
 
 
 class PetsSource(ImageFiles):
-    """7,349 photographs of cats and dogs of 37 breeds (Parkhi, Vedaldi, Zisserman and Jawahar 2012), in two parts."""
+    """7,349 photographs of cats and dogs of 37 breeds (Parkhi, Vedaldi, Zisserman and Jawahar 2012)."""
 
     name = "pets"
 
@@ -58,20 +59,21 @@ class PetsSource(ImageFiles):
         pets = [pet for pets in self._pets.values() for pet in pets]
         return np.array([pet.species if self._species else pet.breed for pet in pets], np.int64) - 1
 
-    def parts(self) -> dict[str, np.ndarray]:
+    def official_splits(self) -> dict[str, np.ndarray]:
         train, test = len(self._pets["train"]), len(self._pets["test"])
         return {"train": np.arange(train), "test": np.arange(train, train + test)}
 
     @cached_property
     def _pets(self) -> dict[str, list[_Pet]]:
-        """The authors' two lists."""
-        lists = {part: self._folder / "annotations" / name for part, name in _LISTS.items()}
+        """The data set's two lists."""
+        lists = {split: self._folder / "annotations" / name for split, name in _LISTS.items()}
         if not (all(path.is_file() for path in lists.values()) and (self._folder / "images").is_dir()):
             self._download()
-        return {part: _read_list(path) for part, path in lists.items()}
+        return {split: _read_list(path) for split, path in lists.items()}
 
     def _download(self) -> None:
-        from torchvision.datasets import OxfordIIITPet  # seconds that a process that decodes need not spend
+        # Imported here, because worker processes import this module and never need it.
+        from torchvision.datasets import OxfordIIITPet
 
         def fetch() -> None:
             for split in ("trainval", "test"):  # it looks for one list at a time

@@ -2,9 +2,12 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
+
+if TYPE_CHECKING:  # importing it would import torch, which processes that decode images do not need
+    from ddpm_lightning.data.images import SplitImages
 
 
 class DataFileError(ValueError):
@@ -12,9 +15,10 @@ class DataFileError(ValueError):
 
 
 class ImageSource(ABC):
-    """Labelled images in a fixed order: image i is the same at every call.
+    """Labelled images in a fixed order; an image's number in it is its row, at every call and in the cache.
 
-    It is pickled and sent to the processes that fill the cache.
+    The constructor takes `root`, the data folder, and then the options of its YAML in conf/dataset; a source without
+    files has no use for `root`. A source is pickled and sent to the processes that fill the cache.
 
     Attributes:
         name: identifies the data set in cache folders and reports.
@@ -51,23 +55,24 @@ class ImageSource(ABC):
         """
 
     @abstractmethod
-    def parts(self) -> Mapping[str, np.ndarray]:
-        """The authors' own division: int64 places of the images of "train", "test" and, where there is one, "val".
-
-        Empty for a data set that its authors have not divided.
-        """
+    def official_splits(self) -> Mapping[str, np.ndarray]:
+        """The data set's own splits: int64 rows of "train", "test" and, where there is one, "val"; empty without."""
 
     @abstractmethod
-    def read(self, places: range, images: np.ndarray) -> dict[int, str]:
-        """Read the images at `places`, in any process.
+    def read(self, rows: range, images: np.ndarray) -> dict[int, str]:
+        """Read images, in any process.
 
         Args:
-            places: consecutive places in the order of `labels`.
-            images: uint8 (len(places), C, H, W), to be filled.
+            rows: consecutive rows, in the order of `labels`.
+            images: uint8 (len(rows), C, H, W), to be filled.
 
         Returns:
-            for each image that cannot be read, its place and the reason, naming the file; those rows stay as they are.
+            for each damaged image, its row and the reason, naming the file; what `images` has for it is left alone.
 
         Raises:
             DataFileError: a file that is not one image's alone is missing or damaged.
         """
+
+    def training_split(self, cached: "SplitImages") -> "SplitImages":
+        """What is trained on, given the training split's images in the cache: these, unless others are made."""
+        return cached

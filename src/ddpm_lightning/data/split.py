@@ -8,7 +8,7 @@ import numpy as np
 
 
 class Rows(NamedTuple):
-    """Places in the data set, each int64 (n,). No image of `val` or `test` is in `train`."""
+    """The rows of each split, int64 (n,). No image of `val` or `test` is in `train`."""
 
     train: np.ndarray
     val: np.ndarray
@@ -19,11 +19,11 @@ class Split(ABC):
     """Divides the images of a data set; a pure function of its arguments."""
 
     @abstractmethod
-    def rows(self, usable: np.ndarray, parts: Mapping[str, np.ndarray]) -> Rows:
+    def rows(self, readable: np.ndarray, official: Mapping[str, np.ndarray]) -> Rows:
         """
         Args:
-            usable: int64 (n,), increasing places of the images that can be read.
-            parts: the authors' division, as `ImageSource.parts` gives it.
+            readable: int64 (n,), increasing rows of the images that can be read.
+            official: the rows of the data set's own splits, as `ImageSource.official_splits` gives them.
 
         Raises:
             ValueError: the data set cannot be divided in this way.
@@ -31,7 +31,7 @@ class Split(ABC):
 
 
 class Resplit(Split):
-    """All images, whatever their authors' division: a random share to train on, the rest to validate and test on.
+    """All images, whatever the official splits: a random share to train on, the rest to validate and test on.
 
     `val` and `test` are the same images, as in the experiments that publish an 80/20 split: nothing in a run is chosen
     by them except `best.ckpt`, which no score is computed from.
@@ -47,27 +47,27 @@ class Resplit(Split):
         self._train_fraction = train_fraction
         self._seed = _checked_seed(seed)
 
-    def rows(self, usable: np.ndarray, parts: Mapping[str, np.ndarray]) -> Rows:
-        order = np.random.default_rng(self._seed).permutation(usable)
+    def rows(self, readable: np.ndarray, official: Mapping[str, np.ndarray]) -> Rows:
+        order = np.random.default_rng(self._seed).permutation(readable)
         count = int(self._train_fraction * len(order))
         train, rest = order[:count], np.sort(order[count:])
         if not (len(train) and len(rest)):
             raise ValueError(
-                f"{len(usable)} images are too few for dataset.split.train_fraction={self._train_fraction}"
+                f"{len(readable)} images are too few for dataset.split.train_fraction={self._train_fraction}"
             )
         return Rows(train, rest, rest)
 
 
 class OfficialSplit(Split):
-    """As the authors divided it; where they made no validation split, their test split serves for both."""
+    """The official splits; where there is no official validation split, the test split serves for both."""
 
-    def rows(self, usable: np.ndarray, parts: Mapping[str, np.ndarray]) -> Rows:
-        official = _readable_parts(usable, parts)
-        return Rows(official["train"], official.get("val", official["test"]), official["test"])
+    def rows(self, readable: np.ndarray, official: Mapping[str, np.ndarray]) -> Rows:
+        splits = _readable_splits(readable, official)
+        return Rows(splits["train"], splits.get("val", splits["test"]), splits["test"])
 
 
 class ValFromTrain(Split):
-    """The authors' test split, and their training split divided into `train` and `val`.
+    """The official test split, and the official training split divided into `train` and `val`.
 
     Args:
         val_size: images taken from the training split for `val`.
@@ -80,21 +80,21 @@ class ValFromTrain(Split):
         self._val_size = val_size
         self._seed = _checked_seed(seed)
 
-    def rows(self, usable: np.ndarray, parts: Mapping[str, np.ndarray]) -> Rows:
-        official = _readable_parts(usable, parts)
-        available = len(official["train"])
+    def rows(self, readable: np.ndarray, official: Mapping[str, np.ndarray]) -> Rows:
+        splits = _readable_splits(readable, official)
+        available = len(splits["train"])
         if self._val_size >= available:
             raise ValueError(
                 f"dataset.split.val_size={self._val_size} leaves no training images of the {available} available"
             )
-        order = np.random.default_rng(self._seed).permutation(official["train"])
-        return Rows(order[self._val_size :], order[: self._val_size], official["test"])
+        order = np.random.default_rng(self._seed).permutation(splits["train"])
+        return Rows(order[self._val_size :], order[: self._val_size], splits["test"])
 
 
-def _readable_parts(usable: np.ndarray, parts: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    if not parts:
-        raise ValueError("this data set has no split of its authors': choose dataset/split=resplit")
-    return {name: places[np.isin(places, usable)] for name, places in parts.items()}
+def _readable_splits(readable: np.ndarray, official: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    if not official:
+        raise ValueError("this data set has no official splits: choose dataset/split=resplit")
+    return {name: rows[np.isin(rows, readable)] for name, rows in official.items()}
 
 
 def _checked_seed(seed: int) -> int:

@@ -19,13 +19,13 @@ from ddpm_lightning.training.checkpoint import AtomicCheckpointIO
 from ddpm_lightning.training.module import DiffusionModule
 from ddpm_lightning.training.precision import fastest_precision
 
-FOR_SOURCES = ("name", "image_size", "path")
-"""Options of `dataset` to which its `source`, or another group, refers."""
+LOADING = ("batch_size", "num_workers", "diagnostic_size", "eval_batch_size", "flip", "in_memory")
+"""Options of `dataset` that are the data module's; to the others its `source`, or another group, refers."""
 
 
 def build_data(config: DictConfig) -> ImageDataModule:
     """The data module of `config.dataset`."""
-    options = {key: value for key, value in config.dataset.items() if key not in (*FOR_SOURCES, "source", "split")}
+    options = {key: value for key, value in config.dataset.items() if key in LOADING}
     source = instantiate(config.dataset.source, root=config.paths.data_dir)
     split = instantiate(config.dataset.split)
     return ImageDataModule(source, split, seed=config.seed, cache_dir=config.paths.cache_dir, **options)
@@ -34,7 +34,7 @@ def build_data(config: DictConfig) -> ImageDataModule:
 def build_module(config: DictConfig, image_shape: tuple[int, int, int], num_classes: int) -> DiffusionModule:
     """The module to train; its initial weights are a function of `config.seed`.
 
-    Its normaliser has seen no images: give it the training split (`module.normalizer.fit`) or load a checkpoint.
+    Its normaliser has seen no images: load a checkpoint, or use `build_fitted_module`.
 
     Raises:
         ValueError: if the network cannot take the images, or is told another number of classes than there are.
@@ -65,6 +65,17 @@ def build_module(config: DictConfig, image_shape: tuple[int, int, int], num_clas
     )
     if config.compile:
         network.compile()  # in place: compiling to a new module would rename the keys of every checkpoint
+    return module
+
+
+def build_fitted_module(config: DictConfig, data: ImageDataModule) -> DiffusionModule:
+    """The module to train on these data, whose normaliser has seen the training split.
+
+    Raises:
+        ValueError: as `build_module`, or if the images cannot be normalised in the way of `config.normalizer`.
+    """
+    module = build_module(config, data.image_shape, data.num_classes)
+    module.normalizer.fit(data.split("train"))
     return module
 
 

@@ -19,7 +19,6 @@ from ddpm_lightning.diffusion.objective import Objective
 from ddpm_lightning.diffusion.randomness import Purpose, keyed_normal
 from ddpm_lightning.diffusion.schedule import Schedule
 from ddpm_lightning.diffusion.timesteps import TimestepLaw
-from ddpm_lightning.samplers.sampler import clipped
 from ddpm_lightning.training.checkpoint import CONFIG_KEY
 from ddpm_lightning.training.diagnostics import BucketedMean, bucket_names, fixed_log_snr, spread, within_reach
 from ddpm_lightning.training.draws import StepDraws
@@ -172,7 +171,7 @@ class DiffusionModule(LightningModule):
         t, reached = schedule.time_of_log_snr(log_snr), within_reach(schedule, log_snr)
         prediction = denoiser(q_sample(x_0, noise, schedule.rates(t)), t, label)
         # Clipped as a sampler would: where the signal vanishes, an unclipped image says nothing but the rate.
-        image = clipped(prediction.image, self.normalizer.value_range)
+        image = self.normalizer.clamp(prediction.image)
         for name, error in (("noise_mae", prediction.noise - noise), ("image_mae", image - x_0)):
             per_sample = error.abs().flatten(1).mean(1)
             self.diagnostics[name].update(per_sample[reached], log_snr[reached])  # type: ignore[operator]

@@ -11,8 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 from ddpm_lightning.training.build import (
     build_callbacks,
     build_data,
+    build_fitted_module,
     build_loggers,
-    build_module,
     build_trainer,
     final_scores,
     settle_hardware,
@@ -78,8 +78,7 @@ def _refuse_from_checkpoint(choices: Mapping[str, str]) -> None:
 
 def _fit_and_test(config: DictConfig, run: RunFolder) -> dict[str, float]:
     data = build_data(config)
-    module = build_module(config, data.image_shape, data.num_classes)
-    module.normalizer.fit(data.split("train"))
+    module = build_fitted_module(config, data)
     module.run_config = plain(config)
     trainer = build_trainer(config, run.path, build_callbacks(config), build_loggers(config, run.path))
     if "checkpointing" not in config.callbacks:
