@@ -110,6 +110,7 @@ def card() -> MetricCard:
         weights="ema",
         split="test",
         dataset="mnist",
+        real_images="0123456789abcdef",
     )
 
 

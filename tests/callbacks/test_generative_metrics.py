@@ -92,6 +92,7 @@ def test_the_scores_are_those_of_the_files_and_the_card_is_whole(tested, tmp_pat
         "features": "lenet_mnist", "features_sha256": extractor.sha256, "resize": extractor.resize,
         "num_generated": 16, "num_real": 16, "seed": 3, "sampler": "ddim", "steps": 2, "eta": 1.0, "t_max": 0.98,
         "clip": True, "guidance_scale": None, "weights": "ema", "split": "test", "dataset": "mnist",
+        "real_images": test_split.fingerprint[:16],
     }  # fmt: skip
     assert set(report["card"]) == {field.name for field in dataclasses.fields(MetricCard)}
 
@@ -169,11 +170,12 @@ def test_fewer_samples_than_a_kid_subset_are_refused_when_the_callback_is_made(r
         ("sampler.steps=0", r"sampler\.steps must lie in 1\.\.1000"),
         ("sampler.steps=1001", r"sampler\.steps must lie in 1\.\.1000"),
         ("sampler.t_max=0", r"sampler\.t_max must lie in"),
+        ("sampler.t_max=1 schedule.zero_terminal_snr=true", r"predicted noise says nothing about the image at t = 1"),
         ("metrics.num_real=41", r"cannot choose 41 real images out of 40: lower metrics\.num_real"),
     ],
 )
 def test_what_cannot_be_scored_is_refused_before_training(run_with, override, message):
-    run = run_with(*METRICS, override)
+    run = run_with(*METRICS, *override.split())
     with pytest.raises(ValueError, match=message):
         run.fit()
     assert never_trains(run)

@@ -140,6 +140,23 @@ def test_a_build_that_ended_before_its_last_step_is_not_repeated(counting_source
     assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 1
 
 
+def test_what_a_kill_left_in_the_middle_of_a_file_is_removed(counting_source, tmp_path, monkeypatch):
+    source = counting_source()
+
+    def end(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", end)
+        with pytest.raises(KeyboardInterrupt):
+            cached_images(source, tmp_path)
+    (building,) = tmp_path.glob(".*.building")
+    (building / ".images.0123abcd.npy").write_bytes(bytes(1000))
+    entry = cached_images(source, tmp_path).path.parent
+    assert source.reads == 1
+    assert {path.name for path in entry.iterdir()} == {"images.npy", "labels.npy", "manifest.json", "damaged.txt"}
+
+
 def test_no_place_to_write_says_what_to_set(counting_source, tmp_path):
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(OSError, match=r"cannot write the image cache in .*set paths\.cache_dir"):

@@ -105,6 +105,18 @@ def test_any_stretch_of_images_can_be_read(root: Path) -> None:
         np.testing.assert_array_equal(read(source, rows), images[rows.start : rows.stop])
 
 
+def test_images_are_known_by_their_files_without_reading_them(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(root, tmp_path / "copy")
+    monkeypatch.delattr(cifar10, "load_arrays")
+    first = CIFAR10Source(root).identity()
+    assert CIFAR10Source(tmp_path / "copy", image_size=8).identity() == first
+    path = root / "cifar-10-batches-py" / "test_batch"
+    write(path, path.read_bytes() + b"another")
+    assert CIFAR10Source(root).identity() != first
+
+
 def test_the_cache_holds_what_the_files_hold(root: Path, tmp_path: Path) -> None:
     cached = cached_images(CIFAR10Source(root), tmp_path / "cache")
     np.testing.assert_array_equal(cached.images, read(CIFAR10Source(root), range(42)))

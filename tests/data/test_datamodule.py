@@ -118,7 +118,8 @@ def test_impossible_sizes_are_refused(make: MakeModule) -> None:
 
 def test_a_checkpoint_holds_what_the_order_and_the_division_are_made_of(make: MakeModule) -> None:
     data = make()
-    assert data.state_dict() == {"split_hash": data.split_hash, "batch_size": 5, "seed": 0, "position": 0}
+    hashes = {"images_hash": data.images_hash, "split_hash": data.split_hash}
+    assert data.state_dict() == {**hashes, "batch_size": 5, "seed": 0, "position": 0}
 
 
 def test_what_does_not_change_the_batches_may_change_on_resume(make: MakeModule) -> None:
@@ -163,9 +164,43 @@ def test_a_model_is_not_judged_by_other_data_than_it_was_trained_beside(make: Ma
             check_split(checkpoint, make(split=other))
 
 
+def test_as_many_images_that_are_others_are_refused(make: MakeModule, counting_source: Any) -> None:
+    class Swapped(type(counting_source())):  # type: ignore[misc]
+        def labels(self) -> np.ndarray:
+            return np.roll(super().labels(), 1)
+
+    state, other = make().state_dict(), make(source=Swapped())
+    assert other.split_hash == state["split_hash"]
+    with pytest.raises(ValueError, match=r"made with other data \(images_hash was .*restore the data set's files"):
+        other.load_state_dict(state)
+    with pytest.raises(ValueError, match=r"others than those the model was trained on.*Restore the data set as it was"):
+        check_split({"ImageDataModule": state}, other)
+
+
+def test_an_early_checkpoint_that_does_not_say_which_images_it_saw_serves(make: MakeModule) -> None:
+    state = {key: value for key, value in make().state_dict().items() if key != "images_hash"}
+    make().load_state_dict(state)
+    check_split({"ImageDataModule": state}, make())
+    with pytest.raises(ValueError, match="split_hash was"):
+        make(split=Resplit()).load_state_dict(state)
+
+
 def test_prepare_data_builds_the_cache(make: MakeModule, tmp_path: Path) -> None:
     make().prepare_data()
     assert len(list(tmp_path.glob("*/manifest.json"))) == 1
+
+
+def test_damaged_images_are_told_once(make: MakeModule, counting_source: Any, caplog: pytest.LogCaptureFixture) -> None:
+    class Damaged(type(counting_source())):  # type: ignore[misc]
+        skip_damaged = True
+
+        def read(self, rows: range, images: np.ndarray) -> dict[int, str]:
+            return {**super().read(rows, images), 3: "image 3"}
+
+    data = make(source=Damaged())
+    data.prepare_data()
+    assert 3 not in data.split("train").rows and len(data.split("test")) == 20
+    assert caplog.text.count("1 of 63 images of counting cannot be read") == 1
 
 
 def test_real_mnist(mnist_root: Path, tmp_path: Path) -> None:

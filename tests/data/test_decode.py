@@ -215,6 +215,22 @@ def test_what_is_no_whole_picture_is_refused_with_the_reason(tmp_path, file):
     assert str(tmp_path) not in str(caught.value)  # who lists the files says it
 
 
+@pytest.mark.parametrize("compression", [0, 6])
+def test_a_png_with_any_bit_of_its_pixels_flipped_is_refused(tmp_path, compression):
+    path = tmp_path / "a.png"
+    Image.fromarray(COLOUR).save(path, compress_level=compression)
+    whole = path.read_bytes()
+    start = whole.index(b"IDAT") + 4
+    for place in range(start, whole.index(b"IEND") - 4):
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << place % 8
+        path.write_bytes(flipped)
+        with pytest.raises(UnreadableImageError, match="checksum"):
+            read(path)
+    path.write_bytes(whole)
+    np.testing.assert_array_equal(read(path), COLOUR)
+
+
 def test_a_decompression_bomb_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
     Image.fromarray(COLOUR).save(tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", SIDE * SIDE // 2 - 1)

@@ -141,6 +141,15 @@ def test_endless_and_fixed_sets_are_told_apart(make: Any) -> None:
     assert len(fingerprints) == 2  # `seed` here is the order's
 
 
+def test_images_are_others_by_what_they_are_made_of(make: Any) -> None:
+    modules = [make(40), make(41), make(None), make(None, seed=1), make(None, held_out=21)]
+    # `seed` of `make` is the order's.
+    assert len({data.images_hash for data in modules}) == 4
+    sources = [GradientsSource(**SIZES, seed=seed, size=4, held_out=2) for seed in (0, 0, 1)]
+    first, again, other = (source.identity() for source in sources)
+    assert first == again != other
+
+
 def test_the_fixed_set_has_the_size_asked_for(make: Any) -> None:
     data = make(24)
     assert [len(data.split(name)) for name in ("train", "val", "test")] == [24, 20, 20]

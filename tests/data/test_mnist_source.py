@@ -142,6 +142,23 @@ def test_fingerprint_follows_the_files(idx_root: IdxRoot) -> None:
     assert MNISTSource(root, image_size=14).fingerprint() in fingerprints
 
 
+def test_images_are_the_same_packed_or_not_and_of_any_size(mnist_root: Path, tmp_path: Path) -> None:
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for archive in (mnist_root / "MNIST" / "raw").glob("*-labels-idx1-ubyte.gz"):
+        (raw / archive.stem).write_bytes(gzip.decompress(archive.read_bytes()))
+    assert MNISTSource(tmp_path, image_size=14).identity() == MNISTSource(mnist_root).identity()
+
+
+def test_images_are_others_where_their_labels_are(idx_root: IdxRoot) -> None:
+    root = idx_root("MNIST")
+    before, path = MNISTSource(root).identity(), root / "MNIST" / "raw" / "t10k-labels-idx1-ubyte"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    assert MNISTSource(root).identity() != before
+
+
 @pytest.mark.parametrize("size", [16, 32, 33])
 def test_resize_is_torchvisions_antialiased_bilinear(idx_root: IdxRoot, size: int) -> None:
     root = idx_root("MNIST")

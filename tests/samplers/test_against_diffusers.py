@@ -74,6 +74,7 @@ class Trajectory:
     def __init__(self, beta_schedule: str, prediction_type: str, steps: int, generator: torch.Generator) -> None:
         self.schedule = SCHEDULES[beta_schedule]
         self.parameterization = PREDICTION_TYPES[prediction_type]
+        self.needs_signal = self.parameterization.needs_signal
         self.timesteps = [round(T * (steps - i) / steps) - 1 for i in range(steps)]
         self.times = [(k + 1) / T for k in self.timesteps] + [0.0]
         self.start = torch.randn(SHAPE, generator=generator)

@@ -7,7 +7,7 @@ from ddpm_lightning.diffusion.guidance import ClassifierFreeGuidance
 from ddpm_lightning.diffusion.parameterization import Image, Noise, Velocity
 from ddpm_lightning.diffusion.rate_schedules import CosineRates, LinearRates
 from ddpm_lightning.diffusion.schedule import CosineSchedule, LinearSchedule
-from ddpm_lightning.samplers.ddim import DDIM
+from ddpm_lightning.samplers.ddim import DDIM, ddim
 from ddpm_lightning.samplers.ddpm import DDPM, ddpm
 
 SAMPLERS = {
@@ -70,6 +70,13 @@ def test_the_first_ddpm_step_from_pure_noise_draws_from_the_forward_process(make
     torch.testing.assert_close(states[1].x_t, expected)
 
 
+@pytest.mark.parametrize("loop", [ddpm, ddim])
+def test_the_loops_refuse_it_on_a_grid_of_ones_own(loop, make_denoiser, start, noise_source):
+    denoiser = make_denoiser(Noise(), CosineSchedule(zero_terminal_snr=True))
+    with pytest.raises(ValueError, match="says nothing about the image at t = 1"):
+        loop(denoiser, start, [1.0, 0.5, 0.0], noise_source(start.shape))
+
+
 @every_sampler
 @pytest.mark.parametrize("clip", [True, False])
 @pytest.mark.parametrize("guided", [False, True])
@@ -77,9 +84,12 @@ def test_predicted_noise_is_refused_where_it_is_no_image(guided, clip, sampler, 
     denoiser = make_denoiser(Noise(), CosineSchedule(zero_terminal_snr=True), num_classes=3)
     label = torch.tensor([0, 1])
     guide = ClassifierFreeGuidance(denoiser, 2.0) if guided else denoiser
-    with pytest.raises(
+    refused = pytest.raises(
         ValueError, match=r"zero_terminal_snr=true .* loss_on=velocity or loss_on=image, .* sampler.t_max"
-    ):
+    )
+    with refused:
+        sampler(3, clip=clip).times(guide)
+    with refused:
         sampler(3, clip=clip)(guide, start, noise_source(start.shape), label=label)
     samples = sampler(3, clip=clip, t_max=0.98)(guide, start, noise_source(start.shape), label=label)
     assert samples.isfinite().all()

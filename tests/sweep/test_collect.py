@@ -64,6 +64,16 @@ def test_a_run_comes_with_its_scores(write: Write, sweep: Path) -> None:
     assert (collected.card.seed, collected.card.dataset) == (3, "mnist")
 
 
+def test_scores_without_a_record_of_their_real_images_are_read(write: Write, sweep: Path) -> None:
+    file = write("earlier").path / "metrics.json"
+    scores = json.loads(file.read_text())
+    del scores["card"]["real_images"]
+    file.write_text(json.dumps(scores))
+    write("now")
+    earlier, now = collect([sweep])
+    assert earlier.card.differences(now.card) == {"real_images": ("not recorded", now.card.real_images)}
+
+
 def test_runs_are_found_in_the_order_of_their_names_wherever_they_lie(write: Write, sweep: Path) -> None:
     for name in ("b", "a/deep", "c"):
         write(name)

@@ -16,6 +16,7 @@ from ddpm_lightning.sweep.comparable import check_comparable
         ("resize", ("none", "bilinear"), "version of the features"),
         ("num_generated", (1000, 500), "metrics.num_samples"),
         ("num_real", (1000, 500), "metrics.num_real"),
+        ("real_images", ("01ab", "23cd"), "the images differ in size, in the split or its seed, or in the files"),
     ],
 )
 def test_what_may_never_differ(make_run, field, values, mend):

@@ -10,6 +10,7 @@ from lightning.pytorch import Callback
 from torch import nn
 
 from ddpm_lightning.data.batch import Batch
+from ddpm_lightning.data.normalizer import StandardizedNormalizer
 from ddpm_lightning.diffusion.forward_process import q_sample
 from ddpm_lightning.diffusion.randomness import Purpose
 from ddpm_lightning.training.checkpoint import read_checkpoint
@@ -211,18 +212,27 @@ def test_a_number_of_classes_that_is_not_the_datas_is_refused(tiny_run):
         tiny_run("model.num_classes=7")
 
 
+def test_predicted_noise_without_any_signal_to_start_from_is_refused(tiny_run):
+    pure_noise = ("schedule.zero_terminal_snr=true", "loss_on.t_max=1")
+    with pytest.raises(ValueError, match=r"says nothing about the image at t = 1.* loss_on\.t_max=0\.98"):
+        tiny_run(*pure_noise, "loss_on=noise")
+    tiny_run(*pure_noise, "loss_on=velocity")
+    tiny_run(pure_noise[0], "loss_on=noise")
+    tiny_run(pure_noise[1], "loss_on=noise")
+
+
 def test_images_too_small_for_the_network_are_refused(tiny_run):
     with pytest.raises(ValueError, match="images of 2x2 are too small .* take images of at least 4 pixels"):
         tiny_run("dataset.image_size=2", "model.channels=[16,16,16]")
 
 
 def test_noise_levels_that_a_schedule_does_not_reach_are_not_logged(tiny_run):
-    """The textbook's unscaled 200 betas end at a log SNR of -1.9."""
+    """The textbook's unscaled 200 betas end at a log SNR of -1.9, within a bucket."""
     run = tiny_run("schedule=linear", "schedule.num_steps=200", "schedule.scale_betas=false",
                    "dataset.diagnostic_size=20")  # fmt: skip
     randomise(run.module.ema.network)
     buckets = {name: value for name, value in validate(run).items() if "log_snr" in name}
-    reached = ["log_snr_-3_0", "log_snr_0_3", "log_snr_3_6", "log_snr_6_9"]
+    reached = ["log_snr_0_3", "log_snr_3_6", "log_snr_6_9"]
     assert buckets.keys() == {f"val/{name}/{bucket}" for name in ("noise_mae", "image_mae") for bucket in reached}
     assert np.isfinite(list(buckets.values())).all()
 
@@ -259,6 +269,11 @@ class TestStandardizedRun:
         assert after["global_step"] == 5
         for name in ("normalizer.mean", "normalizer.std"):
             assert torch.equal(after["state_dict"][name], before[name])
+
+    def test_going_on_it_does_not_look_at_the_training_split_again(self, trained, compose_verb, monkeypatch):
+        monkeypatch.setattr(StandardizedNormalizer, "fit", lambda self, images: pytest.fail("the images were read"))
+        train(compose_verb("train", f"resume={trained.path}", "trainer.max_steps=5"))
+        assert read_checkpoint(trained.last_checkpoint)["global_step"] == 5
 
     def test_evaluated_and_sampled_from_it_uses_them(self, trained, compose_verb, tiny_paths, negatives, tmp_path):
         stored = read_checkpoint(trained.last_checkpoint)["state_dict"]["normalizer.mean"]

@@ -190,7 +190,7 @@ class GenerativeMetrics(Callback):
         report = compare_features(
             real_features,
             features,
-            self._card(module, split),
+            self._card(module, data, split),
             kid_subsets=self.kid_subsets,
             kid_subset_size=self.kid_subset_size,
             seed=self.seed,
@@ -212,7 +212,7 @@ class GenerativeMetrics(Callback):
                 self.extractor, images.images_at(chosen), self.cache_dir, f"{images.fingerprint}-{self.seed}"
             )
 
-    def _card(self, module: DiffusionModule, split: str) -> MetricCard:
+    def _card(self, module: DiffusionModule, data: ImageDataModule, split: str) -> MetricCard:
         denoiser = self.guidance(module.evaluation_denoiser())
         return MetricCard(
             features=self.extractor.name,
@@ -230,6 +230,7 @@ class GenerativeMetrics(Callback):
             weights=module.weights,
             split=split,
             dataset=self.dataset,
+            real_images=data.split(split).fingerprint[:16],
         )
 
     def _save(self, trainer: Trainer, images: Tensor, scored: Scored) -> None:

@@ -31,11 +31,11 @@ class ProcessPanel(PeriodicPicture):
         self.num_columns = num_columns
 
     def draw(self, trainer: Trainer, module: DiffusionModule) -> Tensor:
-        places = np.arange(self.num_columns)
+        indices = np.arange(self.num_columns)
         split = trainer.datamodule.split("val")  # type: ignore[attr-defined]  # ours, set by fit
-        slots = torch.from_numpy(places).to(module.device)
-        x_0 = module.normalizer.to_model(torch.from_numpy(split.images_at(places)).to(module.device))
-        label = torch.from_numpy(split.labels_at(places)).to(module.device) if module.num_classes else None
+        slots = torch.from_numpy(indices).to(module.device)
+        x_0 = module.normalizer.to_model(torch.from_numpy(split.images_at(indices)).to(module.device))
+        label = torch.from_numpy(split.labels_at(indices)).to(module.device) if module.num_classes else None
         noise = keyed_normal(VALIDATION_SEED, Purpose.VALIDATION_NOISE, slots, tuple(x_0.shape[1:]))
         t = (slots + 0.5) / self.num_columns
 

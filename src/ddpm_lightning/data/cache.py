@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 _FORMAT_VERSION = 2
 _IMAGES, _LABELS, _MANIFEST, _DAMAGED = "images.npy", "labels.npy", "manifest.json", "damaged.txt"
 _JOURNAL = "progress.jsonl"
+_FILES = {_IMAGES, _LABELS, _MANIFEST, _DAMAGED, _JOURNAL}
 _CHUNK = 4096  # images hashed at one time; a fixed number, so that hashing needs no more memory for a larger data set
 _MOST_NAMED = 3  # damaged files named in a message; the report names all
 
@@ -48,7 +49,7 @@ class CachedImages:
 
 
 def cached_images(source: ImageSource, cache_dir: str | Path) -> CachedImages:
-    """Open the cache entry of a data set, building it first if it is absent or damaged.
+    """Open the cache entry of a data set, building it first if it is absent or a file of it is of another size.
 
     Any number of processes may call this at once: one builds, the others wait for it. A build that was cut short goes
     on where it stopped. The entry's manifest says what it was made from, and the entry's name is a hash of that, so a
@@ -112,6 +113,9 @@ def _build(entry: Path, source: ImageSource, made_from: dict[str, Any]) -> None:
     building = entry.with_name(f".{entry.name}.building")
     with _explained(entry.parent):
         building.mkdir(exist_ok=True)
+        for path in building.iterdir():
+            if path.name not in _FILES:  # as large as all images, if a kill came while the array was allocated
+                path.unlink()
         _allocate(building / _IMAGES, shape)
         damaged = fill(source, building / _IMAGES, building / _JOURNAL)
         with atomic_path(building / _LABELS) as temporary:
@@ -126,7 +130,7 @@ def _build(entry: Path, source: ImageSource, made_from: dict[str, Any]) -> None:
             "fingerprint": _content_hash(images, labels, sorted(damaged)),
         }
         write_json(building / _MANIFEST, manifest)
-        shutil.rmtree(entry, ignore_errors=True)  # only a damaged one can be here
+        shutil.rmtree(entry, ignore_errors=True)  # only one that is not whole can be here
         os.rename(building, entry)
         sync_folder(entry.parent)
         (entry / _JOURNAL).unlink()  # not before: a build that is killed here has nothing to read again
@@ -173,7 +177,7 @@ def _report_damaged(source: ImageSource, entry: Path, cached: CachedImages) -> N
     what = f"{count} of {len(cached.images)} images of {source.name} cannot be read: {named} (all: {entry / _DAMAGED})"
     if not source.skip_damaged or len(cached.readable) == 0:
         raise DataFileError(
-            f"{what}. Mend, restore or remove them, or leave them out with dataset.source.skip_damaged=true"
+            f"{what}. Mend or restore them, or train with dataset.source.skip_damaged=true, which leaves them out"
         )
     log.warning("%s. They are left out", what)
 

@@ -97,6 +97,11 @@ class ImageDataModule(LightningDataModule):
         """Hash of which images are train, val and test."""
         return hash_rows(np.concatenate([images.rows for images in self._splits.values()]))
 
+    @cached_property
+    def images_hash(self) -> str:
+        """Hash of which image each row is."""
+        return self._source.identity()
+
     def split(self, name: str) -> SplitImages:
         """The images of "train", "val" or "test"; needs neither `setup` nor a trainer.
 
@@ -109,11 +114,16 @@ class ImageDataModule(LightningDataModule):
 
     @cached_property
     def _splits(self) -> dict[str, SplitImages]:
-        cached = self._loaded(cached_images(self._source, self._cache_dir))
+        cached = self._loaded(self._cached)
         chosen = self._split.rows(cached.readable, self._source.official_splits())
         splits: dict[str, SplitImages] = {name: IndexedImages(cached, rows) for name, rows in chosen._asdict().items()}
         splits["train"] = self._source.training_split(splits["train"])
         return splits
+
+    @cached_property
+    def _cached(self) -> CachedImages:
+        """Opened once, so that what is wrong with the images is told once."""
+        return cached_images(self._source, self._cache_dir)
 
     def _loaded(self, cached: CachedImages) -> CachedImages:
         """The images in memory, if that is wanted."""
@@ -124,7 +134,7 @@ class ImageDataModule(LightningDataModule):
 
     def prepare_data(self) -> None:
         """Build the cache; Lightning calls this on one process per node."""
-        cached_images(self._source, self._cache_dir)
+        _ = self._cached
 
     def train_dataloader(self) -> TrainingLoader:
         rank, world_size = self._rank_and_world_size()
@@ -146,24 +156,30 @@ class ImageDataModule(LightningDataModule):
         """Check that a checkpoint was made with this data, and go on from its position.
 
         Raises:
-            ValueError: it was made with another division, batch size or order.
+            ValueError: it was made with other images, or another division, batch size or order.
         """
         mended_by = {
+            "images_hash": "restore the data set's files as they were",
             "split_hash": "restore the data set's files and dataset.split as they were",
             "batch_size": "set dataset.batch_size as it was",
             "seed": "set seed as it was",
         }
         wrong = [
-            f"{key} was {state_dict.get(key)} and is {value}: {mended_by[key]}"
+            f"{key} was {state_dict[key]} and is {value}: {mended_by[key]}"
             for key, value in self._identity().items()
-            if state_dict.get(key) != value
+            if state_dict.get(key, value) != value  # early checkpoints do not say which images they saw
         ]
         if wrong:
             raise ValueError(f"the checkpoint was made with other data ({'; '.join(wrong)})")
         self._resumed_at = state_dict["position"]
 
     def _identity(self) -> dict[str, Any]:
-        return {"split_hash": self.split_hash, "batch_size": self._batch_size, "seed": self._seed}
+        return {
+            "images_hash": self.images_hash,
+            "split_hash": self.split_hash,
+            "batch_size": self._batch_size,
+            "seed": self._seed,
+        }
 
     def _evaluation_loader(self, split: str) -> DataLoader[Batch]:
         rank, world_size = self._rank_and_world_size()

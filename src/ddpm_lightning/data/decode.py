@@ -41,7 +41,7 @@ def read_square(path: str | Path, channels: int, size: int) -> np.ndarray:
         MemoryError: it is too large for the memory that there is.
     """
     try:
-        with Image.open(path) as image:
+        with _open(path) as image:
             _check_kind(image)
             square = _square(_eight_bit(ImageOps.exif_transpose(image)), size)
             pixels = np.asarray(square.convert("L" if channels == 1 else "RGB"))
@@ -53,6 +53,16 @@ def read_square(path: str | Path, channels: int, size: int) -> np.ndarray:
             raise
         raise UnreadableImageError(_reason(error)) from error
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
+
+
+def _open(path: str | Path) -> Image.Image:
+    """The image, not yet decoded; a PNG's checksums are right, for decoding does not look at those of its pixels."""
+    image = Image.open(path)
+    if image.format != "PNG":
+        return image
+    with image:
+        image.verify()
+    return Image.open(path)  # what is verified cannot be decoded any more
 
 
 def _reason(error: Exception) -> str:

@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -43,14 +44,28 @@ class FolderSource(ImageFiles):
 
         Raises:
             ValueError: image_size is not positive, or another number of channels.
-            DataFileError: there is no such folder, or no image in it.
         """
-        super().__init__(_find(Path(path).expanduser(), Path(root)), image_size, channels, skip_damaged)
+        self._path = Path(path).expanduser()
+        self._candidates = list(dict.fromkeys([self._path.absolute(), (Path(root) / self._path).absolute()]))
+        folder = next((folder for folder in self._candidates if folder.is_dir()), self._candidates[0])
+        super().__init__(folder, image_size, channels, skip_damaged)
+        self._use_classes = use_classes
+
+    @cached_property
+    def num_classes(self) -> int:  # type: ignore[override]  # the folder is not needed before this is
+        return len(self._classes)
+
+    @cached_property
+    def _classes(self) -> list[str]:
         tops = {_top(file) for file in self._files}
-        self._classes = sorted(tops) if use_classes and "" not in tops else []
-        self.num_classes = len(self._classes)
+        return sorted(tops) if self._use_classes and "" not in tops else []
 
     def list_files(self) -> Sequence[str]:
+        """
+        Raises:
+            DataFileError: there is no such folder, or no image in it.
+        """
+        self._check_folder()
         suffixes = image_suffixes()
         images, others = [], 0
         for name in _walk(self._folder, ()):
@@ -74,13 +89,19 @@ class FolderSource(ImageFiles):
     def official_splits(self) -> dict[str, np.ndarray]:
         return {}
 
-
-def _find(path: Path, root: Path) -> Path:
-    tried = list(dict.fromkeys([path.absolute(), (root / path).absolute()]))
-    for folder in tried:
-        if folder.is_dir():
-            return folder
-    raise DataFileError(f"dataset.path={path} is no folder: looked for {' and '.join(map(str, tried))}")
+    def _check_folder(self) -> None:
+        """Raises DataFileError if the folder is not there, and tells which it is if there are two."""
+        found = [folder for folder in self._candidates if folder.is_dir()]
+        if not found:
+            elsewhere = (
+                "" if self._path.is_absolute() else f", or give the folder that has {self._path} as paths.data_dir"
+            )
+            raise DataFileError(
+                f"dataset.path={self._path} is no folder: looked for {' and '.join(map(str, self._candidates))}. "
+                f"If it was moved, put it or a link to it back{elsewhere}"
+            )
+        if not found[0].samefile(found[-1]):
+            log.warning("dataset.path=%s is %s, not %s, which is there too", self._path, *found)
 
 
 def _top(file: str) -> str:

@@ -51,16 +51,26 @@ class ImageFiles(ImageSource):
         return self.list_files()
 
     def fingerprint(self) -> str:
-        """Hash of the files' names, sizes and times of change; reading them all would take as long as decoding."""
-        digest = hashlib.sha256()
+        """Hash of the folder and of each file's name, size and times; reading them all would take as long as decoding.
+
+        Files of other contents may agree in name, size and time of modification, which programs set as they like. The
+        system's own time of change they cannot set, and the folder tells apart files that were written at once.
+        """
+        digest = hashlib.sha256(os.fsencode(f"{self._folder.resolve()}\n"))
         for name in self._files:
             try:
                 status = os.stat(self._folder / name)
-                digest.update(os.fsencode(f"{name} {status.st_size} {status.st_mtime_ns}\n"))
+                times = f"{status.st_mtime_ns} {status.st_ctime_ns}"
+                digest.update(os.fsencode(f"{name} {status.st_size} {times}\n"))
             except FileNotFoundError:  # an image that cannot be read, like any other
                 digest.update(os.fsencode(f"{name} missing\n"))
         digest.update(self.labels().tobytes())
         return digest.hexdigest()
+
+    def identity(self) -> str:
+        """Hash of the files' names without their suffixes, which say how they are encoded, and of the labels."""
+        stems = "".join(f"{os.path.splitext(name)[0]}\0" for name in self._files)
+        return hashlib.sha256(os.fsencode(stems) + self.labels().astype("<i8").tobytes()).hexdigest()
 
     def read(self, rows: range, images: np.ndarray) -> dict[int, str]:
         damaged = {}
@@ -70,12 +80,13 @@ class ImageFiles(ImageSource):
             try:
                 image[:] = read_square(path, channels, size)
             except UnreadableImageError as error:
-                damaged[row] = f"{_printable(path)}: {error}"
+                damaged[row] = _printable(f"{path}: {error}")
             except OSError as error:  # not to be kept as damage: the file may be readable the next time
-                raise DataFileError(f"cannot read {_printable(path)}: {error.strerror}") from error
+                raise DataFileError(f"cannot read {_printable(str(path))}: {error.strerror}") from error
         return damaged
 
 
-def _printable(path: Path) -> str:
-    """On Unix a name may have bytes that are no text."""
-    return os.fsencode(path).decode(errors="backslashreplace")
+def _printable(text: str) -> str:
+    """One line of text: on Unix a file's name may have new lines, and bytes that are no text."""
+    decoded = os.fsencode(text).decode(errors="backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in decoded)

@@ -1,5 +1,6 @@
 """What a data set must answer to be trained on. A new data set is one subclass of `ImageSource`."""
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
@@ -67,11 +68,22 @@ class ImageSource(ABC):
             images: uint8 (len(rows), C, H, W), to be filled.
 
         Returns:
-            for each damaged image, its row and the reason, naming the file; what `images` has for it is left alone.
+            for each damaged image, its row and the reason, one line that names the file; what `images` has for it is
+            left alone.
 
         Raises:
             DataFileError: a file that is not one image's alone is missing or damaged.
         """
+
+    def identity(self) -> str:
+        """Hash of which image each row is, whatever files hold the images, in any encoding and on any machine.
+
+        Here of the labels, for a data set that is published in one order.
+
+        Raises:
+            DataFileError: a file is missing or damaged.
+        """
+        return hashlib.sha256(self.labels().astype("<i8").tobytes()).hexdigest()
 
     def training_split(self, cached: "SplitImages") -> "SplitImages":
         """What is trained on, given the training split's images in the cache: these, unless others are made."""

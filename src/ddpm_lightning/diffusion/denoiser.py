@@ -20,6 +20,9 @@ class DenoiserLike(Protocol):
     def t_max(self) -> float: ...
 
     @property
+    def needs_signal(self) -> bool: ...
+
+    @property
     def guidance_scale(self) -> float | None: ...
 
     def __call__(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Prediction: ...
@@ -46,6 +49,11 @@ class Denoiser(nn.Module):
     def t_max(self) -> float:
         """The time, in (0, 1], from which sampling should start."""
         return self.parameterization.t_max
+
+    @property
+    def needs_signal(self) -> bool:
+        """Whether no image can be predicted where x_t is noise alone."""
+        return self.parameterization.needs_signal
 
     @property
     def guidance_scale(self) -> float | None:

@@ -34,6 +34,11 @@ class ClassifierFreeGuidance:
         """The time from which sampling should start, as the guided denoiser says."""
         return self.denoiser.t_max
 
+    @property
+    def needs_signal(self) -> bool:
+        """Whether the guided denoiser predicts no image where x_t is noise alone."""
+        return self.denoiser.needs_signal
+
     def __call__(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Prediction:
         """x_t: (B, C, H, W); t: (B,); label: (B,). Raises ValueError without labels."""
         if label is None:

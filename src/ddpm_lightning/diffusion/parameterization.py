@@ -55,6 +55,11 @@ class Parameterization(ABC):
     def name(self) -> str:
         """The word used for it in options and tables."""
 
+    @property
+    @abstractmethod
+    def needs_signal(self) -> bool:
+        """Whether an output gives no image where x_t is noise alone."""
+
     @abstractmethod
     def target(self, x_0: Tensor, noise: Tensor, rates: Rates) -> Tensor:
         """What the network should output for x_t. x_0, noise: (B, ...); rates: (B,)."""
@@ -73,6 +78,7 @@ class Noise(Parameterization):
     """Predict the noise epsilon (Ho et al. 2020, eq. 14)."""
 
     name = "noise"
+    needs_signal = True
 
     def target(self, x_0: Tensor, noise: Tensor, rates: Rates) -> Tensor:
         return noise
@@ -89,6 +95,7 @@ class Image(Parameterization):
     """Predict the image x_0 itself."""
 
     name = "image"
+    needs_signal = False
 
     def target(self, x_0: Tensor, noise: Tensor, rates: Rates) -> Tensor:
         return x_0
@@ -105,6 +112,7 @@ class Velocity(Parameterization):
     """Predict the velocity v = signal * noise - noise_rate * x_0 (Salimans & Ho 2022, section 4)."""
 
     name = "velocity"
+    needs_signal = False
 
     def target(self, x_0: Tensor, noise: Tensor, rates: Rates) -> Tensor:
         rates = rates.broadcast_to(x_0)

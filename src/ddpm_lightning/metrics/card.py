@@ -24,6 +24,8 @@ class MetricCard:
         weights: "ema" or "raw".
         split: part of the data set that the real images are from.
         dataset: name of the data set.
+        real_images: fingerprint of the split, which depends on image size, rows and the images themselves: 16
+            hexadecimal digits. Which images of it were chosen, `seed` and `num_real` say.
     """
 
     features: str
@@ -41,6 +43,7 @@ class MetricCard:
     weights: str
     split: str
     dataset: str
+    real_images: str
 
     def __post_init__(self) -> None:
         if self.weights not in ("ema", "raw"):

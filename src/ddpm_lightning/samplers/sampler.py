@@ -50,6 +50,16 @@ def check_grid(times: Sequence[float]) -> None:
         raise ValueError(f"a time grid must decrease from at most 1 to 0, unlike {list(times)}")
 
 
+def check_start(denoiser: DenoiserLike, t: float) -> None:
+    """Raises ValueError if the denoiser predicts no image at t, because x_t is noise alone and it predicts noise."""
+    if t == 1 and denoiser.schedule.zero_terminal_snr and denoiser.needs_signal:
+        raise ValueError(
+            "predicted noise says nothing about the image at t = 1, where schedule.zero_terminal_snr=true leaves no "
+            "signal: train with loss_on=velocity or loss_on=image, or let sampling start a little below, with "
+            "loss_on.t_max=0.98 or sampler.t_max=0.98"
+        )
+
+
 def clipped(image: Tensor, value_range: ValueRange) -> Tensor:
     """The image, (B, C, H, W), with what lies beyond the range moved to its border."""
     low, high = value_range
@@ -62,18 +72,11 @@ def predict(denoiser: DenoiserLike, x_t: Tensor, t: float, label: Tensor | None,
     x_t: (B, C, H, W), all at the time t in (0, 1]; label: (B,) of integers or None.
 
     Raises:
-        ValueError: if no image can be predicted there, because x_t is noise alone and the network predicts noise.
+        ValueError: if no image can be predicted there.
     """
+    check_start(denoiser, t)
     times = x_t.new_full((len(x_t),), t)
     image, noise = (part.float() for part in denoiser(x_t, times, label))
-    # Before clipping, which would make an infinite image look like one. Asked only where no signal is left, because it
-    # makes the device wait.
-    if t == 1 and denoiser.schedule.zero_terminal_snr and not image.isfinite().all():
-        raise ValueError(
-            "no finite image is predicted at t = 1, where schedule.zero_terminal_snr=true leaves no signal: predicted "
-            "noise says nothing about the image there. Train with loss_on=velocity or loss_on=image, or start a little "
-            "below with sampler.t_max=0.98"
-        )
     if clip is None:
         return Prediction(image, noise)
     image = clipped(image, clip)
@@ -105,8 +108,13 @@ class Sampler(ABC):
         return None
 
     def times(self, denoiser: DenoiserLike) -> list[float]:
-        """The time grid for this denoiser, steps + 1 numbers from t_max down to 0."""
+        """The time grid for this denoiser, steps + 1 numbers from t_max down to 0.
+
+        Raises:
+            ValueError: if there is no such grid, or no image can be predicted at t_max.
+        """
         t_max = denoiser.t_max if self.t_max is None else self.t_max
+        check_start(denoiser, t_max)
         return time_grid(self.steps, t_max, denoiser.schedule.num_steps)
 
     @abstractmethod

@@ -8,6 +8,7 @@ from typing import TypeVar
 import numpy as np
 
 from ddpm_lightning.metrics.card import MetricCard
+from ddpm_lightning.sweep.common_levels import on_common_levels
 from ddpm_lightning.sweep.comparable import check_comparable
 from ddpm_lightning.sweep.estimate import WITH_SAMPLES, estimate, scores
 from ddpm_lightning.sweep.runs import FinishedRun
@@ -39,9 +40,10 @@ def build_table(runs: Sequence[FinishedRun], by: Sequence[str] | None = None, me
         raise ValueError("there are no finished runs to report")
     factors = _factors(runs, by)
     check_comparable(runs, factors)
-    metrics = _metrics(runs, metric)
+    runs, notes_on_errors = on_common_levels(runs)
+    metrics = _metrics(runs, metric, notes_on_errors)
     groups = _group(runs, factors)
-    notes = _notes_on_factors(runs, [choices for choices, _ in groups], factors)
+    notes = _notes_on_factors(runs, [choices for choices, _ in groups], factors) + notes_on_errors
     estimates = [{name: estimate(name, members) for name in metrics} for _, members in groups]
     effects, compared = [], {}
     for name in metrics:
@@ -82,14 +84,15 @@ def _varying(runs: Sequence[FinishedRun]) -> list[str]:
     return [name for name in options if len({run.options.get(name, ABSENT) for run in runs}) > 1]
 
 
-def _metrics(runs: Sequence[FinishedRun], metric: str) -> list[str]:
-    """The scores that any run has, `metric` first."""
+def _metrics(runs: Sequence[FinishedRun], metric: str, notes_on_errors: Sequence[str]) -> list[str]:
+    """The scores that any run has, `metric` first; the notes may say why it is not there."""
     features = runs[0].card.features
     names = {**{short: f"{short}_{features}" for short in OF_SAMPLES}, **{error: error for error in ERRORS}}
     present = {short: name for short, name in names.items() if any(name in scores(run) for run in runs)}
     first = present.get(metric, metric)
     if first not in present.values():
-        raise ValueError(f"unknown metric {metric!r}: these runs have {', '.join(present) or 'no scores'}")
+        known = f"these runs have {', '.join(present) or 'no scores'}"
+        raise ValueError("; ".join([f"unknown metric {metric!r}: {known}", *notes_on_errors]))
     return [first, *(name for name in present.values() if name != first)]
 
 

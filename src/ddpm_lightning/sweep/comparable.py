@@ -27,6 +27,8 @@ HOW_TO_MEND = {
     "resize": "evaluate all runs with the same version of the features",
     "num_generated": "evaluate all runs with the same metrics.num_samples",
     "num_real": "evaluate all runs with the same metrics.num_real",
+    "real_images": "the images differ in size, in the split or its seed, or in the files: report each kind of images "
+    "by itself, or evaluate all runs on the same ones",
 }
 
 

@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from ddpm_lightning.data.datamodule import ImageDataModule
 from ddpm_lightning.diffusion.objective import Objective
 from ddpm_lightning.ranks import started_from_outside
+from ddpm_lightning.samplers.sampler import check_start
 from ddpm_lightning.training.checkpoint import AtomicCheckpointIO
 from ddpm_lightning.training.module import DiffusionModule
 from ddpm_lightning.training.precision import fastest_precision
@@ -37,7 +38,8 @@ def build_module(config: DictConfig, image_shape: tuple[int, int, int], num_clas
     Its normaliser has seen no images: load a checkpoint, or use `build_fitted_module`.
 
     Raises:
-        ValueError: if the network cannot take the images, or is told another number of classes than there are.
+        ValueError: if the network cannot take the images, or has another number of classes than the data, or no image
+            can be predicted where sampling should start.
     """
     torch.manual_seed(config.seed)
     network = instantiate(config.model, in_channels=image_shape[0])
@@ -63,6 +65,7 @@ def build_module(config: DictConfig, image_shape: tuple[int, int, int], num_clas
         label_dropout=config.label_dropout,
         weights=config.weights,
     )
+    check_start(module.denoiser, module.denoiser.t_max)
     if config.compile:
         network.compile()  # in place: compiling to a new module would rename the keys of every checkpoint
     return module

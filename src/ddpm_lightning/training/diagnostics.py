@@ -1,4 +1,4 @@
-"""Errors of a denoiser at fixed noise levels: the numbers that compare across schedules and parameterizations."""
+"""Errors of a denoiser in buckets of noise levels: the numbers that compare across schedules and parameterizations."""
 
 from itertools import pairwise
 
@@ -23,13 +23,19 @@ def fixed_log_snr(slots: Tensor) -> Tensor:
 
 
 def within_reach(schedule: Schedule, log_snr: Tensor) -> Tensor:
-    """Whether the schedule passes through this log SNR at a t in [1/T, 1]. (B,) to (B,) of bool.
+    """Whether the schedule passes, at t in [1/T, 1], through the whole bucket of this log SNR. (B,) to (B,) of bool.
 
-    A sample beyond its reach should be judged nowhere, so that a bucket means the same log SNRs for every schedule that
-    reaches all of it: at the nearest level there is, such samples would outweigh the others of the outermost bucket.
+    Samples of a bucket that the schedule reaches in part, or not at all, should be judged nowhere: so a bucket means
+    the same log SNRs for every schedule that has it.
     """
     highest, lowest = schedule.log_snr(log_snr.new_tensor([1 / schedule.num_steps, 1.0]))
-    return (lowest <= log_snr) & (log_snr <= highest)
+    edges = log_snr.new_tensor(LOG_SNR_EDGES)
+    return ((lowest <= edges[:-1]) & (edges[1:] <= highest))[_bucket(log_snr)]
+
+
+def _bucket(log_snr: Tensor) -> Tensor:
+    """The number of the bucket, the outer ones without end. (B,) to (B,) int64."""
+    return torch.bucketize(log_snr, log_snr.new_tensor(LOG_SNR_EDGES[1:-1]))
 
 
 def bucket_names() -> list[str]:
@@ -52,8 +58,7 @@ class BucketedMean(Metric):
 
     def update(self, value: Tensor, log_snr: Tensor) -> None:
         """value, log_snr: (B,)."""
-        edges = torch.tensor(LOG_SNR_EDGES[1:-1], device=log_snr.device)
-        bucket = torch.bucketize(log_snr, edges)
+        bucket = _bucket(log_snr)
         self.total.index_add_(0, bucket, value.double())
         self.count.index_add_(0, bucket, torch.ones_like(value, dtype=torch.float64))
 

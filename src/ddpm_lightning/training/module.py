@@ -183,7 +183,8 @@ class DiffusionModule(LightningModule):
             means: Tensor = self.diagnostics[name].compute()  # type: ignore[operator]
             self.log(f"{stage}/{name}", means[-1])
             for bucket, mean, missing in zip(bucket_names(), means[:-1], means[:-1].isnan().tolist(), strict=True):
-                # A bucket that the schedule does not reach has no mean. A network that gives NaN shows in the loss.
+                # A bucket that the schedule does not wholly reach has no mean. A network that gives NaN shows in the
+                # loss.
                 if not missing:
                     self.log(f"{stage}/{name}/{bucket}", mean)
 

@@ -12,6 +12,7 @@ from ddpm_lightning.training.checkpoint import CONFIG_KEY, read_checkpoint
 from ddpm_lightning.training.module import DiffusionModule
 from ddpm_lightning.training.plain_config import command_record
 from ddpm_lightning.training.run_folder import find_checkpoint
+from ddpm_lightning.training.stored_config import check_stored
 
 
 class RestoredRun(NamedTuple):
@@ -35,6 +36,7 @@ def restore_run(command: DictConfig, groups: tuple[str, ...]) -> RestoredRun:
     path = find_checkpoint(command.checkpoint)
     checkpoint = read_checkpoint(path)
     stored = DictConfig(checkpoint[CONFIG_KEY])
+    check_stored(stored, path)
     config = copy.deepcopy(stored)
     with open_dict(command):  # so that what an option refers to, as in metrics.seed=${seed}, is the checkpoint's
         for key in stored.keys() - command.keys():
@@ -49,7 +51,8 @@ def restore_run(command: DictConfig, groups: tuple[str, ...]) -> RestoredRun:
     for group in groups:
         config[group] = _overridden(stored[group], command[group], group)
     data = build_data(config)
-    module = build_module(config, data.image_shape, data.num_classes)
+    # The classes are those of the training; the data's own need the files, which drawing samples does without.
+    module = build_module(config, data.image_shape, config.model.get("num_classes") or 0)
     module.load_state_dict(checkpoint["state_dict"])
     module.on_load_checkpoint(checkpoint)
     module.eval()
@@ -89,11 +92,15 @@ def _overridden(stored: DictConfig, wanted: DictConfig, group: str) -> DictConfi
 
 
 def check_split(checkpoint: Mapping[str, Any], data: ImageDataModule) -> None:
-    """Raises ValueError if the data divide into training and validation otherwise than they did for the checkpoint."""
-    stored = checkpoint[type(data).__qualname__]["split_hash"]
-    if stored != data.split_hash:
-        raise ValueError(
-            "the data on this machine are split differently from those the model was trained on "
-            f"(split {stored[:8]}, here {data.split_hash[:8]}): images it was trained on could be among those it is "
-            "judged by. Restore the data set as it was"
-        )
+    """Raises ValueError if the data are other images, or divide otherwise, than they did for the checkpoint."""
+    stored = checkpoint[type(data).__qualname__]
+    images = stored.get("images_hash", data.images_hash)  # early checkpoints do not say which images they saw
+    for differ, was, now in (
+        ("others than", images, data.images_hash),
+        ("split differently from", stored["split_hash"], data.split_hash),
+    ):
+        if was != now:
+            raise ValueError(
+                f"the images on this machine are {differ} those the model was trained on ({was[:8]}, here {now[:8]}): "
+                "images it was trained on could be among those it is judged by. Restore the data set as it was"
+            )

@@ -13,6 +13,7 @@ from ddpm_lightning.training.build import (
     build_data,
     build_fitted_module,
     build_loggers,
+    build_module,
     build_trainer,
     final_scores,
     settle_hardware,
@@ -22,6 +23,7 @@ from ddpm_lightning.training.launch import ranks_to_start
 from ddpm_lightning.training.optimized_score import optimises, optimized_score
 from ddpm_lightning.training.plain_config import command_record, plain, settled
 from ddpm_lightning.training.run_folder import RunFolder
+from ddpm_lightning.training.stored_config import check_stored
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +54,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
     run = RunFolder(Path(HydraConfig.get().runtime.output_dir))
     if cfg.resume:
         stored = run.read_config()
+        check_stored(stored, run.path)
         config = _resumed_config(stored, list(HydraConfig.get().overrides.task))
         settle_hardware(config)
         wants_more = _trains_longer(config, stored)
@@ -78,12 +81,13 @@ def _refuse_from_checkpoint(choices: Mapping[str, str]) -> None:
 
 def _fit_and_test(config: DictConfig, run: RunFolder) -> dict[str, float]:
     data = build_data(config)
-    module = build_fitted_module(config, data)
+    resuming = run.last_checkpoint.is_file()
+    # What the normaliser has learnt is in the checkpoint.
+    module = build_module(config, data.image_shape, data.num_classes) if resuming else build_fitted_module(config, data)
     module.run_config = plain(config)
     trainer = build_trainer(config, run.path, build_callbacks(config), build_loggers(config, run.path))
     if "checkpointing" not in config.callbacks:
         log.warning("callbacks without `checkpointing`: this run keeps no weights and cannot be resumed")
-    resuming = run.last_checkpoint.is_file()
     if resuming:
         log.info("continuing from %s", run.last_checkpoint)
     trainer.fit(module, data, ckpt_path=str(run.last_checkpoint) if resuming else None)
