@@ -91,7 +91,7 @@ def test_two_processes_draw_the_same_samples_from_a_checkpoint(place: Workplace)
 def test_two_processes_give_a_checkpoint_the_same_scores(place: Workplace) -> None:
     one, two = report(place.path("default", "one")), report(place.path("evaluated"))
     assert one["card"] == two["card"]
-    assert len(one["values"]) == 4
+    assert len(one["values"]) == 6
     assert one["values"] == two["values"]
     assert one["diagnostics"] == two["diagnostics"]
 
