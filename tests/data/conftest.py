@@ -105,6 +105,20 @@ def flowers_root(tmp_path: Path) -> Path:
     return tmp_path / "root"
 
 
+@pytest.fixture
+def tree(tmp_path: Path) -> Callable[[dict[str, str | tuple[int, int, int]]], Path]:
+    """`tree({path: colour})`: images of one colour in `<tmp_path>/tree`; returns that folder."""
+
+    def make(files: dict[str, str | tuple[int, int, int]]) -> Path:
+        for name, colour in files.items():
+            path = tmp_path / "tree" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (9, 7), colour).save(path, {".jpg": "JPEG", ".JPG": "JPEG"}.get(path.suffix, "PNG"))
+        return tmp_path / "tree"
+
+    return make
+
+
 @pytest.fixture(scope="session")
 def pets_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder with 24 pets to train on and 16 to test on: cats (breeds 1, 6), dogs (2, 37). Not to be changed."""

@@ -1,15 +1,8 @@
-"""The cache holds what the source gave, is built once, and is rebuilt when it is not whole.
+"""The cache holds what the source gave, is built once, and is rebuilt when it is not whole."""
 
-The tests of a disk that is full or read-only mount one, which needs root's rights; they are skipped without.
-"""
-
-import errno
 import json
 import os
 import pickle
-import shutil
-import subprocess
-import sys
 from importlib.metadata import version
 
 import numpy as np
@@ -157,65 +150,6 @@ def test_what_a_kill_left_in_the_middle_of_a_file_is_removed(counting_source, tm
     assert {path.name for path in entry.iterdir()} == {"images.npy", "labels.npy", "manifest.json", "damaged.txt"}
 
 
-def test_no_place_to_write_says_what_to_set(counting_source, tmp_path):
-    (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(OSError, match=r"cannot write the image cache in .*set paths\.cache_dir"):
-        cached_images(counting_source(), tmp_path / "file" / "cache")
-
-
-def test_a_full_disk_shows_before_anything_is_read(counting_source, tmp_path, monkeypatch):
-    def full(*_):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    source = counting_source()
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "posix_fallocate", full)
-        with pytest.raises(OSError, match=r"No space left on device.*set paths\.cache_dir") as caught:
-            cached_images(source, tmp_path)
-    assert caught.value.errno == errno.ENOSPC
-    assert source.reads == 0 and not entries(tmp_path) and not [*tmp_path.rglob("*.npy")]
-    assert len(cached_images(source, tmp_path).labels) == 63
-
-
-def in_a_mount(*options):
-    """A command that runs the rest of its line where a folder, its first argument, is another file system."""
-    script = f'mount {" ".join(options)} "$0" && exec "$@"'
-    return ["unshare", "--mount", "sh", "-c", script]
-
-
-@pytest.fixture
-def may_mount(tmp_path):
-    try:
-        command = [*in_a_mount("-t", "tmpfs", "none"), str(tmp_path), "true"]
-        allowed = subprocess.run(command, capture_output=True).returncode == 0
-    except FileNotFoundError:
-        allowed = False
-    if not allowed:
-        pytest.skip("mounting a file system needs rights that this process has not")
-
-
-def test_a_disk_that_is_really_full(may_mount, start_build, tmp_path):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    tmpfs = [*in_a_mount("-t", "tmpfs", "-o", "size=256k", "none"), str(disk)]
-    build = start_build(disk / "cache", tmp_path / "log", size=100_000, before=tmpfs)
-    _, errors = build.communicate()
-    assert build.returncode == 1
-    assert f"cannot write the image cache in {disk}/cache (No space left on device): set paths.cache_dir" in errors
-    assert not (tmp_path / "log").exists()
-
-
-def test_a_read_only_folder_serves_its_entries_and_says_what_it_cannot_do(may_mount, start_build, tmp_path):
-    cache_dir = tmp_path / "cache"
-    built = start_build(cache_dir, tmp_path / "log").communicate()[0]
-    read_only = [*in_a_mount("--bind", "-o", "ro", str(cache_dir)), str(cache_dir)]
-    output, errors = start_build(cache_dir, tmp_path / "log", before=read_only).communicate()
-    assert (output, errors) == (built, "")
-    refused = start_build(cache_dir, tmp_path / "log", size=300, before=read_only)
-    assert f"cannot write the image cache in {cache_dir} (Read-only file system)" in refused.communicate()[1]
-    assert refused.returncode == 1
-
-
 def test_a_source_that_breaks_its_contract_is_refused(counting_source, tmp_path):
     class Floats(type(counting_source())):
         def labels(self):
@@ -248,66 +182,3 @@ def test_a_pickled_split_is_small_and_equal(counting_source, tmp_path):
     assert all(
         torch.equal(a, b) for a, b in zip(copy.__getitems__([0, 5, 26]), images.__getitems__([0, 5, 26]), strict=True)
     )
-
-
-MEMORY_SCRIPT = """
-import sys, threading, time
-import numpy as np, torch
-from ddpm_lightning.data.cache import cached_images
-from ddpm_lightning.data.datamodule import ImageDataModule
-from ddpm_lightning.data.source import ImageSource
-from ddpm_lightning.data.split import Resplit
-
-
-class PatternSource(ImageSource):
-    name, num_classes, image_shape, transform = "pattern", 0, (3, 64, 64), "none"
-    pattern = np.random.default_rng(0).integers(0, 256, (256, 3, 64, 64), dtype=np.uint8)
-
-    def fingerprint(self):
-        return "pattern"
-
-    def labels(self):
-        return np.zeros(120_000, np.int64)
-
-    def official_splits(self):
-        return {}
-
-    def read(self, rows, images):
-        np.add(self.pattern[: len(rows)], rows.start // 256 % 256, out=images, casting="unsafe")
-        return {}
-
-
-def anonymous_megabytes():
-    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("RssAnon")) / 1024
-
-
-def watch():
-    while True:
-        peak.append(anonymous_megabytes())
-        time.sleep(0.02)
-
-
-torch.ones(100, 100) @ torch.ones(100, 100)  # torch's own pools
-before, peak = anonymous_megabytes(), []
-threading.Thread(target=watch, daemon=True).start()
-data = ImageDataModule(PatternSource(), Resplit(), batch_size=64, num_workers=0, seed=0, cache_dir=sys.argv[1])
-data.prepare_data()
-for number, batch in enumerate(data.train_dataloader()):
-    (batch.images.float() / 127.5 - 1).mean()
-    if number == 400:
-        break
-for batch in data.test_dataloader():
-    pass
-print(max(peak) - before)
-"""
-
-
-@pytest.mark.slow
-def test_memory_does_not_grow_with_the_data_set(tmp_path):
-    if sys.platform != "linux" or shutil.disk_usage(tmp_path).free < 4 * 2**30:
-        pytest.skip("needs /proc and 4 GB of disk")
-    ran = subprocess.run([sys.executable, "-c", MEMORY_SCRIPT, str(tmp_path)], capture_output=True, text=True)
-    shutil.rmtree(tmp_path)  # 1.5 GB
-    assert ran.returncode == 0, ran.stderr
-    print(f"{float(ran.stdout):.0f} MB of anonymous memory for 1.5 GB of images")  # shown by pytest -s
-    assert float(ran.stdout) < 500

@@ -62,6 +62,7 @@ def test_missing_data_are_named_with_the_way_to_get_them(refused, tmp_path):
     ("overrides", "message"),
     [
         (["dataset.image_size=2", "model.channels=[16,16,16]"], "images of 2x2 are too small"),
+        (["+dataset.diagnostic_sise=50"], "dataset has no option diagnostic_sise; it has batch_size, "),
         (["sampler.steps=0"], "sampler.steps must lie in 1..1000"),
         (["sampler.steps=1001"], "sampler.steps must lie in 1..1000"),
         (["metrics.num_samples=7"], "must be at least metrics.kid_subset_size=8"),

@@ -21,11 +21,19 @@ from ddpm_lightning.training.module import DiffusionModule
 from ddpm_lightning.training.precision import fastest_precision
 
 LOADING = ("batch_size", "num_workers", "diagnostic_size", "eval_batch_size", "flip", "in_memory")
-"""Options of `dataset` that are the data module's; to the others its `source`, or another group, refers."""
+"""Options of `dataset` that are the data module's; others: the set's name, its parts, and what `source` takes."""
 
 
 def build_data(config: DictConfig) -> ImageDataModule:
-    """The data module of `config.dataset`."""
+    """The data module of `config.dataset`.
+
+    Raises:
+        ValueError: `config.dataset` has an option that nothing asks for, or with a value that cannot be.
+    """
+    known = [*LOADING, "name", "source", "split", *map(str, config.dataset.source)]
+    if unknown := [str(key) for key in config.dataset if key not in known]:
+        there_are = ", ".join(sorted({key for key in known if key[0] != "_"}))
+        raise ValueError(f"dataset has no option {', '.join(unknown)}; it has {there_are}")
     options = {key: value for key, value in config.dataset.items() if key in LOADING}
     source = instantiate(config.dataset.source, root=config.paths.data_dir)
     split = instantiate(config.dataset.split)
