@@ -9,7 +9,8 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 from training_step import STEPS, ours
 
-from ddpm_lightning.training.build import build_data, settle_hardware
+from ddpm_lightning.training.build import build_data
+from ddpm_lightning.training.precision import settle_hardware
 
 BATCHES = 1500
 

@@ -77,6 +77,23 @@ def test_options_of_the_group_that_was_chosen_are_listed(probe):
     assert "variance_mix" in probe("sampler=ddpm", "sampler.eta=1").stderr
 
 
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("dataset=mnist", "'dataset' cannot be changed here: dataset is as the checkpoint has it"),
+        ("schedule.num_steps=7", "'schedule.num_steps' cannot be changed here: schedule is as the checkpoint has it"),
+        ("scheduler=linear", "unknown option 'scheduler'"),
+    ],
+)
+def test_what_the_checkpoint_decides_is_no_option_of_the_verbs_that_read_one(shell_here, override, told):
+    result = shell_here("evaluate.py", "checkpoint=none", override)
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    assert told in result.stderr
+    assert (
+        "There are: callbacks, checkpoint, guidance, hydra, metrics, paths, sampler, trainer, weights" in result.stderr
+    )
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_help_lists_every_group_and_option_of_the_verb(shell_here, verb):
     printed = shell_here(f"{verb}.py", "--help").stdout
@@ -95,7 +112,7 @@ def test_help_lists_every_group_and_option_of_the_verb(shell_here, verb):
 def test_a_verb_without_its_checkpoint_says_so(shell_here, verb, tmp_path):
     result = shell_here(f"{verb}.py", f"paths.output_dir={tmp_path}")
     assert result.returncode != 0
-    assert "checkpoint" in result.stderr and "Traceback" not in result.stderr
+    assert "give checkpoint=..., which has no default" in result.stderr and "Traceback" not in result.stderr
 
 
 def test_an_error_of_the_users_is_shown_without_a_traceback(probe_process):

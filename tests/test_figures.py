@@ -79,7 +79,9 @@ def test_the_curves_are_the_schedules():
     np.testing.assert_allclose(rates["signal rate"], torch.stack([t, schedule.signal_rate(t)], 1))
     np.testing.assert_allclose(rates["noise rate"], torch.stack([t, schedule.noise_rate(t)], 1))
     np.testing.assert_allclose(snr["log SNR"], torch.stack([t, schedule.log_snr(t)], 1)[1:])
-    np.testing.assert_allclose(snr["with zero_terminal_snr=true"], torch.stack([t, rescaled.log_snr(t)], 1)[1:-1])
+    dashed = snr["with zero_terminal_snr=true"]
+    np.testing.assert_allclose(dashed[:-1], torch.stack([t, rescaled.log_snr(t)], 1)[1:-1])
+    assert dashed[-1].tolist() == [1, figures.LOG_SNR_SHOWN[0]], "it leaves the panel through its lower border"
     colours = {to_hex(line.get_color()) for line in figure.get_axes()[1].get_lines()}
     assert len(colours) == 2
     assert set(lines_of(figures.draw_schedule(CosineRates(50), figures.example_picture()), 1)) == {"log SNR"}

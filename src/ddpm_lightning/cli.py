@@ -64,14 +64,31 @@ def _tell(error: Exception, conf: Path, config_name: str) -> NoReturn:
 def _message(error: Exception, conf: Path, config_name: str) -> str | None:
     """All that a user needs to know of an error; None for one that needs its traceback."""
     if isinstance(error, OmegaConfBaseException):
-        return str(error).splitlines()[0]
+        message = str(error).splitlines()[0]
+        missing = re.search(r"Missing mandatory value: (\S+)", message)
+        return f"give {missing.group(1)}=..., which has no default" if missing else message
     if isinstance(error, HydraException) and not isinstance(error, InstantiationException):
         return _explain(error, conf, config_name)
+    if "DDPM_TRACEBACK" in os.environ:
+        return None
     # An object that refuses its options does so inside Hydra's `instantiate`.
     cause = error.__cause__ if isinstance(error, InstantiationException) else error
-    if isinstance(cause, UserError) and "DDPM_TRACEBACK" not in os.environ:
+    if isinstance(cause, UserError):
         return f"{cause}\n{SHOW_WHERE}"
+    if isinstance(error, InstantiationException) and isinstance(cause, TypeError):
+        return f"{_explain_type_error(str(error), cause, conf, config_name)}\n{SHOW_WHERE}"
     return None
+
+
+def _explain_type_error(message: str, cause: TypeError, conf: Path, config_name: str) -> str:
+    """What `instantiate` says of an object that has no such option, or cannot use the value of one."""
+    where = re.search(r"full_key: (\S+)", message)
+    group = where.group(1) if where else "the config"
+    unknown = re.search(r"unexpected keyword argument '(\w+)'", str(cause))
+    if unknown is None:
+        return f"{group} has a value of the wrong type: {cause}"
+    options = ", ".join(_existing(conf, config_name, group.split("."))) or "none"
+    return f"{group} has no option {unknown.group(1)!r}; it has {options}"
 
 
 def _explain(error: HydraException, conf: Path, config_name: str) -> str:
@@ -94,20 +111,23 @@ def _explain(error: HydraException, conf: Path, config_name: str) -> str:
     while parents and not options:  # the misspelt word is further to the left
         last = parents.pop()
         options = _existing(conf, config_name, parents)
-    close = difflib.get_close_matches(last, options, n=1, cutoff=0.5)
     where = f" in {'.'.join(parents)}" if parents else ""
+    there_are = f"There are{where}: {', '.join(options)}"
+    if not parents and (conf / last).is_dir():  # a group, but not of this verb
+        return f"{key!r} cannot be changed here: {last} is as the checkpoint has it.\n{there_are}"
+    close = difflib.get_close_matches(last, options, n=1, cutoff=0.5)
     guess = f" Did you mean {'.'.join([*parents, *close])}?" if close else ""
-    return f"unknown option {key!r}.{guess}\nThere are{where}: {', '.join(options)}"
+    return f"unknown option {key!r}.{guess}\n{there_are}"
 
 
 def _existing(conf: Path, config_name: str, parents: list[str]) -> list[str]:
     """The keys below `parents` in the config as the command line's group choices make it; at the top, groups too."""
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(conf), version_base="1.3"):
-        groups = [o for o in sys.argv[1:] if re.match(r"^[\w/]+=[\w/]+$", o) and (conf / o.partition("=")[0]).is_dir()]
-        node: Any = hydra.compose(config_name, overrides=groups)
+        groups = hydra.compose(config_name, return_hydra_config=True).hydra.runtime.choices
+        chosen = [o for o in sys.argv[1:] if re.match(r"^[\w/]+=[\w/]+$", o) and o.partition("=")[0] in groups]
+        node: Any = hydra.compose(config_name, overrides=chosen)
         for parent in parents:
             node = node.get(parent) if isinstance(node, DictConfig) else None
     keys = {str(key) for key in node if key != "_target_"} if isinstance(node, DictConfig) else set()
-    groups_of_none = {path.name for path in conf.iterdir() if path.is_dir()} if not parents else set()
-    return sorted(keys | groups_of_none)
+    return sorted(keys | ({group.partition("/")[0] for group in groups} if not parents else set()))

@@ -4,11 +4,10 @@ import argparse
 from pathlib import Path
 
 import torch
-from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from omegaconf import DictConfig
+from omegaconf import OmegaConf
 from torch import Tensor
 
 from ddpm_lightning.atomic import atomic_path
@@ -57,9 +56,9 @@ def draw_schedule(schedule: Schedule, picture: Tensor, rescaled: Schedule | None
     finite = t[1:]
     snr_axes.plot(finite.numpy(), schedule.log_snr(finite).numpy(), label="log SNR")
     if rescaled is not None:
-        finite = t[1:-1]
-        label = "with zero_terminal_snr=true"
-        snr_axes.plot(finite.numpy(), rescaled.log_snr(finite).numpy(), "--", label=label)
+        # To the border at t = 1, where it is minus infinity: a line that ended before would seem to end higher up.
+        log_snr = rescaled.log_snr(finite).clamp(min=LOG_SNR_SHOWN[0])
+        snr_axes.plot(finite.numpy(), log_snr.numpy(), "--", label="with zero_terminal_snr=true")
     snr_axes.set_ylim(*LOG_SNR_SHOWN)
     for axes in (rates_axes, snr_axes):
         axes.set_xlabel("t")
@@ -80,21 +79,22 @@ def write_figures(conf: Path, folder: Path) -> list[Path]:
     Raises:
         ValueError: there are no choices in that folder.
     """
-    names = sorted(path.stem for path in (conf / "schedule").glob("*.yaml"))
-    if not names:
+    choices = sorted((conf / "schedule").glob("*.yaml"))
+    if not choices:
         raise ValueError(f"no {conf / 'schedule'}/*.yaml: run in the repository's folder, or give its conf by --conf")
     written = []
-    with initialize_config_dir(str((conf / "schedule").resolve()), version_base="1.3"):
-        for name in names:
-            figure = _figure_of(compose(name))
-            figure.suptitle(f"schedule={name}", fontsize=10)
-            with atomic_path(folder / f"schedule_{name}.png") as temporary:
-                figure.savefig(temporary, dpi=DPI)
-            written.append(folder / f"schedule_{name}.png")
+    for choice in choices:
+        figure = _figure_of(choice)
+        figure.suptitle(f"schedule={choice.stem}", fontsize=10)
+        picture = folder / f"schedule_{choice.stem}.png"
+        with atomic_path(picture) as temporary:
+            figure.savefig(temporary, dpi=DPI)
+        written.append(picture)
     return written
 
 
-def _figure_of(config: DictConfig) -> Figure:
+def _figure_of(choice: Path) -> Figure:
+    config = OmegaConf.load(choice)
     rescaled = instantiate(config, zero_terminal_snr=True) if "zero_terminal_snr" in config else None
     return draw_schedule(instantiate(config), example_picture(), rescaled)
 

@@ -1,16 +1,18 @@
 """The cache holds what the source gave, is built once, and is rebuilt when it is not whole."""
 
 import json
+import logging
 import os
-import pickle
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 
 import numpy as np
 import pytest
-import torch
+from filelock import FileLock
 
 from ddpm_lightning.data.cache import cached_images
-from ddpm_lightning.data.images import IndexedImages
 from ddpm_lightning.data.source import DataFileError
 
 
@@ -108,6 +110,22 @@ def test_an_entry_without_its_report_is_rebuilt(counting_source, tmp_path):
     assert source.reads == 2
 
 
+def test_a_build_that_waits_for_another_says_so(counting_source, tmp_path, caplog):
+    source = counting_source()
+    entry = cached_images(source, tmp_path).path.parent
+    shutil.rmtree(entry)
+    with caplog.at_level(logging.INFO), ThreadPoolExecutor(1) as pool:
+        with FileLock(tmp_path / f".{entry.name}.lock"):  # as the process that builds holds it
+            waiting = pool.submit(cached_images, source, tmp_path)
+            deadline = time.monotonic() + 20
+            while not caplog.messages and time.monotonic() < deadline:
+                time.sleep(0.01)
+            assert f"waiting for the process that builds the image cache {entry}" in caplog.messages
+            assert source.reads == 1
+        assert len(waiting.result().labels) == 63
+    assert source.reads == 2
+
+
 def test_processes_that_build_at_once_read_each_chunk_once(start_build, tmp_path):
     builds = [start_build(tmp_path / "cache", tmp_path / "log", size=1500, seconds=0.3) for _ in range(2)]
     outputs = [build.communicate() for build in builds]
@@ -117,36 +135,33 @@ def test_processes_that_build_at_once_read_each_chunk_once(start_build, tmp_path
     assert len(entries(tmp_path / "cache")) == 1
 
 
-def test_a_build_that_ended_before_its_last_step_is_not_repeated(counting_source, tmp_path, monkeypatch):
-    source = counting_source()
+@pytest.fixture
+def interrupted_build(counting_source, tmp_path, monkeypatch):
+    """The source of an entry of which everything is written; only the last step is missing."""
 
     def end(*_):
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "rename", end)  # everything is written, only the last step is missing
-        with pytest.raises(KeyboardInterrupt):
-            cached_images(source, tmp_path)
-    assert not entries(tmp_path)
-    assert cached_images(source, tmp_path).images.sum() == sum(range(63)) * 4
-    assert source.reads == 1
-    assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 1
-
-
-def test_what_a_kill_left_in_the_middle_of_a_file_is_removed(counting_source, tmp_path, monkeypatch):
     source = counting_source()
-
-    def end(*_):
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
         patch.setattr(os, "rename", end)
         with pytest.raises(KeyboardInterrupt):
             cached_images(source, tmp_path)
+    return source
+
+
+def test_a_build_that_ended_before_its_last_step_is_not_repeated(interrupted_build, tmp_path):
+    assert not entries(tmp_path)
+    assert cached_images(interrupted_build, tmp_path).images.sum() == sum(range(63)) * 4
+    assert interrupted_build.reads == 1
+    assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 1
+
+
+def test_what_a_kill_left_in_the_middle_of_a_file_is_removed(interrupted_build, tmp_path):
     (building,) = tmp_path.glob(".*.building")
     (building / ".images.0123abcd.npy").write_bytes(bytes(1000))
-    entry = cached_images(source, tmp_path).path.parent
-    assert source.reads == 1
+    entry = cached_images(interrupted_build, tmp_path).path.parent
+    assert interrupted_build.reads == 1
     assert {path.name for path in entry.iterdir()} == {"images.npy", "labels.npy", "manifest.json", "damaged.txt"}
 
 
@@ -170,15 +185,3 @@ def test_missing_files_are_no_fault_of_the_cache(counting_source, tmp_path):
 
     with pytest.raises(DataFileError, match=r"^images\.gz is missing$"):
         cached_images(Missing(), tmp_path)
-
-
-def test_a_pickled_split_is_small_and_equal(counting_source, tmp_path):
-    cached = cached_images(counting_source(train=60, image_size=50), tmp_path)
-    images = IndexedImages(cached, np.arange(0, 80, 3))
-    pickled = pickle.dumps(images)
-    copy = pickle.loads(pickled)
-    assert len(pickled) < 4000 < images.images_at([0, 1]).nbytes
-    assert copy.fingerprint == images.fingerprint
-    assert all(
-        torch.equal(a, b) for a, b in zip(copy.__getitems__([0, 5, 26]), images.__getitems__([0, 5, 26]), strict=True)
-    )

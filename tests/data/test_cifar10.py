@@ -110,11 +110,11 @@ def test_images_are_known_by_their_files_without_reading_them(
 ) -> None:
     shutil.copytree(root, tmp_path / "copy")
     monkeypatch.delattr(cifar10, "load_arrays")
-    first = CIFAR10Source(root).identity()
-    assert CIFAR10Source(tmp_path / "copy", image_size=8).identity() == first
+    first = CIFAR10Source(root).images_hash()
+    assert CIFAR10Source(tmp_path / "copy", image_size=8).images_hash() == first
     path = root / "cifar-10-batches-py" / "test_batch"
     write(path, path.read_bytes() + b"another")
-    assert CIFAR10Source(root).identity() != first
+    assert CIFAR10Source(root).images_hash() != first
 
 
 def test_the_cache_holds_what_the_files_hold(root: Path, tmp_path: Path) -> None:

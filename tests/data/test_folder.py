@@ -51,6 +51,11 @@ def test_other_and_hidden_files_are_left_out_and_counted(tree, tmp_path, caplog)
     assert "1 images; 3 files with other suffixes are left out" in caplog.text
 
 
+def test_what_macos_adds_to_an_archive_is_left_out(tree, tmp_path):
+    folder = tree({"ape/a.png": "red", "__MACOSX/ape/a.png": "blue"})
+    assert FolderSource(tmp_path, folder).list_files() == ["ape/a.png"]
+
+
 def test_links_are_followed_but_not_in_circles(tree, tmp_path):
     folder = tree({"a/1.png": "red", "b/2.png": "green"})
     elsewhere = tmp_path / "elsewhere"
@@ -105,6 +110,12 @@ def test_where_there_is_no_folder_the_message_says_how_to_mend_it(tmp_path, monk
     tried = f"{tmp_path}/photos and {tmp_path}/data/photos" if path == "photos" else "/photos"
     with pytest.raises(DataFileError, match=rf"={path} is no folder: looked for {tried}\. .* back(, )?{told}"):
         source.labels()
+
+
+def test_a_file_is_no_folder(tree, tmp_path):
+    file = tree({"a.png": "red"}) / "a.png"
+    with pytest.raises(DataFileError, match=r"a\.png must be a folder, and .*/a\.png is a file"):
+        FolderSource(tmp_path, file).labels()
 
 
 def test_of_two_folders_the_one_that_is_taken_is_told(tree, tmp_path, monkeypatch, caplog):

@@ -45,16 +45,16 @@ def test_an_edit_that_puts_the_time_back_is_noticed(tree, tmp_path):
 
 def test_images_are_the_same_in_another_place_size_and_encoding_and_others_by_name_or_class(tree, tmp_path):
     folder = tree({f"{kind}/{number}.png": "red" for kind in ("ape", "bee") for number in range(3)})
-    identity = FolderSource(tmp_path, folder).identity()
+    images_hash = FolderSource(tmp_path, folder).images_hash()
     copy = tmp_path / "copy"
     for path in sorted(folder.rglob("*.png")):
         (copy / path.parent.name).mkdir(parents=True, exist_ok=True)
         Image.open(path).resize((32, 32)).save(copy / path.parent.name / f"{path.stem}.jpg")
-    assert FolderSource("/", copy, image_size=8, channels=1).identity() == identity
-    assert FolderSource("/", copy, use_classes=False).identity() != identity
+    assert FolderSource("/", copy, image_size=8, channels=1).images_hash() == images_hash
+    assert FolderSource("/", copy, use_classes=False).images_hash() != images_hash
     (copy / "ape" / "0.jpg").rename(copy / "bee" / "3.jpg")
     swapped = FolderSource("/", copy)
-    assert len(swapped.labels()) == 6 and swapped.identity() != identity
+    assert len(swapped.labels()) == 6 and swapped.images_hash() != images_hash
 
 
 def test_a_model_of_a_folder_goes_on_with_its_images_wherever_they_are_and_with_no_others(

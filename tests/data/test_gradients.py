@@ -146,7 +146,7 @@ def test_images_are_others_by_what_they_are_made_of(make: Any) -> None:
     # `seed` of `make` is the order's.
     assert len({data.images_hash for data in modules}) == 4
     sources = [GradientsSource(**SIZES, seed=seed, size=4, held_out=2) for seed in (0, 0, 1)]
-    first, again, other = (source.identity() for source in sources)
+    first, again, other = (source.images_hash() for source in sources)
     assert first == again != other
 
 

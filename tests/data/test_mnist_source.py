@@ -11,6 +11,7 @@ import pytest
 from torchvision import datasets
 from torchvision.transforms import functional
 
+from ddpm_lightning.data.cache import cached_images
 from ddpm_lightning.data.idx import read_idx
 from ddpm_lightning.data.mnist import FashionMNISTSource, MNISTSource
 from ddpm_lightning.data.resize import resize_images
@@ -122,6 +123,20 @@ def test_a_truncated_unpacked_file_is_named(idx_root: IdxRoot, kept: int) -> Non
         split_of(FashionMNISTSource(root), "test")
 
 
+def test_a_file_that_the_system_does_not_read_is_no_fault_of_the_cache(idx_root: IdxRoot, tmp_path: Path) -> None:
+    root = idx_root("FashionMNIST")
+    path = root / "FashionMNIST" / "raw" / "t10k-images-idx3-ubyte"
+
+    class Unreadable(FashionMNISTSource):
+        def labels(self) -> np.ndarray:  # asked for before the images are read, and after the files are hashed
+            path.unlink()
+            path.mkdir()
+            return super().labels()
+
+    with pytest.raises(DataFileError, match=r"^cannot read .*t10k-images-idx3-ubyte: Is a directory$"):
+        cached_images(Unreadable(root), tmp_path / "cache")
+
+
 def test_a_truncated_gzip_stream_is_a_data_file_error(tmp_path: Path) -> None:
     path = tmp_path / "images.gz"
     path.write_bytes(gzip.compress(bytes(1000))[:-9])
@@ -147,16 +162,16 @@ def test_images_are_the_same_packed_or_not_and_of_any_size(mnist_root: Path, tmp
     raw.mkdir(parents=True)
     for archive in (mnist_root / "MNIST" / "raw").glob("*-labels-idx1-ubyte.gz"):
         (raw / archive.stem).write_bytes(gzip.decompress(archive.read_bytes()))
-    assert MNISTSource(tmp_path, image_size=14).identity() == MNISTSource(mnist_root).identity()
+    assert MNISTSource(tmp_path, image_size=14).images_hash() == MNISTSource(mnist_root).images_hash()
 
 
 def test_images_are_others_where_their_labels_are(idx_root: IdxRoot) -> None:
     root = idx_root("MNIST")
-    before, path = MNISTSource(root).identity(), root / "MNIST" / "raw" / "t10k-labels-idx1-ubyte"
+    before, path = MNISTSource(root).images_hash(), root / "MNIST" / "raw" / "t10k-labels-idx1-ubyte"
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    assert MNISTSource(root).identity() != before
+    assert MNISTSource(root).images_hash() != before
 
 
 @pytest.mark.parametrize("size", [16, 32, 33])

@@ -1,4 +1,4 @@
-"""Every schedule, and float32 times that are exactly a schedule's nodes."""
+"""The linear and the cosine schedule, and float32 times that are exactly a schedule's nodes."""
 
 import pytest
 import torch

@@ -41,7 +41,7 @@ def test_linear_rates_scale_betas_for_another_number_of_steps():
     t = torch.tensor([0.2, 0.5, 0.7], dtype=torch.float64)
     torch.testing.assert_close(LinearRates(200).signal_rate(t), LinearSchedule(200).signal_rate(t))
     assert LinearRates(200, scale_betas=False).signal_rate(torch.ones(1)).item() == pytest.approx(0.36, abs=0.005)
-    with pytest.raises(ValueError, match=r"num_steps=20 .* take more than 20 steps"):
+    with pytest.raises(ValueError, match=r"num_steps=20 scales the largest beta .* take more than 20 steps"):
         LinearRates(20)
 
 

@@ -5,6 +5,7 @@ import torch
 from diffusers import DDPMScheduler
 
 from ddpm_lightning.diffusion.quadratic_schedule import QuadraticSchedule
+from ddpm_lightning.diffusion.rate_schedules import LinearRates
 from ddpm_lightning.diffusion.schedule import CosineSchedule, LinearSchedule, Schedule
 from ddpm_lightning.diffusion.sigmoid_schedule import SigmoidSchedule
 
@@ -98,9 +99,27 @@ def test_a_sigmoid_that_does_not_fall_is_refused(options):
         SigmoidSchedule(**options)
 
 
-def test_a_beta_without_a_root_is_refused():
-    with pytest.raises(ValueError, match=r"schedule=quadratic needs betas of at least 0, not -0.1 to 0.02"):
-        QuadraticSchedule(beta_start=-0.1)
+@pytest.mark.parametrize("make", [CosineSchedule, SigmoidSchedule])
+@pytest.mark.parametrize("max_beta", [-0.1, 0.0, 1.0, 1.5, math.nan])
+def test_a_clip_that_leaves_all_or_nothing_is_refused(make, max_beta):
+    with pytest.raises(ValueError, match=f"schedule.max_beta must lie between 0 and 1, not {max_beta}"):
+        make(max_beta=max_beta)
+
+
+@pytest.mark.parametrize("make", [LinearSchedule, QuadraticSchedule, LinearRates])
+@pytest.mark.parametrize(("start", "end"), [(-0.1, 0.02), (0.0, 0.02), (1e-4, -0.02)])
+@pytest.mark.parametrize("scale_betas", [False, True])
+def test_ends_that_are_no_betas_are_refused(make, start, end, scale_betas):
+    message = f"schedule.beta_start must be above 0 and schedule.beta_end at least 0, not {start} and {end}"
+    with pytest.raises(ValueError, match=message):
+        make(beta_start=start, beta_end=end, scale_betas=scale_betas)
+
+
+@pytest.mark.parametrize("make", [LinearSchedule, QuadraticSchedule])
+def test_betas_may_fall_to_zero(make):
+    betas = betas_of(make(beta_start=0.02, beta_end=0.0))
+    assert (betas.diff() < 0).all()
+    assert betas[[0, -1]].tolist() == pytest.approx([0.02, 0.0])
 
 
 @pytest.mark.parametrize("num_steps", [50, 200, 4000])
@@ -113,21 +132,17 @@ def test_unscaled_linear_keeps_signal():
     assert schedule.signal_rate(torch.ones(1)).item() == pytest.approx(0.36, abs=0.005)
 
 
-def test_signal_and_noise_rates_are_on_the_unit_circle(schedule):
+def test_single_rates_and_the_variance_are_those_of_the_pair(schedule):
     t = torch.linspace(0, 1, 3001)
     rates = schedule.rates(t)
-    torch.testing.assert_close(rates.signal**2 + rates.noise**2, torch.ones_like(t), rtol=1e-6, atol=0)
     torch.testing.assert_close(schedule.noise_variance(t), 1 - schedule.alpha_bar(t.double()).float())
     assert torch.equal(schedule.signal_rate(t), rates.signal)
     assert torch.equal(schedule.noise_rate(t), rates.noise)
 
 
-def test_log_snr_falls_strictly_and_is_the_ratio_of_the_rates(schedule):
+def test_log_snr_falls_strictly(schedule):
     t = torch.linspace(1 / schedule.num_steps, 1, 2777, dtype=torch.float64)
-    log_snr = schedule.log_snr(t)
-    assert (log_snr.diff() < 0).all()
-    rates = schedule.rates(t)
-    torch.testing.assert_close(log_snr, 2 * (rates.signal / rates.noise).log())
+    assert (schedule.log_snr(t).diff() < 0).all()
 
 
 def test_time_zero_is_the_image_and_its_log_snr_infinite(schedule):
@@ -135,12 +150,6 @@ def test_time_zero_is_the_image_and_its_log_snr_infinite(schedule):
     assert schedule.alpha_bar(zero).item() == 1
     assert schedule.rates(zero) == (torch.ones(1), zero)
     assert schedule.log_snr(zero).item() == math.inf
-
-
-def test_nodes_are_exact_although_float32_times_are_rounded(schedule, nodes):
-    """Half a float32's rounding beside a node would move log alpha_bar by up to 1e-5 of a step: none is seen."""
-    assert torch.equal(schedule.log_alpha_bar(nodes), schedule.log_alpha_bar_nodes[1:])
-    assert torch.equal(schedule.log_alpha_bar(nodes.double()), schedule.log_alpha_bar_nodes[1:])
 
 
 def test_between_nodes_log_alpha_bar_is_linear(schedule):
@@ -166,16 +175,6 @@ def test_rates_broadcast_over_trailing_axes(schedule):
         product = rates.broadcast_to(x).signal * x
         assert product.shape == x.shape
         assert torch.equal(product[1].flatten()[0], rates.signal[1])
-
-
-def test_time_of_log_snr_inverts_log_snr(schedule):
-    t = torch.linspace(1 / schedule.num_steps, 1, 4321, dtype=torch.float64)
-    torch.testing.assert_close(schedule.time_of_log_snr(schedule.log_snr(t)), t, rtol=0, atol=1e-9)
-
-
-def test_time_of_log_snr_stays_in_range(schedule):
-    t = schedule.time_of_log_snr(torch.tensor([math.inf, 100.0, -100.0, -math.inf]))
-    torch.testing.assert_close(t, torch.tensor([0.001, 0.001, 1.0, 1.0]))
 
 
 def test_tables_are_no_part_of_the_state(schedule):
@@ -210,8 +209,10 @@ def test_no_steps_are_refused(make, num_steps):
 
 @pytest.mark.parametrize("make", [LinearSchedule, QuadraticSchedule])
 def test_too_few_scaled_steps_are_refused_with_the_least_that_works(make):
-    with pytest.raises(ValueError, match=r"num_steps=20 .* take more than 20 steps or schedule.scale_betas=false"):
-        make(20)
+    message = r"num_steps=20 scales the largest beta to 1, .* take more than 20 steps or schedule.scale_betas=false"
+    for ends in ((1e-4, 0.02), (0.02, 1e-4)):
+        with pytest.raises(ValueError, match=message):
+            make(20, *ends)
     assert make(21).num_steps == 21
     assert make(20, scale_betas=False).num_steps == 20
 

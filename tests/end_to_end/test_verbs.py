@@ -158,11 +158,18 @@ class TestEvaluate:
         small = [f"metrics.{option}" for option in ("num_samples=16", "num_real=16", "kid_subset_size=8")]
         assert evaluated("metrics=default", *small)["card"]["seed"] == finished.report["card"]["seed"]
 
-    def test_an_option_that_the_stored_sampler_lacks_is_told(self, evaluated):
-        with pytest.raises(
-            ValueError, match=r"ddim\.DDIM\) has no option 'variance_mix'; it has clip, eta, .*sampler="
-        ):
-            evaluated("sampler.variance_mix=0.5")
+    @pytest.mark.parametrize(
+        ("override", "told"),
+        [
+            ("sampler.variance_mix=0.5", r"sampler \(.*ddim\.DDIM\) has no option 'variance_mix'; .* with sampler="),
+            ("+sampler.noise.scale=0.5", r"sampler \(.*ddim\.DDIM\) has no option 'noise'; it has clip, eta, steps, "),
+            ("+sampler.steps.number=5", r"sampler\.steps has no option 'number'; it has none$"),
+            ("+metrics.num_smaples=8", r"metrics has no option 'num_smaples'; it has chunk_size, .*, weights$"),
+        ],
+    )
+    def test_an_option_that_the_checkpoint_lacks_is_told(self, evaluated, override, told):
+        with pytest.raises(ValueError, match=f"the checkpoint's {told}"):
+            evaluated(override)
 
     def test_writes_the_config_that_held(self, evaluated, tmp_path):
         evaluated("sampler.steps=3")

@@ -98,14 +98,17 @@ class PerfectForUnitGaussians(nn.Module):
         return noise_variance.sqrt()[:, None, None, None] * x_t
 
 
+STD = 30  # of the images, on the scale 0..255, so that 0 and 255 are four deviations away
+
+
 def errors_on_unit_gaussians(schedule: Schedule) -> dict[str, float]:
     normalizer = StandardizedNormalizer(1)
     normalizer.mean.fill_(127.5)
-    normalizer.std.fill_(30)  # so that 0 and 255 are four deviations away
+    normalizer.std.fill_(STD)
     objective = Objective(Noise(t_max=0.98), SquaredError(), Constant())
     module = DiffusionModule(PerfectForUnitGaussians(), schedule, objective, Mock(), Mock(), None, normalizer)
     generator = torch.Generator().manual_seed(0)
-    images = (127.5 + 30 * torch.randn(1200, 1, 8, 8, generator=generator)).clamp(0, 255).round().to(torch.uint8)
+    images = (127.5 + STD * torch.randn(1200, 1, 8, 8, generator=generator)).clamp(0, 255).round().to(torch.uint8)
     module._diagnose(Batch(images, torch.zeros(1200, dtype=torch.int64), torch.arange(1200)))
     return {
         f"{name}/{bucket}": float(mean)
@@ -127,13 +130,16 @@ def errors_on_unit_gaussians(schedule: Schedule) -> dict[str, float]:
     ids=lambda value: type(value).__name__ if isinstance(value, Schedule) else "",
 )
 def test_a_perfect_denoiser_has_the_same_error_in_a_bucket_with_every_schedule_that_has_it(schedule, buckets):
-    """What is left of the noise has the deviation signal, of the image noise_rate; E|N(0, s^2)| = s sqrt(2 / pi)."""
+    """What is left of the noise has the deviation signal, of the image noise_rate; E|N(0, s^2)| = s sqrt(2 / pi).
+
+    The image's error is told on the scale of -1 to 1, where these images have the deviation STD / 127.5.
+    """
     expected = {}
-    for name, sign in (("noise_mae", 1), ("image_mae", -1)):
+    for name, sign, scale in (("noise_mae", 1, 1), ("image_mae", -1, STD / 127.5)):
         for bucket, (low, high) in zip(bucket_names(), pairwise(LOG_SNR_EDGES), strict=True):
             deviation = torch.linspace(low, high, 1001, dtype=torch.float64).mul(sign).sigmoid().sqrt()
             if bucket in buckets:
-                expected[f"{name}/{bucket}"] = float(deviation.mean()) * math.sqrt(2 / math.pi)
+                expected[f"{name}/{bucket}"] = scale * float(deviation.mean()) * math.sqrt(2 / math.pi)
     errors = errors_on_unit_gaussians(schedule)
     assert errors.keys() == expected.keys()
     assert errors == pytest.approx(expected, rel=0.02)

@@ -4,8 +4,7 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 
-from ddpm_lightning.training.build import settle_hardware
-from ddpm_lightning.training.precision import fastest_precision
+from ddpm_lightning.training.precision import fastest_precision, settle_hardware
 
 
 @pytest.mark.parametrize("accelerator", ["cpu", "auto", "gpu"])

@@ -1,7 +1,6 @@
 """Each data set is stored once per image shape as one uint8 array, memory-mapped by every run that uses it."""
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import logging
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from ddpm_lightning.atomic import atomic_path, sync_folder, write_json, write_text
 from ddpm_lightning.data.fill import fill
@@ -60,9 +60,11 @@ def cached_images(source: ImageSource, cache_dir: str | Path) -> CachedImages:
         cache_dir: the folder of all cache entries; a complete entry in a read-only folder is fine.
 
     Raises:
-        DataFileError: the source's files are missing, or an image is damaged and `source.skip_damaged` is false.
+        DataFileError: the source's files are missing, or an image is damaged and `source.skip_damaged` is false, or all
+            are.
         OSError: the cache cannot be written (no permission, disk full).
-        ValueError: the source's labels are of the wrong type.
+        MemoryError: an image is too large to be decoded, or the system killed a reading process.
+        ValueError: the source has no labels, or they are not int64 (N,).
     """
     made_from = {
         "source": source.name,
@@ -185,16 +187,18 @@ def _report_damaged(source: ImageSource, entry: Path, cached: CachedImages) -> N
 @contextlib.contextmanager
 def _locked(entry: Path) -> Iterator[None]:
     """Hold an advisory lock on the entry; the system releases it when the process ends, however it ends."""
+    lock = FileLock(entry.parent / f".{entry.name}.lock")
     with _explained(entry.parent):
         entry.parent.mkdir(parents=True, exist_ok=True)
-        lock = (entry.parent / f".{entry.name}.lock").open("w")
-    with lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            lock.acquire(timeout=0)
+        except Timeout:
             log.info("waiting for the process that builds the image cache %s", entry)
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            lock.acquire()
+    try:
         yield
+    finally:
+        lock.release()
 
 
 @contextlib.contextmanager

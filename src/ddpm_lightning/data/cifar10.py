@@ -45,7 +45,7 @@ class CIFAR10Source(ImageSource):
     def fingerprint(self) -> str:
         return hashlib.sha256("".join(self._published[name] for name in self._checked_files).encode()).hexdigest()
 
-    def identity(self) -> str:
+    def images_hash(self) -> str:
         """Of the files, which are the same everywhere: their labels need not be read."""
         return self.fingerprint()
 

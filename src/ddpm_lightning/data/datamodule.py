@@ -1,5 +1,6 @@
 """The splits of a data set and their loaders, as Lightning asks for them."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -16,6 +17,8 @@ from ddpm_lightning.data.loader import TrainingLoader, evaluation_loader
 from ddpm_lightning.data.order import batches_per_epoch
 from ddpm_lightning.data.source import ImageSource
 from ddpm_lightning.data.split import Split
+
+log = logging.getLogger(__name__)
 
 IN_MEMORY_BYTES = 256 * 2**20
 """With `in_memory="auto"`, larger arrays stay on disk."""
@@ -35,8 +38,7 @@ class ImageDataModule(LightningDataModule):
         num_workers: int,
         seed: int,
         cache_dir: str,
-        diagnostic_size: int = 2000,
-        flip: bool = False,
+        diagnostic_size: int = 1000,
         eval_batch_size: int = 250,
         in_memory: bool | Literal["auto"] = "auto",
     ) -> None:
@@ -48,8 +50,7 @@ class ImageDataModule(LightningDataModule):
             num_workers: processes that gather batches (0: the training process itself).
             seed: of the order of the training data.
             cache_dir: folder of the uint8 arrays.
-            diagnostic_size: images of a split that the val and test loaders show.
-            flip: whether training should mirror images at random (done on the device, by the model's owner).
+            diagnostic_size: images of a split that the val and test loaders show, spread evenly over it.
             eval_batch_size: images per batch of the val and test loaders.
             in_memory: whether the images are held in memory, once per process, instead of read from disk as they are
                 needed; "auto": if they are at most 256 MB.
@@ -81,7 +82,6 @@ class ImageDataModule(LightningDataModule):
         self._eval_batch_size = eval_batch_size
         self._in_memory = in_memory
         self._resumed_at = 0
-        self.flip = flip
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -100,7 +100,7 @@ class ImageDataModule(LightningDataModule):
     @cached_property
     def images_hash(self) -> str:
         """Hash of which image each row is."""
-        return self._source.identity()
+        return self._source.images_hash()
 
     def split(self, name: str) -> SplitImages:
         """The images of "train", "val" or "test"; needs neither `setup` nor a trainer.
@@ -150,7 +150,7 @@ class ImageDataModule(LightningDataModule):
 
     def state_dict(self) -> dict[str, Any]:
         """The position in the data, and what gives it a meaning: what their order and division are made of."""
-        return {**self._identity(), "position": self._consumed()}
+        return {**self._must_match(), "pixels_hash": self._cached.fingerprint, "position": self._consumed()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Check that a checkpoint was made with this data, and go on from its position.
@@ -166,14 +166,28 @@ class ImageDataModule(LightningDataModule):
         }
         wrong = [
             f"{key} was {state_dict[key]} and is {value}: {mended_by[key]}"
-            for key, value in self._identity().items()
-            if state_dict.get(key, value) != value  # early checkpoints do not say which images they saw
+            for key, value in self._must_match().items()
+            if state_dict[key] != value
         ]
         if wrong:
             raise ValueError(f"the checkpoint was made with other data ({'; '.join(wrong)})")
+        self.warn_of_other_pixels(state_dict)
         self._resumed_at = state_dict["position"]
 
-    def _identity(self) -> dict[str, Any]:
+    def warn_of_other_pixels(self, state_dict: Mapping[str, Any]) -> None:
+        """Warn if the images of a checkpoint's `state_dict` had other pixels under the same names.
+
+        No error, because images that are encoded anew, or resized by another version of a library, do so too.
+        """
+        pixels = self._cached.fingerprint
+        if state_dict.get("pixels_hash", pixels) != pixels:
+            log.warning(
+                "the images of %s have other pixels than those the model was trained on: were files replaced, or "
+                "encoded anew?",
+                self._source.name,
+            )
+
+    def _must_match(self) -> dict[str, Any]:
         return {
             "images_hash": self.images_hash,
             "split_hash": self.split_hash,

@@ -41,7 +41,7 @@ def check_md5(path: Path, published: str, how_to_restore: str) -> None:
         how_to_restore: a sentence for the error.
 
     Raises:
-        DataFileError: the file has another sum.
+        DataFileError: the file has another sum, or cannot be read.
     """
     if (found := md5_sum(path)) != published:
         raise DataFileError(
@@ -50,6 +50,13 @@ def check_md5(path: Path, published: str, how_to_restore: str) -> None:
 
 
 def md5_sum(path: Path) -> str:
-    """The md5 sum of a file, in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    """The md5 sum of a file, in hexadecimal digits.
+
+    Raises:
+        DataFileError: the system does not let it be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    except OSError as error:
+        raise DataFileError(f"cannot read {path}: {error.strerror}") from error

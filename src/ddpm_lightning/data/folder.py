@@ -14,12 +14,14 @@ from ddpm_lightning.data.source import DataFileError
 
 log = logging.getLogger(__name__)
 
+_LEFT_OUT = (".", "__MACOSX")
+
 
 class FolderSource(ImageFiles):
     """All images below a folder, sorted by path.
 
     The top-level sub-folders are the classes, in alphabetical order, if every image is in one; otherwise there are no
-    labels. Hidden files and folders are left out.
+    labels. Hidden files and folders are left out, and what macOS adds to its archives.
     """
 
     name = "folder"
@@ -96,6 +98,8 @@ class FolderSource(ImageFiles):
             elsewhere = (
                 "" if self._path.is_absolute() else f", or give the folder that has {self._path} as paths.data_dir"
             )
+            if file := next((candidate for candidate in self._candidates if candidate.exists()), None):
+                raise DataFileError(f"dataset.path={self._path} must be a folder, and {file} is a file")
             raise DataFileError(
                 f"dataset.path={self._path} is no folder: looked for {' and '.join(map(str, self._candidates))}. "
                 f"If it was moved, put it or a link to it back{elsewhere}"
@@ -122,7 +126,7 @@ def _walk(folder: Path, above: tuple[tuple[int, int], ...], prefix: str = "") ->
         here = (status.st_dev, status.st_ino)
         if here in above:
             return
-        entries = [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
+        entries = [entry for entry in os.scandir(folder) if not entry.name.startswith(_LEFT_OUT)]
     except OSError as error:
         raise DataFileError(f"cannot list {folder}: {error.strerror}") from error
     for entry in entries:

@@ -36,7 +36,7 @@ class _Gradients(ImageSource):
         made_from = f"bilinear, Philox by row, seed {self._seed}, {self._held_out} held out, {self._size} others"
         return hashlib.sha256(made_from.encode()).hexdigest()
 
-    def identity(self) -> str:
+    def images_hash(self) -> str:
         return self.fingerprint()
 
     def labels(self) -> np.ndarray:

@@ -51,7 +51,9 @@ class ImageFiles(ImageSource):
         return self.list_files()
 
     def fingerprint(self) -> str:
-        """Hash of the folder and of each file's name, size and times; reading them all would take as long as decoding.
+        """Hash of the folder, of each file's name, size and times, and of the labels.
+
+        Reading the files would take as long as decoding them.
 
         Files of other contents may agree in name, size and time of modification, which programs set as they like. The
         system's own time of change they cannot set, and the folder tells apart files that were written at once.
@@ -67,7 +69,7 @@ class ImageFiles(ImageSource):
         digest.update(self.labels().tobytes())
         return digest.hexdigest()
 
-    def identity(self) -> str:
+    def images_hash(self) -> str:
         """Hash of the files' names without their suffixes, which say how they are encoded, and of the labels."""
         stems = "".join(f"{os.path.splitext(name)[0]}\0" for name in self._files)
         return hashlib.sha256(os.fsencode(stems) + self.labels().astype("<i8").tobytes()).hexdigest()

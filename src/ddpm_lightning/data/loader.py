@@ -78,7 +78,9 @@ class TrainingLoader:
 def evaluation_loader(
     images: SplitImages, num_images: int, batch_size: int, rank: int, world_size: int, num_workers: int
 ) -> DataLoader[Batch]:
-    """One pass over the first images of a split, each seen by exactly one rank.
+    """One pass over images of a split, each seen by exactly one rank.
+
+    They are spread evenly over the split, whose first images may all be of the first classes.
 
     The list of batches does not depend on the number of ranks: rank r takes batches r, r + W, ... Nothing is padded,
     so ranks may have unequal numbers of batches. A rank without any gets one without images, because Lightning skips
@@ -86,13 +88,14 @@ def evaluation_loader(
 
     Args:
         images: the split.
-        num_images: how many of its first images to show (all if it has fewer).
+        num_images: how many of its images to show (all if it has fewer).
         batch_size: images per batch; the last batch may be smaller.
         rank: this process, of `world_size`.
         world_size: number of processes that share the pass.
         num_workers: processes that gather batches.
     """
-    indices = np.arange(min(num_images, len(images)))
+    shown = min(num_images, len(images))
+    indices = np.arange(shown) * len(images) // max(shown, 1)
     batches = [indices[start : start + batch_size].tolist() for start in range(0, len(indices), batch_size)]
     return _loader(images, batches[rank::world_size] or [[]], num_workers, _unchanged)
 

@@ -74,6 +74,8 @@ class _IdxSource(ImageSource):
             return read_idx(path)
         except DataFileError as error:
             raise DataFileError(f"{error}. {self._how_to_restore()}") from error
+        except OSError as error:  # the file may be whole, and readable the next time
+            raise DataFileError(f"cannot read {path}: {error.strerror}") from error
 
     def _file(self, name: str) -> Path:
         """The archive if there is one (it can be checked against the published md5), else the unpacked file."""

@@ -23,7 +23,7 @@ def batches_per_epoch(num_images: int, batch_size: int) -> int:
         ValueError: batch_size is not positive or larger than the data set.
     """
     if not 1 <= batch_size <= num_images:
-        raise ValueError(f"batch_size must be between 1 and the {num_images} training images, got {batch_size}")
+        raise ValueError(f"dataset.batch_size must be between 1 and the {num_images} training images, got {batch_size}")
     return num_images // batch_size
 
 

@@ -75,7 +75,7 @@ class ImageSource(ABC):
             DataFileError: a file that is not one image's alone is missing or damaged.
         """
 
-    def identity(self) -> str:
+    def images_hash(self) -> str:
         """Hash of which image each row is, whatever files hold the images, in any encoding and on any machine.
 
         Here of the labels, for a data set that is published in one order.

@@ -14,7 +14,7 @@ class QuadraticSchedule(Schedule):
     another number of steps than 1000 the betas are scaled as those of `LinearSchedule`.
 
     Raises:
-        ValueError: if a beta is negative; if num_steps is below 1, or so small that a scaled beta reaches 1.
+        ValueError: as `LinearSchedule`.
     """
 
     def __init__(
@@ -25,8 +25,6 @@ class QuadraticSchedule(Schedule):
         scale_betas: bool = True,
         zero_terminal_snr: bool = False,
     ) -> None:
-        if min(beta_start, beta_end) < 0:
-            raise ValueError(f"schedule=quadratic needs betas of at least 0, not {beta_start} to {beta_end}")
-        scale = beta_scale(num_steps, beta_end, scale_betas)
+        scale = beta_scale(num_steps, beta_start, beta_end, scale_betas)
         roots = torch.linspace(math.sqrt(beta_start), math.sqrt(beta_end), num_steps, dtype=torch.float64)
         super().__init__(scale * roots.square(), zero_terminal_snr)

@@ -39,7 +39,8 @@ class LinearRates(Schedule):
     0.02 and 0.95: that is min_signal_rate = 0.1414 and max_signal_rate = 0.9747 here.
 
     Raises:
-        ValueError: unless 0 < min_signal_rate < max_signal_rate < 1; for num_steps and betas as `LinearSchedule`.
+        ValueError: unless 0 < min_signal_rate < max_signal_rate < 1; for num_steps, beta_start and beta_end as
+            `LinearSchedule`.
     """
 
     def __init__(

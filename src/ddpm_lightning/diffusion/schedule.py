@@ -64,8 +64,6 @@ class Schedule(nn.Module):
         left = position.floor().clamp(0, self.num_steps - 1).long()
         low, high = self.log_alpha_bar_nodes[left], self.log_alpha_bar_nodes[left + 1]
         along = position - left
-        if not self.zero_terminal_snr:
-            return torch.lerp(low, high, along)
         return torch.where(high.isneginf(), low + 2 * torch.log1p(-along), torch.lerp(low, high, along))
 
     def alpha_bar(self, t: Tensor) -> Tensor:
@@ -113,8 +111,7 @@ class Schedule(nn.Module):
         low, high = table[right - 1], table[right]
         # The two are equal only where the schedule stands still at its very end and is asked for that or less: t = 1.
         along = torch.where(high > low, (target - low) / (high - low), 0.0)
-        if self.zero_terminal_snr:
-            along = torch.where(low.isneginf(), ((target - high) / 2).exp(), along)
+        along = torch.where(low.isneginf(), ((target - high) / 2).exp(), along)
         position = self.num_steps - (right - 1 + along)
         return (position.clamp(1, self.num_steps) / self.num_steps).to(log_snr.dtype)
 
@@ -136,30 +133,44 @@ def check_num_steps(num_steps: int) -> None:
         raise ValueError(f"schedule.num_steps must be at least 1, not {num_steps}")
 
 
-def beta_scale(num_steps: int, beta_end: float, scale_betas: bool) -> float:
+def beta_scale(num_steps: int, beta_start: float, beta_end: float, scale_betas: bool) -> float:
     """The factor of betas that are made for 1000 steps: 1000/T if `scale_betas`, so that t = 1 is still noise, else 1.
 
     Raises:
-        ValueError: if num_steps is below 1, or so small that the scaled last beta reaches 1.
+        ValueError: if beta_start is not above 0 or beta_end below 0; if num_steps is below 1, or so small that the
+            largest scaled beta reaches 1.
     """
     check_num_steps(num_steps)
-    scale = 1000 / num_steps if scale_betas else 1.0
-    if scale_betas and scale * beta_end >= 1:
+    if beta_start <= 0 or beta_end < 0:
         raise ValueError(
-            f"schedule.num_steps={num_steps} scales the last beta to {scale * beta_end:.3g}, which must stay below 1: "
-            f"take more than {math.floor(1000 * beta_end)} steps or schedule.scale_betas=false"
+            f"schedule.beta_start must be above 0 and schedule.beta_end at least 0, not {beta_start} and {beta_end}"
+        )
+    scale = 1000 / num_steps if scale_betas else 1.0
+    largest = max(beta_start, beta_end)
+    if scale_betas and scale * largest >= 1:
+        raise ValueError(
+            f"schedule.num_steps={num_steps} scales the largest beta to {scale * largest:.3g}, which must stay below "
+            f"1: take more than {math.floor(1000 * largest)} steps or schedule.scale_betas=false"
         )
     return scale
 
 
 def linear_betas(num_steps: int, beta_start: float, beta_end: float, scale_betas: bool) -> Tensor:
     """The betas of `LinearSchedule`, (T,), float64."""
-    scale = beta_scale(num_steps, beta_end, scale_betas)
+    scale = beta_scale(num_steps, beta_start, beta_end, scale_betas)
     return scale * torch.linspace(beta_start, beta_end, num_steps, dtype=torch.float64)
 
 
 def clipped_betas(alpha_bar: Tensor, max_beta: float) -> Tensor:
-    """Betas, (T,), of alpha_bar at the nodes 0..T, (T + 1,), clipped so that each leaves some of the signal."""
+    """Betas, (T,), of alpha_bar or any multiple of it at the nodes 0..T, (T + 1,).
+
+    They are clipped so that each leaves some of the signal.
+
+    Raises:
+        ValueError: unless 0 < max_beta < 1.
+    """
+    if not 0 < max_beta < 1:
+        raise ValueError(f"schedule.max_beta must lie between 0 and 1, not {max_beta}")
     return (1 - alpha_bar[1:] / alpha_bar[:-1]).clamp(max=max_beta)
 
 
@@ -170,7 +181,8 @@ class LinearSchedule(Schedule):
     `scale_betas=False` keeps them as they are, which for T = 200 leaves a signal rate of 0.36 at t = 1.
 
     Raises:
-        ValueError: if num_steps is below 1, or so small that a scaled beta reaches 1.
+        ValueError: if beta_start is not above 0, beta_end below 0 or num_steps below 1; if a beta, scaled or not,
+            reaches 1.
     """
 
     def __init__(
@@ -190,7 +202,7 @@ class CosineSchedule(Schedule):
     alpha_bar(1) is 2.4e-9 for T = 1000: dividing by the signal rate there multiplies errors by 20,000.
 
     Raises:
-        ValueError: if num_steps is below 1.
+        ValueError: if num_steps is below 1, or max_beta not between 0 and 1.
     """
 
     def __init__(
@@ -198,5 +210,6 @@ class CosineSchedule(Schedule):
     ) -> None:
         check_num_steps(num_steps)
         t = torch.arange(num_steps + 1, dtype=torch.float64) / num_steps
-        alpha_bar = torch.cos((t + offset) / (1 + offset) * math.pi / 2) ** 2
-        super().__init__(clipped_betas(alpha_bar, max_beta), zero_terminal_snr)
+        # eq. 17; alpha_bar = f / f(0), and betas need only quotients
+        f = torch.cos((t + offset) / (1 + offset) * math.pi / 2) ** 2
+        super().__init__(clipped_betas(f, max_beta), zero_terminal_snr)

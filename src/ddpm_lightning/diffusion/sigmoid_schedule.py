@@ -12,7 +12,7 @@ class SigmoidSchedule(Schedule):
     steeper the fall in the middle; a large one makes a straight line.
 
     Raises:
-        ValueError: if num_steps is below 1, tau not positive or start not below end.
+        ValueError: if num_steps is below 1, tau not positive, start not below end or max_beta not between 0 and 1.
     """
 
     def __init__(

@@ -66,11 +66,13 @@ def precision_recall(real: Tensor, generated: Tensor, neighborhood: int = NEIGHB
 def _share_on_manifold(points: Tensor, members: Tensor, neighborhood: int) -> float:
     """Share of points (N, D) that lie in the ball of at least one of members (M, D): the mean of equation 1."""
     squared_radii = _squared_radii(members, neighborhood)
-    inside = torch.zeros(len(points), dtype=torch.bool, device=points.device)
-    for block, found in zip(points.split(BLOCK_SIZE), inside.split(BLOCK_SIZE), strict=True):
+    inside = []
+    for block in points.split(BLOCK_SIZE):
+        found = torch.zeros(len(block), dtype=torch.bool, device=block.device)
         for centres, reach in zip(members.split(BLOCK_SIZE), squared_radii.split(BLOCK_SIZE), strict=True):
             found |= (_squared_distances(block, centres) <= reach).any(dim=1)
-    return inside.double().mean().item()
+        inside.append(found)
+    return torch.cat(inside).double().mean().item()
 
 
 def _squared_radii(members: Tensor, neighborhood: int) -> Tensor:
@@ -86,6 +88,6 @@ def _squared_radii(members: Tensor, neighborhood: int) -> Tensor:
 def _squared_distances(x: Tensor, y: Tensor) -> Tensor:
     """|x_i - y_j|^2 = |x_i|^2 + |y_j|^2 - 2 x_i.y_j of x (N, D) and y (M, D): (N, M) float64, 0 for copies."""
     x, y = x.double(), y.double()
-    lengths = x.square().sum(dim=1)[:, None] + y.square().sum(dim=1)
-    distances = lengths - 2 * x @ y.T
-    return distances.where(distances > ROUNDING * lengths, 0)
+    squared_lengths = x.square().sum(dim=1)[:, None] + y.square().sum(dim=1)
+    distances = squared_lengths - 2 * x @ y.T
+    return distances.where(distances > ROUNDING * squared_lengths, 0)

@@ -24,7 +24,10 @@ def choose_real_indices(num_available: int, num_wanted: int, seed: int) -> np.nd
         ValueError: more wanted than available, or fewer than none.
     """
     if not 0 <= num_wanted <= num_available:
-        raise ValueError(f"cannot choose {num_wanted} real images out of {num_available}: lower metrics.num_real")
+        raise ValueError(
+            f"cannot choose {num_wanted} real images out of {num_available}: lower metrics.num_real, and "
+            "metrics.kid_subset_size where it is higher"
+        )
     return np.sort(np.random.default_rng(seed).choice(num_available, num_wanted, replace=False))
 
 

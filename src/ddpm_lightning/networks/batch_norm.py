@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 
 class _SumOverRanks(torch.autograd.Function):
-    """As torch.distributed.nn.functional.all_reduce, which is deprecated.
+    """all_reduce with a gradient: torch's public one is deprecated, and its successor is in a private module.
 
     The loss of every rank depends on the sum, so the gradient of a rank's term is the sum of all ranks' gradients.
     """
@@ -20,16 +20,16 @@ class _SumOverRanks(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        return sum_over_ranks(gradients[0])
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _sum_over_ranks(gradient)
 
 
-def sum_over_ranks(tensor: Tensor) -> Tensor:
+def _sum_over_ranks(tensor: Tensor) -> Tensor:
     """The sum of a tensor over all ranks, on each of them; gradients flow through it."""
     return _SumOverRanks.apply(tensor)
 
 
-def several_ranks() -> bool:
+def _several_ranks() -> bool:
     """Whether other processes hold a part of the batch."""
     return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
 
@@ -66,7 +66,7 @@ class GlobalBatchNorm2d(nn.Module):
         Raises:
             ValueError: in training, where a channel has a single value: one image of one pixel.
         """
-        if self.training and several_ranks():
+        if self.training and _several_ranks():
             return self._normalise_over_ranks(x)
         update = 1 - self.decay
         return F.batch_norm(x, self.running_mean, self.running_var, None, None, self.training, update, self.eps)
@@ -79,10 +79,10 @@ class GlobalBatchNorm2d(nn.Module):
         """
         values = x.to(torch.promote_types(x.dtype, torch.float32))
         count = values.new_tensor([x.numel() // x.shape[1]])
-        total, count = sum_over_ranks(torch.cat([values.sum((0, 2, 3)), count])).split([x.shape[1], 1])
+        total, count = _sum_over_ranks(torch.cat([values.sum((0, 2, 3)), count])).split([x.shape[1], 1])
         mean = total / count
         deviations = values - mean[:, None, None]
-        squares = sum_over_ranks(deviations.square().sum((0, 2, 3)))
+        squares = _sum_over_ranks(deviations.square().sum((0, 2, 3)))
         with torch.no_grad():
             self.running_mean.lerp_(mean.to(self.running_mean), 1 - self.decay)
             self.running_var.lerp_((squares / (count - 1)).to(self.running_var), 1 - self.decay)

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from ddpm_lightning.diffusion.conditioning import Conditioning
 from ddpm_lightning.networks.batch_norm import GlobalBatchNorm2d
 from ddpm_lightning.networks.embedding import FrequencyBandEmbedding
+from ddpm_lightning.networks.padding import check_size, pad_to_multiple
 
 
 class ResidualBlock(nn.Module):
@@ -51,6 +52,9 @@ class DDIMResNet(nn.Module):
         embedding_dim: conditioning channels, in which the noise variance is embedded.
         min_frequency: of the noise variance's sines and cosines, in periods from no noise to noise alone.
         max_frequency: likewise.
+
+    Raises:
+        ValueError: `blocks` is below 1, `embedding_dim` is odd, or the frequencies do not rise from above 0.
     """
 
     def __init__(
@@ -94,11 +98,7 @@ class DDIMResNet(nn.Module):
 
     def check_images(self, shape: Sequence[int]) -> None:
         """Raises ValueError where images of `shape` (C, H, W) are smaller than one cell of the coarsest level."""
-        if min(shape[1:]) < self.size_multiple:
-            raise ValueError(
-                f"images of {shape[1]}x{shape[2]} are too small for a network that halves them {len(self.encoder)} "
-                f"times: take images of at least {self.size_multiple} pixels a side, or fewer model.channels"
-            )
+        check_size(shape, len(self.encoder))
 
     def forward(self, x: Tensor, noise_level: Tensor, label: Tensor | None = None) -> Tensor:
         """x: (B, C, H, W); noise_level: (B,), the noise variance in [0, 1]; label: None. Returns a tensor shaped as x.
@@ -109,11 +109,12 @@ class DDIMResNet(nn.Module):
         if label is not None:
             raise ValueError("model=ddim_resnet takes no class labels: leave them out, or take model=unet")
         height, width = x.shape[-2:]
-        h = self.conv_in(F.pad(x, (0, -width % self.size_multiple, 0, -height % self.size_multiple)))
-        level = self.embed_noise_variance(noise_level).to(h.dtype)[:, :, None, None].expand(-1, -1, *h.shape[-2:])
+        h = self.conv_in(pad_to_multiple(x, self.size_multiple))
+        embedded = self.embed_noise_variance(noise_level).to(h.dtype)
+        noise_channels = embedded[:, :, None, None].expand(-1, -1, *h.shape[-2:])
         # Laid out as a channels-last image: a broadcast vector would turn the layout of the two together into NCHW, in
         # which the first block, at the full resolution, is several times as slow.
-        h = torch.cat([h, level.contiguous(memory_format=torch.channels_last)], dim=1)
+        h = torch.cat([h, noise_channels.contiguous(memory_format=torch.channels_last)], dim=1)
         skips: list[Tensor] = []
         for blocks in self.encoder:
             for block in blocks:  # type: ignore[attr-defined]  # a ModuleList

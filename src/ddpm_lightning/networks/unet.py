@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from ddpm_lightning.diffusion.conditioning import Conditioning
 from ddpm_lightning.networks.embedding import ConditionEmbedding
+from ddpm_lightning.networks.padding import check_size, pad_to_multiple
 
 ModuleType = TypeVar("ModuleType", bound=nn.Module)
 
@@ -171,18 +172,13 @@ class UNet(nn.Module):
 
     def check_images(self, shape: Sequence[int]) -> None:
         """Raises ValueError where images of `shape` (C, H, W) are smaller than one cell of the coarsest level."""
-        if min(shape[1:]) < self.size_multiple:
-            raise ValueError(
-                f"images of {shape[1]}x{shape[2]} are too small for a network that halves them "
-                f"{len(self.downsample)} times: take images of at least {self.size_multiple} pixels a side, "
-                "or fewer model.channels"
-            )
+        check_size(shape, len(self.downsample))
 
     def forward(self, x: Tensor, noise_level: Tensor, label: Tensor | None = None) -> Tensor:
         """x: (B, C, H, W); noise_level: (B,); label: (B,) of integers or None. Returns a tensor shaped as x."""
         condition = F.silu(self.embed_condition(noise_level, label))
         height, width = x.shape[-2:]
-        h = self.conv_in(F.pad(x, (0, -width % self.size_multiple, 0, -height % self.size_multiple)))
+        h = self.conv_in(pad_to_multiple(x, self.size_multiple))
         skips: list[Tensor] = []
         for level, stage in enumerate(cast(Iterable[Level], self.encoder)):
             for block, attention in stage:

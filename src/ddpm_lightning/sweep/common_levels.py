@@ -14,8 +14,9 @@ def on_common_levels(runs: Sequence[FinishedRun]) -> tuple[list[FinishedRun], li
     """The runs with errors that compare, and notes on these errors for the reader.
 
     An error depends on the log SNR more than on the model, and schedules reach different ones. So each error becomes
-    its mean over the buckets that all runs have, with equal weights; without such a bucket it is taken from all runs.
-    What is not finite stays as it is, and so does every run's error where none has buckets.
+    its mean over the buckets that all runs have, with equal weights; where the runs have no bucket in common, the error
+    is dropped from every run, and a note says so. Otherwise what is not finite stays as it is, and so does every run's
+    error where none has buckets.
     """
     compared, notes = list(runs), []
     for error in ERRORS:

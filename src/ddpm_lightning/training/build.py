@@ -1,4 +1,4 @@
-"""From a resolved config to the objects of a run."""
+"""From a resolved config to the objects of a run, and to the scores of its test pass."""
 
 import logging
 from pathlib import Path
@@ -18,10 +18,9 @@ from ddpm_lightning.ranks import started_from_outside
 from ddpm_lightning.samplers.sampler import check_start
 from ddpm_lightning.training.checkpoint import AtomicCheckpointIO
 from ddpm_lightning.training.module import DiffusionModule
-from ddpm_lightning.training.precision import fastest_precision
 
-LOADING = ("batch_size", "num_workers", "diagnostic_size", "eval_batch_size", "flip", "in_memory")
-"""Options of `dataset` that are the data module's; others: the set's name, its parts, and what `source` takes."""
+LOADING = ("batch_size", "num_workers", "diagnostic_size", "eval_batch_size", "in_memory")
+"""Options of `dataset` that are the data module's."""
 
 
 def build_data(config: DictConfig) -> ImageDataModule:
@@ -30,7 +29,8 @@ def build_data(config: DictConfig) -> ImageDataModule:
     Raises:
         ValueError: `config.dataset` has an option that nothing asks for, or with a value that cannot be.
     """
-    known = [*LOADING, "name", "source", "split", *map(str, config.dataset.source)]
+    # To what else is there, the module or the source refers.
+    known = [*LOADING, "name", "source", "split", "flip", *map(str, config.dataset.source)]
     if unknown := [str(key) for key in config.dataset if key not in known]:
         there_are = ", ".join(sorted({key for key in known if key[0] != "_"}))
         raise ValueError(f"dataset has no option {', '.join(unknown)}; it has {there_are}")
@@ -66,7 +66,7 @@ def build_module(config: DictConfig, image_shape: tuple[int, int, int], num_clas
         objective=Objective(instantiate(config.loss_on), instantiate(config.loss), instantiate(config.weighting)),
         timesteps=instantiate(config.timesteps, num_steps=schedule.num_steps),
         optimizer=instantiate(config.optimizer),
-        ema=instantiate(config.ema) or None,
+        ema=instantiate(config.ema) or None,  # ema=none is an empty config
         normalizer=instantiate(config.normalizer, channels=image_shape[0]),
         seed=config.seed,
         flip=config.dataset.flip,
@@ -130,14 +130,3 @@ def final_scores(trainer: Trainer, module: DiffusionModule, data: ImageDataModul
     """The values of a pass over the test split, with the callbacks that score samples; empty without a pass."""
     results = trainer.test(module, data, verbose=False)
     return {name: float(value) for result in results for name, value in result.items()}
-
-
-def settle_hardware(config: DictConfig) -> None:
-    """Replaces `auto` by what it means on this machine, so that the run's config says it.
-
-    The accelerator is CUDA or the CPU: Apple's has no float64, which the schedules' tables are made of.
-    """
-    if config.trainer.accelerator == "auto":
-        config.trainer.accelerator = "cuda" if torch.cuda.is_available() else "cpu"
-    if config.trainer.precision == "auto":
-        config.trainer.precision = fastest_precision(config.trainer.accelerator)

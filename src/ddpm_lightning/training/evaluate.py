@@ -6,10 +6,11 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from ddpm_lightning.training.build import build_callbacks, build_trainer, final_scores, settle_hardware
+from ddpm_lightning.training.build import build_callbacks, build_trainer, final_scores
 from ddpm_lightning.training.job import run_job
 from ddpm_lightning.training.launch import ranks_to_start
 from ddpm_lightning.training.plain_config import plain, settled
+from ddpm_lightning.training.precision import settle_hardware
 from ddpm_lightning.training.restore import check_split, restore_run
 from ddpm_lightning.training.run_folder import RunFolder, find_checkpoint
 

@@ -172,7 +172,9 @@ class DiffusionModule(LightningModule):
         prediction = denoiser(q_sample(x_0, noise, schedule.rates(t)), t, label)
         # Clipped as a sampler would: where the signal vanishes, an unclipped image says nothing but the rate.
         image = self.normalizer.clamp(prediction.image)
-        for name, error in (("noise_mae", prediction.noise - noise), ("image_mae", image - x_0)):
+        low, high = self.normalizer.value_range
+        image_error = (image - x_0) * (2 / (high - low))  # on the scale of -1 to 1 with every normaliser
+        for name, error in (("noise_mae", prediction.noise - noise), ("image_mae", image_error)):
             per_sample = error.abs().flatten(1).mean(1)
             self.diagnostics[name].update(per_sample[reached], log_snr[reached])  # type: ignore[operator]
 

@@ -1,8 +1,20 @@
-"""Which number format a machine is fast in."""
+"""What `auto` means on a machine: the device, and the number format in which it is fast."""
 
 from typing import Any
 
 import torch
+from omegaconf import DictConfig
+
+
+def settle_hardware(config: DictConfig) -> None:
+    """Replaces `auto` by what it means on this machine, so that the run's config says it.
+
+    The accelerator is CUDA or the CPU: Apple's has no float64, which the schedules' tables are made of.
+    """
+    if config.trainer.accelerator == "auto":
+        config.trainer.accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    if config.trainer.precision == "auto":
+        config.trainer.precision = fastest_precision(config.trainer.accelerator)
 
 
 def fastest_precision(accelerator: str) -> str:

@@ -30,6 +30,9 @@ def restore_run(command: DictConfig, groups: tuple[str, ...]) -> RestoredRun:
     Everything is as the checkpoint has it, except `trainer` and `paths`, which belong to this machine, and what
     `command` sets for `weights` and in the given groups: null there means "as the checkpoint has it".
 
+    Adds to `command` what only the checkpoint's config has, so that what its options refer to, as in
+    metrics.seed=${seed}, is there.
+
     Raises:
         FileNotFoundError, ValueError: if there is no checkpoint, or none that can be used.
     """
@@ -38,7 +41,7 @@ def restore_run(command: DictConfig, groups: tuple[str, ...]) -> RestoredRun:
     stored = DictConfig(checkpoint[CONFIG_KEY])
     check_stored(stored, path)
     config = copy.deepcopy(stored)
-    with open_dict(command):  # so that what an option refers to, as in metrics.seed=${seed}, is the checkpoint's
+    with open_dict(command):
         for key in stored.keys() - command.keys():
             command[key] = stored[key]
     config.hydra = _merged_record(stored.get("hydra"), command_record(command))
@@ -78,25 +81,31 @@ def _overridden(stored: DictConfig, wanted: DictConfig, group: str) -> DictConfi
     result = copy.deepcopy(stored)
     for key in map(str, wanted):
         value = wanted[key]
-        if isinstance(value, DictConfig):
-            result[key] = _overridden(stored[key], value, f"{group}.{key}")
-        elif value is not None and key not in stored:
-            options = sorted(str(option) for option in stored if option != "_target_")
+        if value is None:
+            continue
+        if key not in stored:
+            kind, other = "", ""
+            if "_target_" in stored:
+                kind, other = f" ({stored._target_})", f". Choose another one with {group.replace('.', '/')}=..."
+            options = sorted(str(option) for option in stored if option not in ("_target_", "_partial_"))
             raise ValueError(
-                f"the checkpoint's {group} ({stored._target_}) has no option {key!r}; it has "
-                f"{', '.join(options) or 'none'}. Choose another one with {group.replace('.', '/')}=..."
+                f"the checkpoint's {group}{kind} has no option {key!r}; it has {', '.join(options) or 'none'}{other}"
             )
-        elif value is not None:
-            result[key] = value
+        if isinstance(value, DictConfig):
+            options_below = stored[key] if isinstance(stored[key], DictConfig) else DictConfig({})
+            value = _overridden(options_below, value, f"{group}.{key}")
+        result[key] = value
     return result
 
 
 def check_split(checkpoint: Mapping[str, Any], data: ImageDataModule) -> None:
-    """Raises ValueError if the data are other images, or divide otherwise, than they did for the checkpoint."""
+    """Raises ValueError if the data are other images, or divide otherwise, than they did for the checkpoint.
+
+    Warns if they are the same by name, but not in their pixels.
+    """
     stored = checkpoint[type(data).__qualname__]
-    images = stored.get("images_hash", data.images_hash)  # early checkpoints do not say which images they saw
     for differ, was, now in (
-        ("others than", images, data.images_hash),
+        ("others than", stored["images_hash"], data.images_hash),
         ("split differently from", stored["split_hash"], data.split_hash),
     ):
         if was != now:
@@ -104,3 +113,4 @@ def check_split(checkpoint: Mapping[str, Any], data: ImageDataModule) -> None:
                 f"the images on this machine are {differ} those the model was trained on ({was[:8]}, here {now[:8]}): "
                 "images it was trained on could be among those it is judged by. Restore the data set as it was"
             )
+    data.warn_of_other_pixels(stored)

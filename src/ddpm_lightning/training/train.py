@@ -16,12 +16,12 @@ from ddpm_lightning.training.build import (
     build_module,
     build_trainer,
     final_scores,
-    settle_hardware,
 )
 from ddpm_lightning.training.job import run_job
 from ddpm_lightning.training.launch import ranks_to_start
 from ddpm_lightning.training.optimized_score import optimises, optimized_score
 from ddpm_lightning.training.plain_config import command_record, plain, settled
+from ddpm_lightning.training.precision import settle_hardware
 from ddpm_lightning.training.run_folder import RunFolder
 from ddpm_lightning.training.stored_config import check_stored
 
