@@ -165,7 +165,7 @@ class ImageDataModule(LightningDataModule):
             "seed": "set seed as it was",
         }
         wrong = [
-            f"{key} was {state_dict[key]} and is {value}: {mended_by[key]}"
+            f"{key} was {state_dict[key]!s:.12} and is {value!s:.12}: {mended_by[key]}"  # of a hash the beginning
             for key, value in self._must_match().items()
             if state_dict[key] != value
         ]
