@@ -236,7 +236,7 @@ def test_what_the_system_refuses_is_no_damage_to_the_image(tmp_path, monkeypatch
     def refuse(*_):
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    def exhaust(*_):
+    def exhaust(*_, **__):
         raise MemoryError
 
     with monkeypatch.context() as patch:

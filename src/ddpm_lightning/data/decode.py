@@ -43,7 +43,9 @@ def read_square(path: str | Path, channels: int, size: int) -> np.ndarray:
     try:
         with _open(path) as image:
             _check_kind(image)
-            square = _square(_eight_bit(ImageOps.exif_transpose(image)), size)
+            # In place: the system would map and clear memory for a copy of each photograph, in half of the time.
+            ImageOps.exif_transpose(image, in_place=True)
+            square = _square(_eight_bit(image), size)
             pixels = np.asarray(square.convert("L" if channels == 1 else "RGB"))
     except MemoryError as error:
         raise MemoryError(f"not enough memory to decode {path}") from error
