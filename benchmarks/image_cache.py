@@ -38,7 +38,7 @@ class ImageSet(NamedTuple):
 
     name: str
     source: ImageSource
-    plain: Callable[[], Sequence[tuple[Image.Image, int]]]  # torchvision's data set, made where it is used
+    plain: Callable[[], Any]  # torchvision's data set, made where it is used
 
 
 def photographs(folder: Path, count: int) -> ImageSet:
@@ -47,7 +47,9 @@ def photographs(folder: Path, count: int) -> ImageSet:
     rng = np.random.default_rng(0)
     for number in range(count):
         width, height = (667, 500) if number % 2 else (500, 667)
-        colours = Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8)).resize((width, height), Image.BICUBIC)
+        colours = Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8)).resize(
+            (width, height), Image.Resampling.BICUBIC
+        )
         noisy = np.asarray(colours) + rng.normal(0, 8, (height, width, 1))
         Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(folder / "class" / f"{number:05d}.jpg", quality=90)
 
@@ -92,7 +94,7 @@ def plain_speed(images: ImageSet) -> float:
     array = np.empty((len(dataset), SIZE, SIZE, 3), np.uint8)
     start = time.perf_counter()
     for index in range(len(dataset)):
-        array[index] = dataset[index][0]
+        array[index] = np.asarray(dataset[index][0])
     return len(array) / (time.perf_counter() - start)
 
 
@@ -121,7 +123,9 @@ def plain_batches(images: ImageSet) -> Iterator[Any]:
     from torch.utils.data import DataLoader
 
     workers = available_cores()
-    loader = DataLoader(images.plain(), BATCH, shuffle=True, drop_last=True, num_workers=workers, collate_fn=stacked)
+    loader: DataLoader[Any] = DataLoader(
+        images.plain(), BATCH, shuffle=True, drop_last=True, num_workers=workers, collate_fn=stacked
+    )
     return chain.from_iterable(repeat(loader))
 
 

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from ddpm_lightning.training.build import build_data, build_fitted_module, build_module, build_trainer, settle_hardware
+from ddpm_lightning.training.build import build_data, build_fitted_module, build_module, build_trainer
+from ddpm_lightning.training.precision import settle_hardware
 
 STEPS = 60
 WARM_UP = 10
@@ -55,10 +56,10 @@ def ours(config: DictConfig, folder: Path) -> float:
     return (STEPS - WARM_UP) * config.dataset.batch_size / clock.seconds
 
 
-def theirs(network: UNet2DModel, batch: Tensor) -> float:
+def theirs(network: Any, batch: Tensor) -> float:
     """Images per second."""
     network.train()
-    scheduler = DDPMScheduler(num_train_timesteps=1000)
+    scheduler: Any = DDPMScheduler(num_train_timesteps=1000)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4)
     start = 0.0
     for step in range(STEPS):
@@ -75,7 +76,7 @@ def theirs(network: UNet2DModel, batch: Tensor) -> float:
     return (STEPS - WARM_UP) * len(batch) / (time.perf_counter() - start)
 
 
-def diffusers_network(channels: tuple[int, int, int], size: int) -> UNet2DModel:
+def diffusers_network(channels: tuple[int, int, int], size: int) -> Any:
     """Their U-Net with attention at the lowest resolution, as ours."""
     return UNet2DModel(
         sample_size=size,
