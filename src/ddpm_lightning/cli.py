@@ -86,7 +86,7 @@ def _explain_type_error(message: str, cause: TypeError, conf: Path, config_name:
     group = where.group(1) if where else "the config"
     unknown = re.search(r"unexpected keyword argument '(\w+)'", str(cause))
     if unknown is None:
-        return f"{group} has a value of the wrong type: {cause}"
+        return f"{group} cannot be made with these options: {cause}"
     options = ", ".join(_existing(conf, config_name, group.split("."))) or "none"
     return f"{group} has no option {unknown.group(1)!r}; it has {options}"
 
@@ -113,7 +113,9 @@ def _explain(error: HydraException, conf: Path, config_name: str) -> str:
         options = _existing(conf, config_name, parents)
     where = f" in {'.'.join(parents)}" if parents else ""
     there_are = f"There are{where}: {', '.join(options)}"
-    if not parents and (conf / last).is_dir():  # a group, but not of this verb
+    if not parents and (conf / last).is_dir():
+        if last in options:
+            return f"{key!r} is no option of {last} as it is chosen: choose another one with {last}=..."
         return f"{key!r} cannot be changed here: {last} is as the checkpoint has it.\n{there_are}"
     close = difflib.get_close_matches(last, options, n=1, cutoff=0.5)
     guess = f" Did you mean {'.'.join([*parents, *close])}?" if close else ""

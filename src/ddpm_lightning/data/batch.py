@@ -12,7 +12,7 @@ class Batch(NamedTuple):
         images: uint8 (B, C, H, W).
         labels: int64 (B,).
         slots: int64 (B,), what an image's random draws are keyed by: its position in the global batch when training,
-            its index in the split otherwise.
+            its place in the whole pass otherwise.
     """
 
     images: Tensor

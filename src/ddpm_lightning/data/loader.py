@@ -80,7 +80,8 @@ def evaluation_loader(
 ) -> DataLoader[Batch]:
     """One pass over images of a split, each seen by exactly one rank.
 
-    They are spread evenly over the split, whose first images may all be of the first classes.
+    They are spread evenly over the split, whose first images may all be of the first classes. Their slots are their
+    places in the pass, 0, 1, 2, ...: indices in equal steps could be in step with whatever is a function of the slot.
 
     The list of batches does not depend on the number of ranks: rank r takes batches r, r + W, ... Nothing is padded,
     so ranks may have unequal numbers of batches. A rank without any gets one without images, because Lightning skips
@@ -97,7 +98,7 @@ def evaluation_loader(
     shown = min(num_images, len(images))
     indices = np.arange(shown) * len(images) // max(shown, 1)
     batches = [indices[start : start + batch_size].tolist() for start in range(0, len(indices), batch_size)]
-    return _loader(images, batches[rank::world_size] or [[]], num_workers, _unchanged)
+    return _loader(images, batches[rank::world_size] or [[]], num_workers, _WithPlaces(torch.from_numpy(indices)))
 
 
 def _loader(
@@ -125,5 +126,11 @@ class _WithSlots:
         return batch._replace(slots=self._slots)
 
 
-def _unchanged(batch: Batch) -> Batch:
-    return batch
+class _WithPlaces:
+    """Replaces a batch's slots, which are indices in the split, by their places among the indices that are shown."""
+
+    def __init__(self, shown: torch.Tensor) -> None:
+        self._shown = shown
+
+    def __call__(self, batch: Batch) -> Batch:
+        return batch._replace(slots=torch.searchsorted(self._shown, batch.slots))

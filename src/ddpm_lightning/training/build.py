@@ -29,7 +29,7 @@ def build_data(config: DictConfig) -> ImageDataModule:
     Raises:
         ValueError: `config.dataset` has an option that nothing asks for, or with a value that cannot be.
     """
-    # To what else is there, the module or the source refers.
+    # What the data module does not take is read elsewhere, or named as the option of the source that refers to it.
     known = [*LOADING, "name", "source", "split", "flip", *map(str, config.dataset.source)]
     if unknown := [str(key) for key in config.dataset if key not in known]:
         there_are = ", ".join(sorted({key for key in known if key[0] != "_"}))

@@ -153,7 +153,7 @@ class DiffusionModule(LightningModule):
     def _diagnose(self, batch: Batch) -> None:
         """The loss at times spread over [1/T, 1], and the errors at log SNRs spread over the buckets.
 
-        Times, log SNRs and noise depend on an image's place in the split alone, so that epochs and runs compare.
+        Times, log SNRs and noise depend on an image's place in the pass alone, so that epochs and runs compare.
         """
         if len(batch.images) == 0:  # what a rank is given that has no share of the pass
             return
