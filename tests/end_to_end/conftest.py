@@ -180,12 +180,14 @@ class Workplace:
 
     def processes(self) -> list[str]:
         """The process numbers of what runs in this place, until it has let go of its files."""
-        return [path.name for path in Path("/proc").glob("[0-9]*") if _runs_in(path, self.folder)]
+        # Every thread is asked: an ending process keeps its locks until the last one has ended, the first or not.
+        threads = Path("/proc").glob("[0-9]*/task/[0-9]*")
+        return sorted({thread.parts[2] for thread in threads if _runs_in(thread, self.folder)})
 
 
-def _runs_in(process: Path, folder: Path) -> bool:
+def _runs_in(thread: Path, folder: Path) -> bool:
     try:
-        return (process / "cwd").readlink() == folder
+        return (thread / "cwd").readlink() == folder
     except OSError:  # it has ended, or is another user's
         return False
 
