@@ -105,7 +105,7 @@ def check_split(checkpoint: Mapping[str, Any], data: ImageDataModule) -> None:
     """
     stored = checkpoint[type(data).__qualname__]
     for differ, was, now in (
-        ("others than", stored.get("images_hash", data.images_hash), data.images_hash),  # the first had none
+        ("others than", stored.get("images_hash", data.images_hash), data.images_hash),  # early ones had none
         ("split differently from", stored["split_hash"], data.split_hash),
     ):
         if was != now:
