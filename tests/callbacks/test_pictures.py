@@ -55,12 +55,21 @@ def test_the_grid_shows_the_averages_samples(run_with, tmp_path):
     assert not np.array_equal(grid.draw(run.trainer, run.module).permute(1, 2, 0), shown)
 
 
+def test_a_panel_has_no_more_columns_than_there_are_images(run_with, tmp_path):
+    run = run_with(
+        *PICTURES, "trainer.max_steps=1", "callbacks.process_panel.num_columns=100", "dataset.split.val_size=7"
+    )
+    run.fit()
+    assert read_png(tmp_path / "run" / "pictures" / "process" / "step-0000001.png").shape[1] == 58 * 7 + 2
+
+
 def test_the_panel_shows_truth_above_and_model_below(run_with, tmp_path):
     run = run_with(*PICTURES, "trainer.max_steps=1")
     run.fit()
     picture = read_png(tmp_path / "run" / "pictures" / "process" / "step-0000001.png")
     rows = [picture[58 * row + 2 : 58 * row + 58] for row in range(6)]
-    images = torch.from_numpy(run.data.split("val").images_at(range(5)))
+    split = run.data.split("val")
+    images = torch.from_numpy(split.images_at([len(split) * column // 5 for column in range(5)]))
     assert np.array_equal(image_grid(images, columns=5).permute(1, 2, 0)[2:58], rows[2])
     assert np.array_equal(rows[0], rows[3])  # what is noised is the same above and below
     assert not np.array_equal(rows[1], rows[4])

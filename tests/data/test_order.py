@@ -3,13 +3,22 @@
 import numpy as np
 import pytest
 
-from ddpm_lightning.data.order import batches_per_epoch, epoch_permutation, global_batch, rank_slice
+from ddpm_lightning.data.order import batches_per_epoch, epoch_permutation, global_batch, rank_slice, spread_indices
 
 
 def test_each_epoch_is_another_permutation_for_each_seed() -> None:
     orders = {tuple(epoch_permutation(50, seed, epoch)) for seed in range(3) for epoch in range(3)}
     assert len(orders) == 9
     assert all(sorted(order) == list(range(50)) for order in orders)
+
+
+@pytest.mark.parametrize(("num_images", "num_wanted"), [(50, 1), (50, 7), (1638, 1000), (50, 50), (50, 60), (0, 5)])
+def test_spread_indices_go_through_the_whole_split_in_equal_steps(num_images: int, num_wanted: int) -> None:
+    indices = spread_indices(num_images, num_wanted)
+    assert len(indices) == min(num_images, num_wanted)
+    steps = set(np.diff(indices, prepend=0, append=num_images)[1:].tolist()) if len(indices) else set()
+    assert steps <= {num_images // max(len(indices), 1), -(-num_images // max(len(indices), 1))}
+    assert indices.tolist()[:1] in ([], [0])
 
 
 def test_the_global_generator_is_neither_read_nor_moved() -> None:

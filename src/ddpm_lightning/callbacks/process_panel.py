@@ -1,11 +1,11 @@
 """What the network sees and what it makes of it: noised, predicted and reconstructed, truth above and model below."""
 
-import numpy as np
 import torch
 from lightning.pytorch import Trainer
 from torch import Tensor
 
 from ddpm_lightning.callbacks.periodic_picture import PeriodicPicture
+from ddpm_lightning.data.order import spread_indices
 from ddpm_lightning.diffusion.forward_process import q_sample
 from ddpm_lightning.diffusion.randomness import Purpose, keyed_normal
 from ddpm_lightning.samplers.picture import image_grid
@@ -17,10 +17,10 @@ class ProcessPanel(PeriodicPicture):
 
     Rows 1 to 3 are the truth: the noised image, the target of the network (noise, image or velocity), the image. Rows 4
     to 6 are the model's: the same noised image, the network's output, the image reconstructed from it. The images are
-    the first of the validation split, the noise that of validation.
+    spread evenly over the validation split.
 
     Args:
-        num_columns: noise levels, evenly spread in t.
+        num_columns: noise levels, evenly spread in t; at most one for each image of the split.
         every_n_epochs: how often.
     """
 
@@ -31,13 +31,13 @@ class ProcessPanel(PeriodicPicture):
         self.num_columns = num_columns
 
     def draw(self, trainer: Trainer, module: DiffusionModule) -> Tensor:
-        indices = np.arange(self.num_columns)
         split = trainer.datamodule.split("val")  # type: ignore[attr-defined]  # ours, set by fit
-        slots = torch.from_numpy(indices).to(module.device)
+        indices = spread_indices(len(split), self.num_columns)
+        slots = torch.arange(len(indices), device=module.device)
         x_0 = module.normalizer.to_model(torch.from_numpy(split.images_at(indices)).to(module.device))
         label = torch.from_numpy(split.labels_at(indices)).to(module.device) if module.num_classes else None
         noise = keyed_normal(VALIDATION_SEED, Purpose.VALIDATION_NOISE, slots, tuple(x_0.shape[1:]))
-        t = (slots + 0.5) / self.num_columns
+        t = (slots + 0.5) / len(slots)
 
         denoiser = module.evaluation_denoiser()
         rates = denoiser.schedule.rates(t)
@@ -46,4 +46,4 @@ class ProcessPanel(PeriodicPicture):
         output = denoiser.output(x_t, t, label)
         reconstructed = denoiser.parameterization.invert(output, x_t, rates).image
         rows = torch.cat([x_t, target, x_0, x_t, output, reconstructed])
-        return image_grid(module.normalizer.to_uint8(rows), columns=self.num_columns)
+        return image_grid(module.normalizer.to_uint8(rows), columns=len(slots))

@@ -7,13 +7,12 @@ number lags or leads the data. So the training order depends on one number only,
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
 from ddpm_lightning.data.batch import Batch
 from ddpm_lightning.data.images import SplitImages
-from ddpm_lightning.data.order import batches_per_epoch, rank_slice
+from ddpm_lightning.data.order import batches_per_epoch, rank_slice, spread_indices
 
 
 class TrainingLoader:
@@ -80,8 +79,8 @@ def evaluation_loader(
 ) -> DataLoader[Batch]:
     """One pass over images of a split, each seen by exactly one rank.
 
-    They are spread evenly over the split, whose first images may all be of the first classes. Their slots are their
-    places in the pass, 0, 1, 2, ...: indices in equal steps could be in step with whatever is a function of the slot.
+    They are spread evenly over the split. Their slots are their places in the pass, 0, 1, 2, ...: indices in equal
+    steps could be in step with whatever is a function of the slot.
 
     The list of batches does not depend on the number of ranks: rank r takes batches r, r + W, ... Nothing is padded,
     so ranks may have unequal numbers of batches. A rank without any gets one without images, because Lightning skips
@@ -95,8 +94,7 @@ def evaluation_loader(
         world_size: number of processes that share the pass.
         num_workers: processes that gather batches.
     """
-    shown = min(num_images, len(images))
-    indices = np.arange(shown) * len(images) // max(shown, 1)
+    indices = spread_indices(len(images), num_images)
     batches = [indices[start : start + batch_size].tolist() for start in range(0, len(indices), batch_size)]
     return _loader(images, batches[rank::world_size] or [[]], num_workers, _WithPlaces(torch.from_numpy(indices)))
 

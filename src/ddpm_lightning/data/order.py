@@ -1,4 +1,4 @@
-"""The order of the training data: pure functions of the seed and of how many batches were seen.
+"""Which images are shown, and in which order: pure functions, for the training data of the seed and the batches seen.
 
 Nothing here has state, so a resumed run, or one on another number of devices, computes the same order.
 """
@@ -38,6 +38,16 @@ def global_batch(position: int, num_images: int, batch_size: int, seed: int) -> 
     """
     epoch, batch = divmod(position, batches_per_epoch(num_images, batch_size))
     return epoch_permutation(num_images, seed, epoch)[batch * batch_size : (batch + 1) * batch_size]
+
+
+def spread_indices(num_images: int, num_wanted: int) -> np.ndarray:
+    """Increasing indices in equal steps through a split whose first images may all be of the first classes.
+
+    Returns:
+        int64 (num_wanted,), or all of (num_images,) where there are fewer.
+    """
+    shown = min(num_wanted, num_images)
+    return np.arange(shown) * num_images // max(shown, 1)
 
 
 def rank_slice(batch_size: int, rank: int, world_size: int) -> slice:
