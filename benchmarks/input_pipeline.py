@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_dir
 from training_step import STEPS, ours
 
 from ddpm_lightning.training.build import build_data
-from ddpm_lightning.training.precision import settle_hardware
+from ddpm_lightning.training.hardware import resolve_auto
 
 BATCHES = 1500
 
@@ -20,7 +20,7 @@ def main() -> None:
     with initialize_config_dir(str(conf), version_base="1.3"):
         options = [f"trainer.max_steps={STEPS}", "trainer.limit_val_batches=0", "+trainer.enable_progress_bar=false"]
         config = compose("train", overrides=options)
-    settle_hardware(config)
+    resolve_auto(config)
     batches = iter(build_data(config).train_dataloader())
     next(batches)
     start = time.perf_counter()

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from ddpm_lightning.training.build import build_data, build_fitted_module, build_module, build_trainer
-from ddpm_lightning.training.precision import settle_hardware
+from ddpm_lightning.training.hardware import resolve_auto
 
 STEPS = 60
 WARM_UP = 10
@@ -95,7 +95,7 @@ def main(rounds: int) -> None:
     with initialize_config_dir(str(conf), version_base="1.3"):
         options = [f"trainer.max_steps={STEPS}", "trainer.limit_val_batches=0", "+trainer.enable_progress_bar=false"]
         config = compose("train", overrides=options)
-    settle_hardware(config)
+    resolve_auto(config)
     data = build_data(config)
     image = torch.zeros(1, *data.image_shape)
     our_flops = forward_flops(build_module(config, data.image_shape, data.num_classes).network, image)

@@ -24,7 +24,7 @@ from ddpm_lightning.data.datamodule import ImageDataModule
 from ddpm_lightning.metrics.card import MetricCard
 from ddpm_lightning.training.build import build_data, build_fitted_module, build_trainer
 from ddpm_lightning.training.module import DiffusionModule
-from ddpm_lightning.training.plain_config import plain, settled
+from ddpm_lightning.training.plain_config import plain, resolved
 
 REPOSITORY = Path(__file__).parents[1]
 CONF = REPOSITORY / "conf"
@@ -209,7 +209,7 @@ def tiny_run(
     """`tiny_run(*overrides, callbacks=[...], loggers=[...])`, with no other callbacks than these."""
 
     def make(*overrides: str, callbacks: list[Callback] | None = None, loggers: list[Logger] | None = None) -> TinyRun:
-        config = settled(compose_verb("train", *tiny_options, "+trainer.enable_progress_bar=false", *overrides))
+        config = resolved(compose_verb("train", *tiny_options, "+trainer.enable_progress_bar=false", *overrides))
         data = build_data(config)
         module = build_fitted_module(config, data)
         module.run_config = plain(config)

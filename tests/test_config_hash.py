@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from ddpm_lightning.config_hash import NOT_PART_OF_AN_EXPERIMENT, config_hash
-from ddpm_lightning.training.plain_config import plain, settled
+from ddpm_lightning.training.plain_config import plain, resolved
 
 CONFIG = {"seed": 0, "model": {"channels": [16, 16], "dropout": 0.0}, "ema": None, "name": None}
 
@@ -61,7 +61,7 @@ def leaves(node: dict, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
 
 
 def test_every_value_of_a_real_config_counts(compose_verb: Callable) -> None:
-    config = plain(settled(compose_verb("train")))
+    config = plain(resolved(compose_verb("train")))
     counted = [path for path in leaves(config) if path[0] not in NOT_PART_OF_AN_EXPERIMENT]
     assert len(counted) > 50
     for path in counted:

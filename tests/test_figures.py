@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from ddpm_lightning.diffusion.rate_schedules import CosineRates
 from hydra.utils import instantiate
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
@@ -12,7 +13,6 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from ddpm_lightning import figures
-from ddpm_lightning.diffusion.rate_schedules import CosineRates
 from ddpm_lightning.diffusion.schedule import CosineSchedule, LinearSchedule
 
 CONF = Path(__file__).parents[1] / "conf"

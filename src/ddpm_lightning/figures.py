@@ -33,30 +33,34 @@ def example_picture(size: int = 32) -> Tensor:
 
 
 def noised_strip(schedule: Schedule, picture: Tensor) -> Tensor:
-    """The picture at `STRIP_TIMES`, with one and the same noise: (3, H, W), uint8, to (11, 3, H, W), uint8."""
+    """The picture at `STRIP_TIMES`, with one and the same noise: (3, H, W), uint8, to (11, 3, H, W), uint8.
+
+    Where x_t has more than unit variance it is shown scaled down to it.
+    """
     t = torch.tensor(STRIP_TIMES)
     normalizer = SymmetricNormalizer(3)
     x_0 = normalizer.to_model(picture).expand(len(t), -1, -1, -1)
-    noise = torch.randn(picture.shape, generator=torch.Generator().manual_seed(0)).expand_as(x_0)
-    return normalizer.to_uint8(q_sample(x_0, noise, schedule.rates(t)))
+    eps = torch.randn(picture.shape, generator=torch.Generator().manual_seed(0)).expand_as(x_0)
+    rates = schedule.rates(t)
+    return normalizer.to_uint8(rates.input_scale()[:, None, None, None] * q_sample(x_0, eps, rates))
 
 
 def draw_schedule(schedule: Schedule, picture: Tensor, rescaled: Schedule | None = None) -> Figure:
-    """Signal and noise rate and log SNR against t, above the strip of the noised picture, (3, H, W), uint8.
+    """Alpha, sigma and log SNR against t, above the strip of the noised picture, (3, H, W), uint8.
 
     The log SNR of `rescaled`, the same schedule with zero terminal SNR, is drawn dashed.
     """
     figure = Figure(figsize=(8, 3.7), layout="constrained")  # not by pyplot, which may want a display
     curves, strip = figure.subfigures(2, 1, height_ratios=[2.7, 1], squeeze=False)[:, 0]
     rates_axes, snr_axes = curves.subplots(1, 2)
-    t = torch.arange(schedule.num_steps + 1, dtype=torch.float64) / schedule.num_steps
-    rates = schedule.rates(t)
-    rates_axes.plot(t.numpy(), rates.signal.numpy(), label="signal rate")
-    rates_axes.plot(t.numpy(), rates.noise.numpy(), label="noise rate")
+    t = torch.linspace(0, 1, 1001, dtype=torch.float64)
+    alpha, sigma = schedule.rates(t)
+    rates_axes.plot(t.numpy(), alpha.numpy(), label="alpha")
+    rates_axes.plot(t.numpy(), sigma.numpy(), label="sigma")
     finite = t[1:]
-    snr_axes.plot(finite.numpy(), schedule.log_snr(finite).numpy(), label="log SNR")
+    # To the border at t = 1 where it is minus infinity: a line that ended before would seem to end higher up.
+    snr_axes.plot(finite.numpy(), schedule.log_snr(finite).clamp(min=LOG_SNR_SHOWN[0]).numpy(), label="log SNR")
     if rescaled is not None:
-        # To the border at t = 1, where it is minus infinity: a line that ended before would seem to end higher up.
         log_snr = rescaled.log_snr(finite).clamp(min=LOG_SNR_SHOWN[0])
         snr_axes.plot(finite.numpy(), log_snr.numpy(), "--", label="with zero_terminal_snr=true")
     snr_axes.set_ylim(*LOG_SNR_SHOWN)

@@ -16,7 +16,7 @@ from omegaconf.errors import InterpolationKeyError
 from ddpm_lightning.checkpoint_pattern import as_typed
 from ddpm_lightning.config_hash import config_hash
 from ddpm_lightning.ranks import num_ranks
-from ddpm_lightning.training.plain_config import plain, settled
+from ddpm_lightning.training.plain_config import plain, resolved
 
 
 @cache
@@ -28,7 +28,7 @@ def _now() -> str:
 def _hash(root: DictConfig) -> str:
     config = OmegaConf.masked_copy(root, [str(key) for key in root if key != "hydra"])
     try:
-        return config_hash(plain(settled(config)))
+        return config_hash(plain(resolved(config)))
     except InterpolationKeyError:  # an evaluation's options may refer to what only its checkpoint has
         return config_hash(plain(config))
 

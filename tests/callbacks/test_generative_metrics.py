@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from ddpm_lightning.callbacks.sampling import sample_stream
 from hydra.errors import InstantiationException
 
-from ddpm_lightning.callbacks.sampling import sample_stream
 from ddpm_lightning.metrics.card import MetricCard
 from ddpm_lightning.metrics.extractor import extract_features
 from ddpm_lightning.metrics.frechet import frechet_distance

@@ -2,11 +2,11 @@ import copy
 
 import pytest
 import torch
+from ddpm_lightning.diffusion.parameterization import Image, Noise, Velocity
 from torch import nn
 
 from ddpm_lightning.diffusion.denoiser import Denoiser
 from ddpm_lightning.diffusion.forward_process import q_sample
-from ddpm_lightning.diffusion.parameterization import Image, Noise, Velocity
 from ddpm_lightning.diffusion.schedule import LinearSchedule
 
 every_parameterization = pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 import pytest
 import torch
+from ddpm_lightning.diffusion.parameterization import Prediction
 
 from ddpm_lightning.diffusion.guidance import ClassifierFreeGuidance, unguided
-from ddpm_lightning.diffusion.parameterization import Prediction
 from ddpm_lightning.diffusion.schedule import LinearSchedule
 
 

@@ -1,10 +1,10 @@
 import pytest
 import torch
+from ddpm_lightning.diffusion.parameterization import Image, Noise, Velocity
 
 from ddpm_lightning.diffusion.forward_process import q_sample
 from ddpm_lightning.diffusion.loss import AbsoluteError, Huber, SquaredError
 from ddpm_lightning.diffusion.objective import Objective
-from ddpm_lightning.diffusion.parameterization import Image, Noise, Velocity
 from ddpm_lightning.diffusion.weighting import Constant, MinSNR
 
 

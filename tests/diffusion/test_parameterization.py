@@ -1,8 +1,8 @@
 import pytest
 import torch
+from ddpm_lightning.diffusion.parameterization import Image, Noise, Velocity, image_from_noise, noise_from_image
 
 from ddpm_lightning.diffusion.forward_process import q_sample
-from ddpm_lightning.diffusion.parameterization import Image, Noise, Velocity, image_from_noise, noise_from_image
 
 PARAMETERIZATIONS = [Noise(), Image(), Velocity()]
 every_parameterization = pytest.mark.parametrize("parameterization", PARAMETERIZATIONS, ids=lambda p: p.name)

@@ -2,8 +2,8 @@ import math
 
 import pytest
 import torch
-
 from ddpm_lightning.diffusion.rate_schedules import CosineRates, LinearRates
+
 from ddpm_lightning.diffusion.schedule import LinearSchedule
 
 BOTH = pytest.mark.parametrize("make", [CosineRates, LinearRates])

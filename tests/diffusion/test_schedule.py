@@ -2,12 +2,12 @@ import math
 
 import pytest
 import torch
-from diffusers import DDPMScheduler
-
 from ddpm_lightning.diffusion.quadratic_schedule import QuadraticSchedule
 from ddpm_lightning.diffusion.rate_schedules import LinearRates
-from ddpm_lightning.diffusion.schedule import CosineSchedule, LinearSchedule, Schedule
 from ddpm_lightning.diffusion.sigmoid_schedule import SigmoidSchedule
+from diffusers import DDPMScheduler
+
+from ddpm_lightning.diffusion.schedule import CosineSchedule, LinearSchedule, Schedule
 
 
 def betas_of(schedule: Schedule) -> torch.Tensor:

@@ -1,7 +1,7 @@
 import pytest
 import torch
-
 from ddpm_lightning.diffusion.parameterization import Image, Noise, Velocity
+
 from ddpm_lightning.diffusion.weighting import Constant, MinSNR
 
 

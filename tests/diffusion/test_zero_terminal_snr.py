@@ -4,15 +4,15 @@ import math
 
 import pytest
 import torch
+from ddpm_lightning.diffusion.parameterization import Image, Noise, Velocity
+from ddpm_lightning.diffusion.quadratic_schedule import QuadraticSchedule
+from ddpm_lightning.diffusion.sigmoid_schedule import SigmoidSchedule
 from diffusers.schedulers.scheduling_ddim import rescale_zero_terminal_snr
 
 from ddpm_lightning.diffusion.forward_process import posterior, q_sample
 from ddpm_lightning.diffusion.loss import SquaredError
 from ddpm_lightning.diffusion.objective import Objective
-from ddpm_lightning.diffusion.parameterization import Image, Noise, Velocity
-from ddpm_lightning.diffusion.quadratic_schedule import QuadraticSchedule
 from ddpm_lightning.diffusion.schedule import CosineSchedule, LinearSchedule, Schedule
-from ddpm_lightning.diffusion.sigmoid_schedule import SigmoidSchedule
 from ddpm_lightning.diffusion.weighting import Constant, MinSNR
 
 every_kind = pytest.mark.parametrize("make", [LinearSchedule, CosineSchedule, QuadraticSchedule, SigmoidSchedule])

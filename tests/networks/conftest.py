@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from ddpm_lightning.networks.ddim_resnet import DDIMResNet
 from torch import nn
 
 from ddpm_lightning.networks.batch_norm import GlobalBatchNorm2d
-from ddpm_lightning.networks.ddim_resnet import DDIMResNet
 from ddpm_lightning.networks.unet import UNet
 
 

@@ -4,10 +4,10 @@ import sys
 
 import pytest
 import torch
+from ddpm_lightning.networks.ddim_resnet import DDIMResNet
 from torch import nn
 
 from ddpm_lightning.networks.batch_norm import GlobalBatchNorm2d
-from ddpm_lightning.networks.ddim_resnet import DDIMResNet
 
 
 def batch(mean: float = 0.0, std: float = 1.0, dtype: torch.dtype = torch.float32) -> torch.Tensor:

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from ddpm_lightning.diffusion.parameterization import Parameterization
 
 from ddpm_lightning.diffusion.denoiser import Denoiser
-from ddpm_lightning.diffusion.parameterization import Parameterization
 from ddpm_lightning.diffusion.schedule import CosineSchedule, Schedule
 from ddpm_lightning.networks.unet import UNet
 from ddpm_lightning.samplers.sampler import NoiseSource

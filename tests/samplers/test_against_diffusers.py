@@ -10,11 +10,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from ddpm_lightning.diffusion.parameterization import Image, Noise, Prediction, Velocity
 from diffusers import DDIMScheduler, DDPMScheduler
 from diffusers.schedulers import scheduling_ddpm
 from torch import Tensor
 
-from ddpm_lightning.diffusion.parameterization import Image, Noise, Prediction, Velocity
 from ddpm_lightning.diffusion.schedule import CosineSchedule, LinearSchedule
 from ddpm_lightning.samplers.ddim import ddim
 from ddpm_lightning.samplers.ddpm import ddpm

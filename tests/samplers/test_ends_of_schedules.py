@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-
-from ddpm_lightning.diffusion.guidance import ClassifierFreeGuidance
 from ddpm_lightning.diffusion.parameterization import Image, Noise, Velocity
 from ddpm_lightning.diffusion.rate_schedules import CosineRates, LinearRates
+
+from ddpm_lightning.diffusion.guidance import ClassifierFreeGuidance
 from ddpm_lightning.diffusion.schedule import CosineSchedule, LinearSchedule
 from ddpm_lightning.samplers.ddim import DDIM, ddim
 from ddpm_lightning.samplers.ddpm import DDPM, ddpm

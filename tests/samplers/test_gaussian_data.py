@@ -7,9 +7,9 @@ error of a finite number of steps.
 
 import pytest
 import torch
+from ddpm_lightning.diffusion.parameterization import Prediction, noise_from_image
 from torch import Tensor
 
-from ddpm_lightning.diffusion.parameterization import Prediction, noise_from_image
 from ddpm_lightning.diffusion.schedule import CosineSchedule, LinearSchedule, Schedule
 from ddpm_lightning.samplers.ddim import DDIM
 from ddpm_lightning.samplers.ddpm import DDPM

@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 import torch
-
 from ddpm_lightning.diffusion.parameterization import Velocity
+
 from ddpm_lightning.samplers.ddim import DDIM
 from ddpm_lightning.samplers.ddpm import DDPM
 from ddpm_lightning.samplers.generation import SampleStream

@@ -4,13 +4,13 @@ import itertools
 
 import pytest
 import torch
+from ddpm_lightning.diffusion.parameterization import Image, Noise, Velocity
 from torch import nn
 
 from ddpm_lightning.data.normalizer import StandardizedNormalizer
 from ddpm_lightning.diffusion.conditioning import Conditioning
 from ddpm_lightning.diffusion.denoiser import Denoiser
 from ddpm_lightning.diffusion.guidance import ClassifierFreeGuidance
-from ddpm_lightning.diffusion.parameterization import Image, Noise, Velocity
 from ddpm_lightning.diffusion.schedule import CosineSchedule, LinearSchedule
 from ddpm_lightning.samplers.ddim import DDIM
 from ddpm_lightning.samplers.ddpm import DDPM, ddpm

@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
-
 from ddpm_lightning.diffusion.parameterization import Noise
+
 from ddpm_lightning.diffusion.schedule import CosineSchedule, LinearSchedule
 from ddpm_lightning.samplers.ddim import DDIM, ddim
 from ddpm_lightning.samplers.ddpm import DDPM, ddpm

@@ -9,7 +9,7 @@ import pytest
 
 from ddpm_lightning.sweep.collect import collect
 from ddpm_lightning.sweep.status import SweepFolder
-from ddpm_lightning.training.plain_config import command_record, plain, settled
+from ddpm_lightning.training.plain_config import command_record, plain, resolved
 from ddpm_lightning.training.run_folder import RunFolder
 
 Write = Callable[..., RunFolder]
@@ -20,7 +20,7 @@ def write(compose_verb: Callable, make_run: Callable, tmp_path: Path) -> Write:
     """`write("name", *overrides)`: a run as train.py with these overrides would leave it, trained or not."""
 
     def make(name: str, *overrides: str, state: str = "done", kid: float = 0.1) -> RunFolder:
-        config = settled(compose_verb("train", *overrides))
+        config = resolved(compose_verb("train", *overrides))
         config.hydra = command_record(config)
         run = RunFolder(tmp_path / "sweep" / name)
         run.claim(plain(config))

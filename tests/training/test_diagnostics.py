@@ -8,6 +8,9 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 import torch
+from ddpm_lightning.diffusion.parameterization import Noise
+from ddpm_lightning.diffusion.quadratic_schedule import QuadraticSchedule
+from ddpm_lightning.diffusion.rate_schedules import CosineRates, LinearRates
 from torch import nn
 from torchmetrics.utilities import dim_zero_sum
 
@@ -15,9 +18,6 @@ from ddpm_lightning.data.batch import Batch
 from ddpm_lightning.data.normalizer import StandardizedNormalizer
 from ddpm_lightning.diffusion.loss import SquaredError
 from ddpm_lightning.diffusion.objective import Objective
-from ddpm_lightning.diffusion.parameterization import Noise
-from ddpm_lightning.diffusion.quadratic_schedule import QuadraticSchedule
-from ddpm_lightning.diffusion.rate_schedules import CosineRates, LinearRates
 from ddpm_lightning.diffusion.schedule import CosineSchedule, LinearSchedule, Schedule
 from ddpm_lightning.diffusion.weighting import Constant
 from ddpm_lightning.training.diagnostics import LOG_SNR_EDGES, BucketedMean, bucket_names, fixed_log_snr, within_reach

@@ -139,11 +139,12 @@ def logged_costs(trainer: Trainer) -> dict[str, float]:
 
 
 def describe_costs(costs: Mapping[str, float]) -> str:
-    """One line: "856 k parameters, 400 images/s, 5 min 16 s, sampling 20.0 s", of those that are there."""
+    """One line: "856 k parameters, 400 images/s, 5 min 16 s, sampling 20.0 s, ...", of those that are there."""
     words = {
         "parameters": lambda count: f"{magnitude(count)} parameters",
         "train_images_per_second": lambda speed: f"{speed:.0f} images/s",
         "wall_seconds": duration,
         "sampling_seconds": lambda seconds: f"sampling {duration(seconds)}",
+        "network_evaluations": lambda count: f"{count:.0f} network evaluations per sample",
     }
     return ", ".join(say(costs[name]) for name, say in words.items() if name in costs)

@@ -1,7 +1,7 @@
 """KID, FID, precision and recall of a module's samples, in training and at its end, on any number of devices."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
@@ -15,7 +15,6 @@ from torch import Tensor
 from ddpm_lightning.atomic import write_arrays, write_json
 from ddpm_lightning.callbacks.cost import log_costs, logged_costs, wait_for
 from ddpm_lightning.callbacks.pictures import show_picture
-from ddpm_lightning.callbacks.sampling import sample_stream
 from ddpm_lightning.data.datamodule import ImageDataModule
 from ddpm_lightning.data.images import SplitImages
 from ddpm_lightning.diffusion.guidance import Guidance
@@ -24,11 +23,16 @@ from ddpm_lightning.metrics.extractor import FeatureExtractor, extract_features
 from ddpm_lightning.metrics.precision_recall import NEIGHBORHOOD
 from ddpm_lightning.metrics.reference import choose_real_indices, reference_features
 from ddpm_lightning.metrics.report import GenerationReport, compare_features
+from ddpm_lightning.samplers.labels import LabelsOf, proportional_labels
 from ddpm_lightning.samplers.picture import image_grid, save_picture
 from ddpm_lightning.samplers.sampler import Sampler
+from ddpm_lightning.training.generation import draw_images, gathered_rows, sample_stream
 from ddpm_lightning.training.module import DiffusionModule
 
 log = logging.getLogger(__name__)
+
+LABELS = ("uniform", "as_in_data")
+"""How often each class may be drawn."""
 
 
 class Scored(NamedTuple):
@@ -52,7 +56,8 @@ class GenerativeMetrics(Callback):
 
     Sample i depends on (seed, i) alone and ranks take whole chunks of indices, so the samples and the scores are the
     same on any number of devices. A test leaves `metrics.json`, `samples.png`, `samples.npz` and `features.npz` in the
-    run's folder, in the order of the sample indices, and logs `cost/sampling_seconds`, the time of drawing them all.
+    run's folder, in the order of the sample indices, and logs `cost/sampling_seconds`, the time of drawing them all,
+    and `cost/network_evaluations`, how many each of them took.
 
     `metrics.json` has the sections values, card, diagnostics (what else the test logged) and cost; `features.npz` has
     `features` (N, D), `real_features` (M, D), both float32, and `real_indices` (M,), int64, which images of the split
@@ -67,6 +72,9 @@ class GenerativeMetrics(Callback):
         num_samples: generated images.
         num_real: real images, chosen at random.
         seed: of the samples, the choice of real images and the subsets.
+        seeds: those of the training by name, for the card.
+        labels: how often each class is drawn, of a model that knows classes: "uniform", or "as_in_data" for the
+            frequencies of the split that is compared with.
         kid_subsets: subsets of torch-fidelity's KID.
         kid_subset_size: their size, at most num_samples and num_real.
         every_n_epochs: in training, score at the validations of every n-th epoch; None for the test alone.
@@ -83,6 +91,8 @@ class GenerativeMetrics(Callback):
         num_samples: int = 1000,
         num_real: int = 1000,
         seed: int = 0,
+        seeds: Mapping[str, int] | None = None,
+        labels: str = "uniform",
         kid_subsets: int = 100,
         kid_subset_size: int = 500,
         every_n_epochs: int | None = None,
@@ -98,6 +108,8 @@ class GenerativeMetrics(Callback):
         for option, (value, least) in at_least.items():
             if value < least:
                 raise ValueError(f"metrics.{option} must be at least {least}, not {value}")
+        if labels not in LABELS:
+            raise ValueError(f"unknown metrics.labels {labels!r}: choose from {', '.join(LABELS)}")
         if min(num_samples, num_real) < kid_subset_size:
             raise ValueError(
                 f"metrics.num_samples={num_samples} and metrics.num_real={num_real} must be at least "
@@ -116,6 +128,8 @@ class GenerativeMetrics(Callback):
         self.num_samples = num_samples
         self.num_real = num_real
         self.seed = seed
+        self.seeds = dict(seeds or {})
+        self.labels = labels
         self.kid_subsets = kid_subsets
         self.kid_subset_size = kid_subset_size
         self.every_n_epochs = every_n_epochs
@@ -124,32 +138,27 @@ class GenerativeMetrics(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Finds out before any work whether the scores can be computed."""
-        module, data = _own(trainer, pl_module)
+        _, data = _module_and_data(trainer, pl_module)
         self.extractor.check_images(data.image_shape)
         for split in ("test",) if self.every_n_epochs is None else ("val", "test"):
             choose_real_indices(len(data.split(split)), self.num_real, self.seed)
-        denoiser = self.guidance(module.evaluation_denoiser())
-        self.sampler.times(denoiser)
-        if denoiser.guidance_scale is not None and module.num_classes is None:
-            raise ValueError(
-                "guidance=classifier_free needs a model of classes: set model.num_classes, or take guidance=none"
-            )
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.sanity_checking or self.every_n_epochs is None or (trainer.current_epoch + 1) % self.every_n_epochs:
             return
-        module, data = _own(trainer, pl_module)
-        images = self._generate(trainer, module)
+        module, data = _module_and_data(trainer, pl_module)
+        images = self._generate(trainer, module, data, "val")
         report = self._score(trainer, module, data, images, "val").report
         module.log_dict({f"val/{name}": value for name, value in report.values.items()})
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        module, data = _own(trainer, pl_module)
+        module, data = _module_and_data(trainer, pl_module)
         wait_for(module.device)
         start = perf_counter()
-        images = self._generate(trainer, module)
+        images = self._generate(trainer, module, data, "test")
         wait_for(module.device)
-        log_costs(trainer, module, {"sampling_seconds": perf_counter() - start})
+        evaluations = self.sampler.evaluations(self.guidance(module.evaluation_denoiser()))
+        log_costs(trainer, module, {"sampling_seconds": perf_counter() - start, "network_evaluations": evaluations})
         scored = self._score(trainer, module, data, images, "test")
         self._report = scored.report
         module.log_dict({f"test/{name}": value for name, value in self._report.values.items()})
@@ -169,16 +178,26 @@ class GenerativeMetrics(Callback):
             path = Path(trainer.default_root_dir) / "metrics.json"
             write_json(path, {**self._report.to_dict(), "diagnostics": diagnostics, "cost": logged_costs(trainer)})
 
-    @torch.no_grad()
-    def _generate(self, trainer: Trainer, module: DiffusionModule) -> Tensor:
+    def _generate(self, trainer: Trainer, module: DiffusionModule, data: ImageDataModule, split: str) -> Tensor:
         """All samples, (N, C, H, W), uint8, in order, on every rank."""
-        stream = sample_stream(module, trainer, self.sampler, self.guidance, self.seed, self.chunk_size)
-        images = torch.zeros(self.num_samples, *stream.image_shape, dtype=torch.uint8, device=module.device)
         log.info("drawing %d samples with %s in %d steps", self.num_samples, self.sampler.name, self.sampler.steps)
-        with trainer.precision_plugin.forward_context():
-            for chunk in stream.chunks(self.num_samples, trainer.global_rank, trainer.world_size):
-                images[chunk.indices] = module.normalizer.to_uint8(chunk.images)
-        return _gathered_rows(trainer, images)
+        stream = sample_stream(
+            module,
+            data.image_shape,
+            self.sampler,
+            self.guidance,
+            self.seed,
+            self.chunk_size,
+            self._labels_of(module, data.split(split)),
+        )
+        return draw_images(stream, self.num_samples, module, trainer)
+
+    def _labels_of(self, module: DiffusionModule, images: SplitImages) -> LabelsOf | None:
+        num_classes = module.denoiser.num_classes
+        if num_classes is None or self.labels == "uniform":
+            return None
+        labels = images.labels_at(np.arange(len(images)))
+        return proportional_labels(torch.from_numpy(np.bincount(labels, minlength=num_classes)))
 
     def _score(
         self, trainer: Trainer, module: DiffusionModule, data: ImageDataModule, images: Tensor, split: str
@@ -203,7 +222,7 @@ class GenerativeMetrics(Callback):
         chunks = torch.arange(self.num_samples).split(self.chunk_size)
         for indices in chunks[trainer.global_rank :: trainer.world_size]:
             features[indices] = extract_features(self.extractor, images[indices]).to(features.device)
-        return _gathered_rows(trainer, features).cpu()
+        return gathered_rows(trainer, features).cpu()
 
     def _features_of_real_images(self, trainer: Trainer, images: SplitImages, chosen: np.ndarray) -> Tensor:
         """(num_real, D), float32, on the CPU; the first rank computes and caches them, the others read."""
@@ -221,12 +240,11 @@ class GenerativeMetrics(Callback):
             num_generated=self.num_samples,
             num_real=self.num_real,
             seed=self.seed,
-            sampler=self.sampler.name,
-            steps=self.sampler.steps,
-            eta=self.sampler.eta,
-            t_max=self.sampler.times(denoiser)[0],
-            clip=self.sampler.clip,
-            guidance_scale=denoiser.guidance_scale,
+            seeds=self.seeds,
+            labels=None if denoiser.num_classes is None else self.labels,
+            sampler=self.sampler.describe(denoiser),
+            guidance=denoiser.describe(),
+            nfe=self.sampler.evaluations(denoiser),
             weights=module.weights,
             split=split,
             dataset=self.dataset,
@@ -247,7 +265,7 @@ class GenerativeMetrics(Callback):
         )
 
 
-def _own(trainer: Trainer, module: LightningModule) -> tuple[DiffusionModule, ImageDataModule]:
+def _module_and_data(trainer: Trainer, module: LightningModule) -> tuple[DiffusionModule, ImageDataModule]:
     data = trainer.datamodule  # type: ignore[attr-defined]  # set by fit and test
     assert isinstance(module, DiffusionModule)
     assert isinstance(data, ImageDataModule)
@@ -262,10 +280,3 @@ def _first_rank_first(trainer: Trainer) -> Iterator[None]:
     yield
     if trainer.is_global_zero:
         trainer.strategy.barrier()
-
-
-def _gathered_rows(trainer: Trainer, rows: Tensor) -> Tensor:
-    """All ranks' rows, on every rank; each gives its own, and zeros in the others' places, so that they add up."""
-    if trainer.world_size > 1:
-        torch.distributed.all_reduce(rows)
-    return rows

@@ -1,10 +1,9 @@
-"""What the pictures made at validation share."""
+"""Base class of pictures drawn after validation."""
 
 from abc import abstractmethod
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning_utilities.core.rank_zero import rank_zero_only
 from torch import Tensor
 
 from ddpm_lightning.callbacks.pictures import publish
@@ -24,13 +23,14 @@ class PeriodicPicture(Callback):
 
     @abstractmethod
     def draw(self, trainer: Trainer, module: DiffusionModule) -> Tensor:
-        """The picture, (3, H, W), uint8."""
+        """The picture, (3, H, W), uint8. Every rank is asked, for drawing samples may need them all."""
 
-    @rank_zero_only
     @torch.no_grad()
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, DiffusionModule)
         if trainer.sanity_checking or (trainer.current_epoch + 1) % self.every_n_epochs:
             return
         with trainer.precision_plugin.forward_context():
-            publish(trainer, self.name, self.draw(trainer, pl_module))
+            picture = self.draw(trainer, pl_module)
+        if trainer.is_global_zero:
+            publish(trainer, self.name, picture)

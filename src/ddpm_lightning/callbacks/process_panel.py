@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ddpm_lightning.callbacks.periodic_picture import PeriodicPicture
 from ddpm_lightning.data.order import spread_indices
-from ddpm_lightning.diffusion.forward_process import q_sample
+from ddpm_lightning.diffusion.forward_process import noised
 from ddpm_lightning.diffusion.randomness import Purpose, keyed_normal
 from ddpm_lightning.samplers.picture import image_grid
 from ddpm_lightning.training.module import VALIDATION_SEED, DiffusionModule
@@ -15,9 +15,9 @@ from ddpm_lightning.training.module import VALIDATION_SEED, DiffusionModule
 class ProcessPanel(PeriodicPicture):
     """One column per noise level, from little noise on the left to much on the right; six rows.
 
-    Rows 1 to 3 are the truth: the noised image, the target of the network (noise, image or velocity), the image. Rows 4
-    to 6 are the model's: the same noised image, the network's output, the image reconstructed from it. The images are
-    spread evenly over the validation split.
+    Rows 1 to 3 are the truth: the noised image (scaled down to unit variance, where it has more), the target of the
+    network (noise, image, velocity, ...), the image. Rows 4 to 6 are the model's: the same noised image, the network's
+    output, the image reconstructed from it. The images are spread evenly over the validation split.
 
     Args:
         num_columns: noise levels, evenly spread in t; at most one for each image of the split.
@@ -35,15 +35,14 @@ class ProcessPanel(PeriodicPicture):
         indices = spread_indices(len(split), self.num_columns)
         slots = torch.arange(len(indices), device=module.device)
         x_0 = module.normalizer.to_model(torch.from_numpy(split.images_at(indices)).to(module.device))
-        label = torch.from_numpy(split.labels_at(indices)).to(module.device) if module.num_classes else None
-        noise = keyed_normal(VALIDATION_SEED, Purpose.VALIDATION_NOISE, slots, tuple(x_0.shape[1:]))
-        t = (slots + 0.5) / len(slots)
-
         denoiser = module.evaluation_denoiser()
-        rates = denoiser.schedule.rates(t)
-        x_t = q_sample(x_0, noise, rates)
-        target = denoiser.parameterization.target(x_0, noise, rates)
-        output = denoiser.output(x_t, t, label)
-        reconstructed = denoiser.parameterization.invert(output, x_t, rates).image
-        rows = torch.cat([x_t, target, x_0, x_t, output, reconstructed])
+        labels = torch.from_numpy(split.labels_at(indices)).to(module.device)
+        eps = keyed_normal(VALIDATION_SEED, Purpose.VALIDATION_NOISE, slots, tuple(x_0.shape[1:]))
+        _, _, t, x_t, rates, _ = noised(denoiser.schedule, x_0, eps, (slots + 0.5) / len(slots))
+
+        prediction = denoiser(x_t, t, None if denoiser.num_classes is None else labels)
+        shown = rates.input_scale()[:, None, None, None] * x_t
+        truth = [shown, denoiser.target(x_0, eps, rates), x_0]
+        predicted = [shown, denoiser.target(prediction.x_0, prediction.eps, rates), prediction.x_0]
+        rows = torch.cat([*truth, *predicted])
         return image_grid(module.normalizer.to_uint8(rows), columns=len(slots))

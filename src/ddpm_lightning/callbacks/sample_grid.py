@@ -1,14 +1,13 @@
 """Samples from the same noise at every check, so that one can watch them improve."""
 
-import torch
 from lightning.pytorch import Trainer
 from torch import Tensor
 
 from ddpm_lightning.callbacks.periodic_picture import PeriodicPicture
-from ddpm_lightning.callbacks.sampling import sample_stream
 from ddpm_lightning.diffusion.guidance import Guidance
 from ddpm_lightning.samplers.picture import image_grid
 from ddpm_lightning.samplers.sampler import Sampler
+from ddpm_lightning.training.generation import draw_images, sample_stream
 from ddpm_lightning.training.module import DiffusionModule
 
 
@@ -20,21 +19,29 @@ class SampleGrid(PeriodicPicture):
         guidance: wraps the denoiser.
         num_samples: images in the grid.
         seed: of the samples; sample i is the same one in every picture, and in scores of the same seed.
+        chunk_size: samples computed together.
         every_n_epochs: how often.
     """
 
     name = "samples"
 
     def __init__(
-        self, sampler: Sampler, guidance: Guidance, num_samples: int = 36, seed: int = 0, every_n_epochs: int = 1
+        self,
+        sampler: Sampler,
+        guidance: Guidance,
+        num_samples: int = 36,
+        seed: int = 0,
+        chunk_size: int = 250,
+        every_n_epochs: int = 1,
     ) -> None:
         super().__init__(every_n_epochs)
         self.sampler = sampler
         self.guidance = guidance
         self.num_samples = num_samples
         self.seed = seed
+        self.chunk_size = chunk_size
 
     def draw(self, trainer: Trainer, module: DiffusionModule) -> Tensor:
-        stream = sample_stream(module, trainer, self.sampler, self.guidance, self.seed)
-        samples = torch.cat([chunk.images for chunk in stream.chunks(self.num_samples)])
-        return image_grid(module.normalizer.to_uint8(samples))
+        image_shape = trainer.datamodule.image_shape  # type: ignore[attr-defined]  # ours, set by fit
+        stream = sample_stream(module, image_shape, self.sampler, self.guidance, self.seed, self.chunk_size)
+        return image_grid(draw_images(stream, self.num_samples, module, trainer))

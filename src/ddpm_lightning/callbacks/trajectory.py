@@ -6,11 +6,11 @@ from lightning.pytorch import Trainer
 from torch import Tensor
 
 from ddpm_lightning.callbacks.periodic_picture import PeriodicPicture
-from ddpm_lightning.callbacks.sampling import sample_stream
 from ddpm_lightning.diffusion.guidance import Guidance
 from ddpm_lightning.samplers.picture import image_grid
 from ddpm_lightning.samplers.sampler import Sampler
 from ddpm_lightning.samplers.trajectory import record_trajectory
+from ddpm_lightning.training.generation import sample_stream
 from ddpm_lightning.training.module import DiffusionModule
 
 
@@ -45,7 +45,8 @@ class DenoisingTrajectory(PeriodicPicture):
         self.seed = seed
 
     def draw(self, trainer: Trainer, module: DiffusionModule) -> Tensor:
-        stream = sample_stream(module, trainer, self.sampler, self.guidance, self.seed)
+        image_shape = trainer.datamodule.image_shape  # type: ignore[attr-defined]  # ours, set by fit
+        stream = sample_stream(module, image_shape, self.sampler, self.guidance, self.seed, self.num_samples)
         frames = record_trajectory(stream, torch.arange(self.num_samples), self.num_frames).frames
         by_row = rearrange(frames, "frame n c h w -> (n frame) c h w")
         return image_grid(module.normalizer.to_uint8(by_row), columns=len(frames))

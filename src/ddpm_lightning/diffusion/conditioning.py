@@ -2,21 +2,36 @@
 
 from enum import StrEnum
 
+from torch import Tensor
+
+from ddpm_lightning.diffusion.schedule import Schedule
+
 LOWEST_LOG_SNR = -20.0
-"""The log SNR that conditions a network where less signal is left: without any it would be minus infinity."""
+"""Floor of the log SNR given to networks, which is minus infinity where no signal is left."""
 
 
 class Conditioning(StrEnum):
-    """The measures of noise level that a schedule can answer for a time t; a network declares the one it wants."""
+    """The measures of noise level that a network can ask for; it declares the one it wants."""
 
     TIME = "time"  # t in [0, 1]
-    NOISE_VARIANCE = "noise_variance"  # 1 - alpha_bar, in [0, 1]
-    LOG_SNR = "log_snr"  # log(alpha_bar / (1 - alpha_bar)), about -20 to 10
+    NOISE_VARIANCE = "noise_variance"  # sigma^2 / (alpha^2 + sigma^2), in [0, 1]
+    LOG_SNR = "log_snr"  # 2 log(alpha / sigma), about -20 to 10
+    C_NOISE = "c_noise"  # log(sigma / alpha) / 4, about -1.5 to 2.5 (Karras et al. 2022, table 1)
 
     @property
     def span(self) -> float:
         """About how far the measure reaches from one end of the noise levels to the other."""
-        return 30.0 if self is Conditioning.LOG_SNR else 1.0
+        return {Conditioning.LOG_SNR: 30.0, Conditioning.C_NOISE: 30.0 / 8}.get(self, 1.0)
+
+    def noise_level(self, schedule: Schedule, t: Tensor) -> Tensor:
+        """The measure at the times t, (B,), in (0, 1]: what a network is given. Shape and dtype of t."""
+        if self is Conditioning.TIME:
+            return t
+        log_snr = schedule.log_snr(t.double())
+        if self is Conditioning.NOISE_VARIANCE:
+            return (-log_snr).sigmoid().to(t.dtype)
+        log_snr = log_snr.clamp(min=LOWEST_LOG_SNR)
+        return (log_snr if self is Conditioning.LOG_SNR else -log_snr / 8).to(t.dtype)
 
     @classmethod
     def _missing_(cls, value: object) -> "Conditioning":

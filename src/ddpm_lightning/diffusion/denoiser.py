@@ -1,77 +1,115 @@
-"""The denoiser: network, schedule and parameterization as one function of (x_t, t, label)."""
+"""The denoiser: network, schedule and target as one function of (x_t, t, label)."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from ddpm_lightning.diffusion.conditioning import LOWEST_LOG_SNR, Conditioning
-from ddpm_lightning.diffusion.parameterization import Parameterization, Prediction
+from ddpm_lightning.diffusion.conditioning import Conditioning
 from ddpm_lightning.diffusion.schedule import Schedule
+from ddpm_lightning.diffusion.target import Prediction, Target
 
 
 class DenoiserLike(Protocol):
-    """What samplers and guidance see."""
+    """What samplers, pictures and scores see: a denoiser, guided or not."""
 
     @property
-    def schedule(self) -> Schedule: ...
-
-    @property
-    def t_max(self) -> float: ...
-
-    @property
-    def needs_signal(self) -> bool: ...
-
-    @property
-    def guidance_scale(self) -> float | None: ...
-
-    def __call__(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Prediction: ...
-
-
-class Denoiser(nn.Module):
-    """Estimates the image and the noise in x_t.
-
-    Args:
-        network: called as `network(x, noise_level, label)`; its attribute `conditioning` says which measure of the
-            noise level it wants.
-        schedule: relates t to signal and noise rate.
-        parameterization: what the network's output means.
-    """
-
-    def __init__(self, network: nn.Module, schedule: Schedule, parameterization: Parameterization) -> None:
-        super().__init__()
-        self.network = network
-        self.schedule = schedule
-        self.parameterization = parameterization
-        self.conditioning = Conditioning(str(network.conditioning))
+    def schedule(self) -> Schedule:
+        """Relates t to alpha and sigma."""
+        ...
 
     @property
     def t_max(self) -> float:
         """The time, in (0, 1], from which sampling should start."""
-        return self.parameterization.t_max
+        ...
 
     @property
-    def needs_signal(self) -> bool:
-        """Whether no image can be predicted where x_t is noise alone."""
-        return self.parameterization.needs_signal
+    def num_classes(self) -> int | None:
+        """The classes 0..K-1 that it can be asked for are K in number; None if it knows no classes."""
+        ...
 
     @property
-    def guidance_scale(self) -> float | None:
-        """None: a denoiser by itself is not guided."""
-        return None
+    def knows_none(self) -> bool:
+        """Whether it has been trained without a label, so that label None means something."""
+        ...
+
+    @property
+    def evaluations(self) -> int:
+        """Network evaluations per call and image."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """How it is guided, as plain values: a name and the options. For the metric card."""
+        ...
+
+    def predicts_at(self, t: float) -> bool:
+        """Whether x_0 can be predicted at t: not from predicted noise where x_t holds no signal."""
+        ...
+
+    def __call__(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Prediction:
+        """x_t: (B, C, H, W); t: (B,), in (0, 1]; label: (B,) of integers, or None for no label."""
+        ...
+
+
+class Denoiser(nn.Module):
+    """Estimates x_0 and eps from x_t.
+
+    Args:
+        network: called as `network(x, noise_level, label)`. Its attributes `conditioning` and `num_classes` say which
+            measure of the noise level it wants, and how many classes it knows (None: it takes no labels).
+        schedule: relates t to alpha and sigma.
+        target: what the network predicts.
+        knows_none: whether a network of classes has been trained without labels too.
+    """
+
+    def __init__(self, network: nn.Module, schedule: Schedule, target: Target, knows_none: bool = True) -> None:
+        super().__init__()
+        self.network = network
+        self.schedule = schedule
+        self.target = target
+        self.knows_none = knows_none
+        self.conditioning = Conditioning(str(network.conditioning))
+        self.num_classes: int | None = network.num_classes  # type: ignore[assignment]
+        self.evaluations = 1
+
+    @property
+    def t_max(self) -> float:
+        """The time, in (0, 1], from which sampling should start."""
+        return self.target.default_t_max if self.target.t_max is None else self.target.t_max
+
+    def describe(self) -> dict[str, Any]:
+        """A denoiser by itself is not guided."""
+        return {"name": "none"}
+
+    def predicts_at(self, t: float) -> bool:
+        """Whether x_0 can be predicted at t: not from predicted noise where x_t holds no signal."""
+        rates = self.schedule.rates(torch.tensor(t, dtype=torch.float64, device=self.schedule.device))
+        return bool(self.target.determinant(rates) != 0)
 
     def output(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
-        """The network's raw output in float32, shaped as x_t: what the loss compares with the target."""
-        output: Tensor = self.network(x_t, self._noise_level(t), label)
+        """The network's output in float32, (B, out_channels, H, W): what training compares with the target.
+
+        x_t: (B, C, H, W); t: (B,), in (0, 1]; label: (B,) of integers in [0, K], where K stands for "no label", or
+        None for that.
+
+        Raises:
+            ValueError: a label is given to a network without classes.
+        """
+        scale = self.target.input_scale(self.schedule.rates(t)).reshape(-1, 1, 1, 1)
+        noise_level = self.conditioning.noise_level(self.schedule, t)
+        output: Tensor = self.network(scale * x_t, noise_level, self._network_label(label, t))
         return output.float()
 
     def forward(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Prediction:
-        """x_t: (B, C, H, W), about unit variance; t: (B,), in (0, 1]; label: (B,) of integers or None."""
+        """The estimates, float32. x_t: (B, C, H, W); t: (B,), in (0, 1]; label: (B,) of integers or None."""
         output = self.output(x_t, t, label)
         with torch.autocast(x_t.device.type, enabled=False):
-            return self.parameterization.invert(output, x_t, self.schedule.rates(t))
+            return self.target.invert(output, x_t, self.schedule.rates(t))
 
-    def _noise_level(self, t: Tensor) -> Tensor:
-        """The measure that the network declares, finite also where no signal is left; t: (B,). Returns its shape."""
-        level: Tensor = getattr(self.schedule, self.conditioning.value)(t)
-        return level.clamp(min=LOWEST_LOG_SNR) if self.conditioning is Conditioning.LOG_SNR else level
+    def _network_label(self, label: Tensor | None, t: Tensor) -> Tensor | None:
+        """The one encoding that networks see: K for "no label", and None only for a network without classes."""
+        if self.num_classes is None:
+            if label is not None:
+                raise ValueError("this model knows no classes: leave the label out, or train with model.num_classes")
+            return None
+        return torch.full_like(t, self.num_classes, dtype=torch.long) if label is None else label

@@ -2,39 +2,71 @@
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from ddpm_lightning.diffusion.schedule import Rates, Schedule
 
 
-def q_sample(x_0: Tensor, noise: Tensor, rates: Rates) -> Tensor:
-    """x_t = signal * x_0 + noise_rate * noise (Ho et al. 2020, eq. 4).
+def q_sample(x_0: Tensor, eps: Tensor, rates: Rates) -> Tensor:
+    """x_t = alpha x_0 + sigma eps (Ho et al. 2020, eq. 4; Kingma et al. 2021, eq. 1).
 
-    x_0 and noise: (B, ...), of one shape; rates: (B,). Returns x_t, shaped as x_0.
+    x_0 and eps: (B, ...), of one shape; rates: (B,). Returns x_t, shaped as x_0.
     """
-    rates = rates.broadcast_to(x_0)
-    return rates.signal * x_0 + rates.noise * noise
+    alpha, sigma = rates.broadcast_to(x_0)
+    return alpha * x_0 + sigma * eps
+
+
+class Noised(NamedTuple):
+    """A noised batch, with all that it was made of.
+
+    Attributes:
+        x_0: (B, ...), the images.
+        eps: (B, ...), standard normal.
+        t: (B,), in (0, 1].
+        x_t: (B, ...), alpha x_0 + sigma eps.
+        rates: alpha and sigma at t, each (B,).
+        log_snr: (B,), at t.
+    """
+
+    x_0: Tensor
+    eps: Tensor
+    t: Tensor
+    x_t: Tensor
+    rates: Rates
+    log_snr: Tensor
+
+
+def noised(schedule: Schedule, x_0: Tensor, eps: Tensor, t: Tensor) -> Noised:
+    """The images x_0 at the times t. x_0, eps: (B, ...); t: (B,), in (0, 1]."""
+    rates = schedule.rates(t)
+    return Noised(x_0, eps, t, q_sample(x_0, eps, rates), rates, schedule.log_snr(t))
 
 
 class Posterior(NamedTuple):
-    """q(x_s | x_t, x_0) = N(image_weight * x_0 + noisy_weight * x_t, variance): three tensors shaped as t."""
+    """q(x_s | x_t, x_0) = N(x_0_weight x_0 + x_t_weight x_t, variance), and the variance of q(x_t | x_s).
 
-    image_weight: Tensor
-    noisy_weight: Tensor
+    Four tensors shaped as t. `step_variance` is beta in the step of Ho et al. 2020.
+    """
+
+    x_0_weight: Tensor
+    x_t_weight: Tensor
     variance: Tensor
+    step_variance: Tensor
 
 
 def posterior(schedule: Schedule, t: Tensor, s: Tensor) -> Posterior:
-    """The forward process' posterior of x_s given x_t and x_0, for any s < t (Ho et al. 2020, eq. 6 and 7).
+    """The posterior of x_s given x_t and x_0, for any s < t and any path (Kingma et al. 2021, appendix A).
 
-    With alpha_{t|s} = alpha_bar_t / alpha_bar_s it is Ho et al.'s formula for one step; s = t - 1/T gives theirs.
-    t, s: (B,), in [0, 1], s < t.
+    With alpha_ts = alpha_t / alpha_s and sigma_ts^2 = sigma_t^2 - alpha_ts^2 sigma_s^2, the variance of q(x_t | x_s).
+    On a table of betas, s = t - 1/T gives Ho et al. 2020, eq. 6 and 7. t, s: of one shape, in [0, 1], s < t.
     """
-    log_t, log_s = schedule.log_alpha_bar(t), schedule.log_alpha_bar(s)
-    beta = -(log_t - log_s).expm1()  # 1 - alpha_{t|s}
-    variance_t, variance_s = -log_t.expm1(), -log_s.expm1()  # 1 - alpha_bar
+    log_snr_t, log_snr_s = schedule.log_snr(t.double()), schedule.log_snr(s.double())
+    (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule.rates(t.double()), schedule.rates(s.double())
+    ratio = -torch.expm1(log_snr_t - log_snr_s)  # sigma_ts^2 / sigma_t^2 = 1 - SNR_t / SNR_s, without cancellation
     return Posterior(
-        image_weight=((log_s / 2).exp() * beta / variance_t).to(t.dtype),
-        noisy_weight=(((log_t - log_s) / 2).exp() * variance_s / variance_t).to(t.dtype),
-        variance=(variance_s / variance_t * beta).to(t.dtype),
+        x_0_weight=(alpha_s * ratio).to(t.dtype),
+        x_t_weight=(alpha_t / alpha_s * sigma_s.square() / sigma_t.square()).to(t.dtype),
+        variance=(sigma_s.square() * ratio).to(t.dtype),
+        step_variance=(sigma_t.square() * ratio).to(t.dtype),
     )

@@ -81,3 +81,11 @@ def keyed_normal(
     angle = torch.stack([b, d], -1).float() * (2 * math.pi * 2.0**-32)
     normals = torch.stack([radius * angle.cos(), radius * angle.sin()], -1)
     return normals.flatten(1)[:, :size].reshape(len(items), *shape)
+
+
+def golden_spread(indices: Tensor) -> Tensor:
+    """Evenly spread numbers in [0, 1) for 0, 1, 2, ...: multiples of the golden ratio, modulo 1. (N,) to (N,), float32.
+
+    Any run of consecutive indices is spread evenly, so no number has to know how many there are.
+    """
+    return ((indices.double() * 0.6180339887498949) % 1.0).float()

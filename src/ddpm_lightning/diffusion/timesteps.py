@@ -1,57 +1,119 @@
-"""Timestep laws: from which distribution training draws t."""
+"""Distributions of the times t that training draws."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
+
+from ddpm_lightning.diffusion.schedule import Schedule
 
 
 @dataclass(frozen=True)
-class TimestepLaw(ABC):
-    """Draws t in [1/T, 1] for a batch, from uniform numbers given by the caller.
+class TimestepDistribution(ABC):
+    """A map from uniform numbers to times in [t_min, 1] of a schedule.
 
-    The law owns no generator: whoever calls it decides what the numbers depend on.
+    Draws nothing itself: the caller passes the uniform numbers.
 
     Args:
-        num_steps: T, the number of steps of the schedule.
+        stratified: spread the uniform numbers evenly over the batch (Kingma et al. 2021, appendix I.1). One random
+            offset serves the batch and sample i adds i/B, so every batch sees every noise level, and the loss varies
+            less from batch to batch. Each sample's own distribution stays what it is.
     """
 
-    num_steps: int
+    stratified: bool = True
 
-    @abstractmethod
-    def __call__(self, own: Tensor, shared: Tensor, slots: Tensor, batch_size: int) -> Tensor:
+    def __call__(self, schedule: Schedule, uniform: Tensor, offset: Tensor, slots: Tensor, batch_size: int) -> Tensor:
         """Times for the samples of one batch, or of one device's part of it.
 
-        own: (B,), uniform in [0, 1), one number per sample; shared: (), one number for the whole batch; slots: (B,),
-        each sample's place in the whole batch of `batch_size`. Returns t: (B,), in [1/T, 1].
+        uniform: (B,), in [0, 1), one number per sample; offset: (), in [0, 1), one number for the whole batch; slots:
+        (B,), each sample's place in the whole batch of `batch_size`. Returns t: (B,), in [t_min, 1].
         """
+        if self.stratified:
+            uniform = (offset + slots / batch_size) % 1.0
+        return self.times(uniform, schedule)
+
+    @abstractmethod
+    def times(self, uniform: Tensor, schedule: Schedule) -> Tensor:
+        """The inverse of the cumulative distribution. uniform: (B,), in [0, 1). Returns t: (B,), in [t_min, 1]."""
 
 
-def _stretch(uniform: Tensor, num_steps: int) -> Tensor:
-    """[0, 1) onto [1/T, 1), where the log SNR is finite."""
-    return 1 / num_steps + uniform * (1 - 1 / num_steps)
+@dataclass(frozen=True)
+class UniformTimesteps(TimestepDistribution):
+    """Any time of [t_min, 1), all equally likely."""
+
+    def times(self, uniform: Tensor, schedule: Schedule) -> Tensor:
+        # Rounded up, the largest times would be 1 itself, where a path may have no signal.
+        below_1 = 1 - torch.finfo(uniform.dtype).eps / 2
+        return (schedule.t_min + uniform * (1 - schedule.t_min)).clamp(max=below_1)
 
 
-class UniformDiscrete(TimestepLaw):
-    """The nodes i/T, i = 1..T, all equally likely (Ho et al. 2020, algorithm 1)."""
+@dataclass(frozen=True)
+class DiscreteTimesteps(TimestepDistribution):
+    """The nodes i/T, i = 1..T, all equally likely (Ho et al. 2020, algorithm 1).
 
-    def __call__(self, own: Tensor, shared: Tensor, slots: Tensor, batch_size: int) -> Tensor:
-        return ((own * self.num_steps).floor().clamp(max=self.num_steps - 1) + 1) / self.num_steps
-
-
-class UniformContinuous(TimestepLaw):
-    """Any time of [1/T, 1], all equally likely."""
-
-    def __call__(self, own: Tensor, shared: Tensor, slots: Tensor, batch_size: int) -> Tensor:
-        return _stretch(own, self.num_steps)
-
-
-class Stratified(TimestepLaw):
-    """Uniform over [1/T, 1] for each sample, and evenly spread over the batch (Kingma et al. 2021, appendix I.1).
-
-    One random offset serves the batch and sample i adds i/B, so every batch sees every noise level: the loss varies
-    less from batch to batch.
+    Args:
+        num_steps: T.
     """
 
-    def __call__(self, own: Tensor, shared: Tensor, slots: Tensor, batch_size: int) -> Tensor:
-        return _stretch((shared + slots / batch_size) % 1.0, self.num_steps)
+    num_steps: int = 1000
+
+    def __post_init__(self) -> None:
+        if self.num_steps < 1:
+            raise ValueError(f"timesteps.num_steps must be at least 1, not {self.num_steps}")
+
+    def times(self, uniform: Tensor, schedule: Schedule) -> Tensor:
+        node = (uniform * self.num_steps).floor().clamp(max=self.num_steps - 1) + 1
+        return (node / self.num_steps).clamp(min=schedule.t_min)
+
+
+def normal_log_ratio_times(uniform: Tensor, schedule: Schedule, mean: float, std: float) -> Tensor:
+    """Times at which log(sigma / alpha) = -log SNR / 2 is normal, cut off at t_min and 1. (B,) to (B,)."""
+    ends = uniform.new_tensor([schedule.t_min, 1.0], dtype=torch.float64)
+    low, high = torch.special.ndtr((-schedule.log_snr(ends) / 2 - mean) / std)
+    z = torch.special.ndtri(low + uniform.double() * (high - low))
+    return schedule.time_of_log_snr(-2 * (mean + std * z)).to(uniform.dtype)
+
+
+@dataclass(frozen=True)
+class LogitNormal(TimestepDistribution):
+    """t whose logit is normal on the straight path alpha = 1 - t, sigma = t (Esser et al. 2024, section 3.1).
+
+    There the logit is log(sigma / alpha), so on every other schedule it is log(sigma / alpha) that is normal.
+
+    Args:
+        location: its mean; above 0 for more noise.
+        scale: its standard deviation, above 0.
+    """
+
+    location: float = 0.0
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.scale <= 0:
+            raise ValueError(f"timesteps.scale must be above 0, not {self.scale}")
+
+    def times(self, uniform: Tensor, schedule: Schedule) -> Tensor:
+        return normal_log_ratio_times(uniform, schedule, self.location, self.scale)
+
+
+@dataclass(frozen=True)
+class LogNormal(TimestepDistribution):
+    """Noise levels whose logarithm is normal, log(sigma) on EDM's path (Karras et al. 2022, table 1).
+
+    On every other schedule it is log(sigma / alpha) that is normal.
+
+    Args:
+        p_mean: its mean.
+        p_std: its standard deviation, above 0.
+    """
+
+    p_mean: float = -1.2
+    p_std: float = 1.2
+
+    def __post_init__(self) -> None:
+        if self.p_std <= 0:
+            raise ValueError(f"timesteps.p_std must be above 0, not {self.p_std}")
+
+    def times(self, uniform: Tensor, schedule: Schedule) -> Tensor:
+        return normal_log_ratio_times(uniform, schedule, self.p_mean, self.p_std)

@@ -1,7 +1,11 @@
 """The metric card: everything a score depends on beside the samples themselves."""
 
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
+
+NOT_RECORDED = "not recorded"
+"""Stands for what the cards of earlier versions do not have: their scores compare among themselves."""
 
 
 @dataclass(frozen=True)
@@ -15,12 +19,11 @@ class MetricCard:
         num_generated: number of generated images.
         num_real: number of real images.
         seed: the seed of the samples, of the choice of real images and of the KID subsets.
-        sampler: name of the sampler.
-        steps: number of its steps.
-        eta: share of fresh noise per step (Song et al. 2021); None for a sampler without it.
-        t_max: first node of the time grid, in (0, 1].
-        clip: whether the predicted image was clipped at every step.
-        guidance_scale: of classifier-free guidance; None without it.
+        seeds: those of the training, by name (init, order, noise, samples).
+        labels: how often each class was drawn, "uniform" or "as_in_data"; None without classes.
+        sampler: its name and every option of it and of its time grid, with t_max as it was.
+        guidance: its name ("none" without) and every option.
+        nfe: network evaluations per sample, guidance included.
         weights: "ema" or "raw".
         split: part of the data set that the real images are from.
         dataset: name of the data set.
@@ -34,12 +37,11 @@ class MetricCard:
     num_generated: int
     num_real: int
     seed: int
-    sampler: str
-    steps: int
-    eta: float | None
-    t_max: float
-    clip: bool
-    guidance_scale: float | None
+    seeds: dict[str, int]
+    labels: str | None
+    sampler: dict[str, Any]
+    guidance: dict[str, Any]
+    nfe: int
     weights: str
     split: str
     dataset: str
@@ -53,7 +55,42 @@ class MetricCard:
         """Plain values, ready for JSON."""
         return asdict(self)
 
-    def differences(self, other: "MetricCard") -> dict[str, tuple[Any, Any]]:
-        """Field name -> (own value, other's value), for the fields that differ."""
-        pairs = {field.name: (getattr(self, field.name), getattr(other, field.name)) for field in fields(self)}
-        return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+    def flat(self) -> dict[str, Any]:
+        """Name -> value on one level, "sampler.grid.rho" -> 7.0: what has to agree for scores to be comparable.
+
+        Without the seeds, in which runs of one configuration differ.
+        """
+        return dict(_flat({key: value for key, value in self.to_dict().items() if key not in ("seed", "seeds")}))
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> "MetricCard":
+        """A card as it stands in `metrics.json`, an earlier version's too.
+
+        Raises:
+            TypeError, KeyError: something is missing, or there is more than a card has.
+        """
+        content = {"real_images": NOT_RECORDED, **content}
+        if isinstance(content["sampler"], str):
+            content = _from_version_1(content)
+        return cls(**content)
+
+
+def _flat(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, tuple(value) if isinstance(value, list) else value
+
+
+def _from_version_1(content: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 had fields for DDIM, evenly spaced in t, and for classifier-free guidance alone."""
+    content = dict(content)
+    sampler: dict[str, Any] = {"name": content.pop("sampler"), "grid": {"name": "uniform"}}
+    sampler |= {option: content.pop(option) for option in ("steps", "t_max", "clip")}
+    eta, scale = content.pop("eta"), content.pop("guidance_scale")
+    if eta is not None:
+        sampler["eta"] = eta
+    guidance = {"name": "none"} if scale is None else {"name": "classifier_free", "scale": scale}
+    evaluations = sampler["steps"] * (1 if scale is None else 2)
+    return {**content, "seeds": {}, "labels": None, "sampler": sampler, "guidance": guidance, "nfe": evaluations}

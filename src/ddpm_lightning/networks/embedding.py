@@ -62,7 +62,8 @@ class ConditionEmbedding(nn.Module):
     """Noise level, and optionally a class label, to the vector that steers every residual block.
 
     With `num_classes` set, one more row stands for "no label" (index `num_classes`): label dropout in training and
-    classifier-free guidance in sampling use it (Ho & Salimans 2021). `span` is how far the noise level reaches.
+    classifier-free guidance in sampling use it (Ho & Salimans 2021); the denoiser turns a missing label into that
+    index. `span` is how far the noise level reaches.
     """
 
     def __init__(self, channels: int, dim: int, num_classes: int | None = None, span: float = 1.0) -> None:
@@ -73,10 +74,6 @@ class ConditionEmbedding(nn.Module):
         self.label = nn.Embedding(num_classes + 1, dim) if num_classes is not None else None
 
     def forward(self, level: Tensor, label: Tensor | None = None) -> Tensor:
-        """Level: (B,); label: (B,) of integers in [0, num_classes], or None for "no label". Returns (B, dim)."""
+        """Level: (B,); label: (B,) of integers in [0, num_classes], or None without classes. Returns (B, dim)."""
         embedding: Tensor = self.noise_level(level)
-        if self.label is not None:
-            if label is None:
-                label = torch.full_like(level, self.label.num_embeddings - 1, dtype=torch.long)
-            embedding = embedding + self.label(label)
-        return embedding
+        return embedding if self.label is None else embedding + self.label(label)

@@ -106,7 +106,8 @@ class UNet(nn.Module):
     input is padded with zeros to a multiple of 2^(levels-1), and the output is cropped again.
 
     Args:
-        in_channels: channels of the images (1 grey, 3 colour).
+        input_shape: (C, H, W) of the input.
+        out_channels: of the output.
         channels: width of each level, from the full resolution down.
         blocks: residual blocks per level, of the encoder and of the decoder; each block of the decoder takes in the
             output of its counterpart in the encoder.
@@ -120,7 +121,8 @@ class UNet(nn.Module):
 
     def __init__(
         self,
-        in_channels: int,
+        input_shape: Sequence[int],
+        out_channels: int,
         channels: Sequence[int] = (64, 128, 256),
         blocks: int = 2,
         attention_levels: Sequence[int] = (2,),
@@ -137,15 +139,15 @@ class UNet(nn.Module):
             )
         if blocks < 1:
             raise ValueError(f"model.blocks must be at least 1, not {blocks}")
+        check_size(input_shape, len(channels) - 1)
         self.conditioning = Conditioning(conditioning)
-        self.in_channels = in_channels
         self.num_classes = num_classes
         self.size_multiple = 2 ** (len(channels) - 1)
         dim = condition_dim or 4 * channels[0]
         self.embed_condition = ConditionEmbedding(channels[0], dim, num_classes, self.conditioning.span)
         heads = [head_channels if level in attention_levels else None for level in range(len(channels))]
 
-        self.conv_in = nn.Conv2d(in_channels, channels[0], 3, padding=1)
+        self.conv_in = nn.Conv2d(input_shape[0], channels[0], 3, padding=1)
         self.encoder, self.downsample = nn.ModuleList(), nn.ModuleList()
         width = channels[0]
         for level, level_channels in enumerate(channels):
@@ -168,14 +170,13 @@ class UNet(nn.Module):
                 width = channels[level - 1]
 
         self.norm_out = group_norm(width)
-        self.conv_out = zero_init(nn.Conv2d(width, in_channels, 3, padding=1))
-
-    def check_images(self, shape: Sequence[int]) -> None:
-        """Raises ValueError where images of `shape` (C, H, W) are smaller than one cell of the coarsest level."""
-        check_size(shape, len(self.downsample))
+        self.conv_out = zero_init(nn.Conv2d(width, out_channels, 3, padding=1))
 
     def forward(self, x: Tensor, noise_level: Tensor, label: Tensor | None = None) -> Tensor:
-        """x: (B, C, H, W); noise_level: (B,); label: (B,) of integers or None. Returns a tensor shaped as x."""
+        """x: (B, C, H, W); noise_level: (B,); label: (B,) of integers in [0, num_classes], the last for "no label".
+
+        Returns (B, out_channels, H, W). A network without classes takes no label.
+        """
         condition = F.silu(self.embed_condition(noise_level, label))
         height, width = x.shape[-2:]
         h = self.conv_in(pad_to_multiple(x, self.size_multiple))

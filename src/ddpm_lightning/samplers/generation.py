@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ddpm_lightning.diffusion.denoiser import DenoiserLike
 from ddpm_lightning.diffusion.randomness import Purpose, keyed_normal
+from ddpm_lightning.samplers.labels import LabelsOf, uniform_labels
 from ddpm_lightning.samplers.sampler import Sampler, TrajectoryCallback, ValueRange
 
 
@@ -30,7 +31,7 @@ class SampleStream:
         seed: in [0, 2^32).
         device: where to compute.
         value_range: of images inside the model, on `device` where it is tensors.
-        num_classes: labels go round 0..num_classes-1 by sample number; None for no labels.
+        labels_of: which class each sample is of, where the denoiser knows classes; all equally often if None.
         chunk_size: how many samples are computed together.
     """
 
@@ -40,12 +41,19 @@ class SampleStream:
     seed: int
     device: torch.device
     value_range: ValueRange = (-1.0, 1.0)
-    num_classes: int | None = None
+    labels_of: LabelsOf | None = None
     chunk_size: int = 250
+
+    def __post_init__(self) -> None:
+        if self.chunk_size < 1:
+            raise ValueError(f"chunk_size must be at least 1, not {self.chunk_size}")
 
     def labels(self, indices: Tensor) -> Tensor | None:
         """The labels of the samples of these numbers, (n,) int64, or None for a model without classes."""
-        return None if self.num_classes is None else indices.to(self.device) % self.num_classes
+        if self.denoiser.num_classes is None:
+            return None
+        labels_of = self.labels_of or uniform_labels(self.denoiser.num_classes)
+        return labels_of(indices.to(self.device))
 
     def draw(self, indices: Tensor, callback: TrajectoryCallback | None = None) -> Tensor:
         """The samples of these numbers, (n, C, H, W), float32, computed in one chunk."""

@@ -1,16 +1,19 @@
-"""What all samplers share: the time grid, clipping, the noise they are given, the trajectory they report."""
+"""What all samplers share: the loop, clipping, the noise they are given, the trajectory they report."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ddpm_lightning.diffusion.denoiser import DenoiserLike
-from ddpm_lightning.diffusion.parameterization import Prediction, noise_from_image
+from ddpm_lightning.diffusion.forward_process import Posterior, posterior
+from ddpm_lightning.diffusion.schedule import Rates, Schedule
+from ddpm_lightning.diffusion.target import Prediction, eps_from_x_0
+from ddpm_lightning.samplers.grid import Grid, UniformGrid
 
 NoiseSource = Callable[[int], Tensor]
 """Fresh standard normal noise, shaped as x, for the sampler's step of this number (0, 1, ...)."""
@@ -31,20 +34,7 @@ class SamplerState(NamedTuple):
 TrajectoryCallback = Callable[[SamplerState], None]
 
 
-def time_grid(steps: int, t_max: float, num_steps: int) -> list[float]:
-    """Decreasing times from t_max to 0, evenly spaced: steps + 1 numbers.
-
-    Raises:
-        ValueError: if `steps` lies outside 1..num_steps or t_max outside (0, 1].
-    """
-    if not 1 <= steps <= num_steps:
-        raise ValueError(f"sampler.steps must lie in 1..{num_steps} (the schedule's num_steps), not {steps}")
-    if not 0 < t_max <= 1:
-        raise ValueError(f"sampler.t_max must lie in (0, 1], not {t_max}")
-    return [t_max * (steps - i) / steps for i in range(steps + 1)]
-
-
-def check_grid(times: Sequence[float]) -> None:
+def check_times(times: Sequence[float]) -> None:
     """Raises ValueError unless the times decrease from at most 1 to exactly 0."""
     if len(times) < 2 or times[0] > 1 or times[-1] != 0 or not all(t > s for t, s in pairwise(times)):
         raise ValueError(f"a time grid must decrease from at most 1 to 0, unlike {list(times)}")
@@ -52,35 +42,78 @@ def check_grid(times: Sequence[float]) -> None:
 
 def check_start(denoiser: DenoiserLike, t: float) -> None:
     """Raises ValueError if the denoiser predicts no image at t, because x_t is noise alone and it predicts noise."""
-    if t == 1 and denoiser.schedule.zero_terminal_snr and denoiser.needs_signal:
+    if not denoiser.predicts_at(t):
         raise ValueError(
-            "predicted noise says nothing about the image at t = 1, where schedule.zero_terminal_snr=true leaves no "
-            "signal: train with loss_on=velocity or loss_on=image, or let sampling start a little below, with "
-            "loss_on.t_max=0.98 or sampler.t_max=0.98"
+            f"predicted noise says nothing about the image at t = {t:g}, where this schedule leaves no signal: train "
+            "with another predict=... (velocity, image), or let sampling start a little below, with sampler.t_max=0.98"
         )
 
 
-def clipped(image: Tensor, value_range: ValueRange) -> Tensor:
-    """The image, (B, C, H, W), with what lies beyond the range moved to its border."""
+def clipped(x_0: Tensor, value_range: ValueRange) -> Tensor:
+    """x_0, (B, C, H, W), with what lies beyond the range moved to its border."""
     low, high = value_range
-    return image.clamp_min(low).clamp_max(high)
+    return x_0.clamp_min(low).clamp_max(high)
 
 
 def predict(denoiser: DenoiserLike, x_t: Tensor, t: float, label: Tensor | None, clip: ValueRange | None) -> Prediction:
-    """The denoiser's prediction in float32, its image clipped to `clip` and its noise then made to fit.
+    """The denoiser's prediction in float32, its x_0 clipped to `clip` and its eps then made to fit.
 
     x_t: (B, C, H, W), all at the time t in (0, 1]; label: (B,) of integers or None.
-
-    Raises:
-        ValueError: if no image can be predicted there.
     """
-    check_start(denoiser, t)
     times = x_t.new_full((len(x_t),), t)
-    image, noise = (part.float() for part in denoiser(x_t, times, label))
-    if clip is None:
-        return Prediction(image, noise)
-    image = clipped(image, clip)
-    return Prediction(image, noise_from_image(x_t, image, denoiser.schedule.rates(times)))
+    prediction = denoiser(x_t, times, label)
+    x_0, eps = prediction.x_0.float(), prediction.eps.float()
+    if clip is not None:
+        x_0 = clipped(x_0, clip)
+        eps = eps_from_x_0(x_t, x_0, denoiser.schedule.rates(times))
+    return Prediction(x_0, eps, prediction.log_variance)
+
+
+class Node(NamedTuple):
+    """A node of the time grid that the loop has passed, with the prediction there."""
+
+    t: float
+    prediction: Prediction
+
+
+@dataclass
+class LoopState:
+    """What a step can ask for, and the loop's memory.
+
+    Attributes:
+        schedule: relates t to alpha and sigma.
+        predict: the prediction at (x_t, t), clipped as the loop's own are. Each call costs an evaluation.
+        noise: where fresh noise comes from.
+        like: a tensor of the samples' shape and device.
+        step: number of the present step, from 0.
+        history: the nodes before the present one, latest last, for multistep methods.
+    """
+
+    schedule: Schedule
+    predict: Callable[[Tensor, float], Prediction]
+    noise: NoiseSource
+    like: Tensor
+    step: int = 0
+    history: list[Node] = field(default_factory=list)
+
+    def time(self, t: float) -> Tensor:
+        """T as a scalar, (), float64, made on the samples' device, so that nothing is copied or waited for.
+
+        In float64 because coefficients may be differences of nearly equal numbers; a scalar leaves x_t in float32.
+        """
+        return torch.full((), t, dtype=torch.float64, device=self.like.device)
+
+    def rates(self, t: float) -> Rates:
+        """Alpha and sigma at t, each (), float64."""
+        return self.schedule.rates(self.time(t))
+
+    def posterior(self, t: float, s: float) -> Posterior:
+        """q(x_s | x_t, x_0) for s < t, each part (), float64."""
+        return posterior(self.schedule, self.time(t), self.time(s))
+
+    def fresh_noise(self) -> Tensor:
+        """Standard normal noise, shaped as x_t; the same one at every call within a step."""
+        return self.noise(self.step)
 
 
 @dataclass(frozen=True)
@@ -88,24 +121,28 @@ class Sampler(ABC):
     """A sampling method with its options; calling it runs the loop.
 
     Args:
-        steps: network evaluations (two per step under guidance), 1..T.
+        steps: of the time grid, at least 1.
+        grid: where the steps are.
         t_max: first node of the time grid, in (0, 1]; the denoiser's own if None.
-        clip: whether the predicted image is clipped to the value range at every step.
+        clip: whether the predicted x_0 is clipped to the value range at every step.
     """
 
     steps: int
+    grid: Grid = field(default_factory=UniformGrid)
     t_max: float | None = None
     clip: bool = True
 
-    @property
-    @abstractmethod
-    def name(self) -> str:
-        """The word used for it in options and tables."""
+    name: ClassVar[str]
+    """The word used for it in options and tables."""
 
     @property
-    def eta(self) -> float | None:
-        """How much of the noise is drawn afresh, as DDIM counts it; None where the method has no such number."""
-        return None
+    def predictions(self) -> int:
+        """Calls of the denoiser per image."""
+        return self.steps
+
+    def evaluations(self, denoiser: DenoiserLike) -> int:
+        """Network evaluations per image (NFE), the guidance's included."""
+        return self.predictions * denoiser.evaluations
 
     def times(self, denoiser: DenoiserLike) -> list[float]:
         """The time grid for this denoiser, steps + 1 numbers from t_max down to 0.
@@ -114,21 +151,44 @@ class Sampler(ABC):
             ValueError: if there is no such grid, or no image can be predicted at t_max.
         """
         t_max = denoiser.t_max if self.t_max is None else self.t_max
+        times = self.grid(denoiser.schedule, self.steps, t_max)
         check_start(denoiser, t_max)
-        return time_grid(self.steps, t_max, denoiser.schedule.num_steps)
+        return times
+
+    def describe(self, denoiser: DenoiserLike) -> dict[str, Any]:
+        """Name and every option as plain values, as they are with this denoiser. For the metric card."""
+        options = {**asdict(self), "t_max": self.times(denoiser)[0]}
+        return {"name": self.name, **options, "grid": {"name": self.grid.name, **options["grid"]}}
 
     @abstractmethod
+    def step(self, x_t: Tensor, t: float, s: float, prediction: Prediction, loop: LoopState) -> Tensor:
+        """x_s, (B, C, H, W), from x_t and the prediction there, for s < t; s = 0 in the last step."""
+
+    def perturb(self, x_t: Tensor, t: float, loop: LoopState) -> tuple[Tensor, float]:
+        """X and time from which the step is taken: x_t and t, unless the method adds noise first."""
+        return x_t, t
+
     def loop(
         self,
         denoiser: DenoiserLike,
         x: Tensor,
         times: Sequence[float],
         noise: NoiseSource,
-        label: Tensor | None,
-        clip: ValueRange | None,
-        callback: TrajectoryCallback | None,
+        label: Tensor | None = None,
+        clip: ValueRange | None = (-1.0, 1.0),
+        callback: TrajectoryCallback | None = None,
     ) -> Tensor:
-        """From x at times[0] to x at 0."""
+        """From x at times[0], (B, C, H, W), float32, to x at 0, over any times that decrease to 0."""
+        check_times(times)
+        loop = LoopState(denoiser.schedule, lambda x_t, t: predict(denoiser, x_t, t, label, clip), noise, x)
+        for loop.step, (t, s) in enumerate(pairwise(times)):
+            x_t, t_now = self.perturb(x, t, loop)
+            prediction = loop.predict(x_t, t_now)
+            if callback is not None:
+                callback(SamplerState(loop.step, t_now, x_t, prediction))
+            x = self.step(x_t, t_now, s, prediction, loop)
+            loop.history.append(Node(t_now, prediction))
+        return x
 
     @torch.no_grad()
     def __call__(
@@ -141,5 +201,7 @@ class Sampler(ABC):
         callback: TrajectoryCallback | None = None,
     ) -> Tensor:
         """x: (B, C, H, W), standard normal. Returns images shaped as x, float32, about `value_range`."""
-        clip = value_range if self.clip else None
-        return self.loop(denoiser, x.float(), self.times(denoiser), noise, label, clip, callback)
+        times = self.times(denoiser)
+        start = torch.full((), times[0], dtype=torch.float64, device=x.device)
+        x = denoiser.schedule.rates(start).std() * x.float()
+        return self.loop(denoiser, x, times, noise, label, value_range if self.clip else None, callback)

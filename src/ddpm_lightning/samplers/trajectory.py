@@ -17,7 +17,10 @@ class Trajectory(NamedTuple):
 
 
 def record_trajectory(stream: SampleStream, indices: Tensor, num_frames: int) -> Trajectory:
-    """x_t of the samples of these numbers at `num_frames` nodes, evenly spread, the last one being the samples."""
+    """x_t of the samples of these numbers at `num_frames` nodes, evenly spread, the last one being the samples.
+
+    Where x_t has more than unit variance it is shown scaled down to it.
+    """
     nodes = len(stream.sampler.times(stream.denoiser)) - 1
     wanted = set(torch.linspace(0, nodes, min(num_frames, nodes + 1)).round().int().tolist())
     times: list[float] = []
@@ -26,7 +29,8 @@ def record_trajectory(stream: SampleStream, indices: Tensor, num_frames: int) ->
     def record(state: SamplerState) -> None:
         if state.step in wanted:
             times.append(state.t)
-            frames.append(state.x_t)
+            t = torch.full((), state.t, dtype=torch.float64, device=state.x_t.device)
+            frames.append(stream.denoiser.schedule.rates(t).input_scale() * state.x_t)
 
     samples = stream.draw(indices, record)
     return Trajectory([*times, 0.0], torch.stack([*frames, samples]))

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -62,9 +61,9 @@ def build_table(runs: Sequence[FinishedRun], by: Sequence[str] | None = None, me
         for i, (choices, members) in enumerate(groups)
     ]
     rows.sort(key=lambda row: _broken_last(_as_cost(metrics[0], row.estimates[metrics[0]].mean)))
-    cards: dict[MetricCard, MetricCard] = {}
+    cards: dict[tuple, MetricCard] = {}
     for run in runs:
-        cards.setdefault(replace(run.card, seed=0), run.card)
+        cards.setdefault(tuple(run.card.flat().items()), run.card)
     return Table(factors, metrics, rows, effects, list(cards.values()), notes)
 
 

@@ -18,8 +18,6 @@ from ddpm_lightning.training.run_folder import RunFolder
 
 NOT_STUDIED = (*NOT_PART_OF_AN_EXPERIMENT, "seed", "checkpoint", "callbacks", "logger", "debug")
 """Options, with all below them, that do not make a configuration."""
-UNRECORDED = {"real_images": "not recorded"}
-"""Fields that the cards of earlier versions do not have: their scores compare among themselves."""
 MACHINE = ("trainer", "trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.enable_progress_bar")
 """Options that say on what a run was made."""
 
@@ -63,7 +61,7 @@ def _read(folder: Path, config: dict[str, Any], keys: Sequence[str]) -> Finished
         return None
     try:
         scores = json.loads(file.read_text())
-        card = MetricCard(**{**UNRECORDED, **scores["card"]})
+        card = MetricCard.from_dict(scores["card"])
         values, diagnostics, cost = scores["values"], scores["diagnostics"], scores.get("cost", {})
     except (ValueError, KeyError, TypeError) as error:
         warnings.warn(f"{folder} is left out: {file} is truncated or altered ({error})", stacklevel=3)

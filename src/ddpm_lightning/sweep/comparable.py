@@ -1,25 +1,26 @@
 """Refuses to put scores into one table that do not mean the same."""
 
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import Any
 
-from ddpm_lightning.metrics.card import MetricCard
+from ddpm_lightning.metrics.card import NOT_RECORDED
 from ddpm_lightning.sweep.runs import FinishedRun
 
 EXPLAINED_BY = {
-    "sampler": ("sampler", "experiment"),
-    "steps": ("sampler", "experiment"),
-    "eta": ("sampler", "experiment"),
-    # Where sampling starts depends on what the network predicts, and is rounded to the schedule's grid.
-    "t_max": ("sampler", "loss_on", "schedule", "experiment"),
-    "clip": ("sampler", "experiment"),
-    "guidance_scale": ("guidance", "experiment"),
+    # Where sampling starts depends on what the network predicts.
+    "sampler.t_max": ("sampler", "predict", "loss_on", "experiment"),
+    "sampler": ("sampler", "grid", "experiment"),
+    "guidance": ("guidance", "experiment"),
+    "nfe": ("sampler", "grid", "guidance", "experiment"),
+    "labels": ("model", "metrics.labels", "experiment"),
     "weights": ("weights",),
 }
-"""Field of the card -> what an option that may explain its differences begins with. Other fields must not differ."""
+"""What a name on the card begins with -> what an option that may explain its differences begins with.
 
-HOW_TO_MEND = {
+The first entry that fits holds. What has none must not differ.
+"""
+
+FIXES = {
     "dataset": "report each data set by itself",
     "split": "evaluate all runs on the same split",
     "features": "report each kind of features by itself, or evaluate all runs with the same metrics/features",
@@ -41,34 +42,43 @@ def check_comparable(runs: Sequence[FinishedRun], factors: Sequence[str]) -> Non
     Raises:
         ValueError: they may not; it says what differs, between which runs, and what to do.
     """
-    for field in fields(MetricCard):
-        if field.name != "seed" and not _explained(field.name, factors):
-            groups = _runs_by_value(runs, field.name)
+    cards = [run.card.flat() for run in runs]
+    for name in dict.fromkeys(name for card in cards for name in card):
+        if not _explained(name, factors):
+            groups = _folders_by_value(runs, [card.get(name, NOT_RECORDED) for card in cards])
             if len(groups) > 1:
-                raise ValueError(f"these runs cannot be compared: {_say(field.name, groups)}; {_mend(field.name)}")
+                raise ValueError(f"these runs cannot be compared: {_describe(name, groups)}; {_fix(name)}")
+    if any(factor.startswith("seeds.") for factor in factors):
+        return
     for seed in sorted({run.seed for run in runs}):
-        groups = _runs_by_value([run for run in runs if run.seed == seed], "seed")
+        of_seed = [run for run in runs if run.seed == seed]
+        groups = _folders_by_value(of_seed, [run.card.seed for run in of_seed])
         if len(groups) > 1:
             raise ValueError(
-                f"these runs cannot be compared in pairs: among those of seed={seed}, {_say('metrics.seed', groups)}; "
-                "evaluate all runs of one seed with the same metrics.seed"
+                f"these runs cannot be compared in pairs: among those of seed={seed}, "
+                f"{_describe('metrics.seed', groups)}; evaluate all runs of one seed with the same metrics.seed"
             )
 
 
-def _explained(field: str, factors: Sequence[str]) -> bool:
-    explaining = EXPLAINED_BY.get(field, ())
-    return any(factor.split(".")[0].split("/")[0] in explaining for factor in factors)
+def _explaining(name: str) -> tuple[str, ...]:
+    """What the options begin with that may explain differences of this name on the card."""
+    return next((options for prefix, options in EXPLAINED_BY.items() if f"{name}.".startswith(f"{prefix}.")), ())
 
 
-def _runs_by_value(runs: Sequence[FinishedRun], field: str) -> dict[Any, list[str]]:
+def _explained(name: str, factors: Sequence[str]) -> bool:
+    options = tuple(f"{option}." for option in _explaining(name))
+    return any(f"{factor}.".replace("/", ".").startswith(options) for factor in factors)
+
+
+def _folders_by_value(runs: Sequence[FinishedRun], values: Sequence[Any]) -> dict[Any, list[str]]:
     """The card's value -> names of the folders of the runs that have it, in order of appearance."""
     groups: dict[Any, list[str]] = {}
-    for run in runs:
-        groups.setdefault(getattr(run.card, field), []).append(run.folder.name)
+    for run, value in zip(runs, values, strict=True):
+        groups.setdefault(value, []).append(run.folder.name)
     return groups
 
 
-def _say(name: str, groups: dict[Any, list[str]]) -> str:
+def _describe(name: str, groups: dict[Any, list[str]]) -> str:
     """As "split is 'test' in 3 runs (A, B, C) and 'val' in 1 run (D)"; long lists are cut."""
     parts = []
     for value, names in groups.items():
@@ -77,8 +87,8 @@ def _say(name: str, groups: dict[Any, list[str]]) -> str:
     return f"{name} is {' and '.join(parts)}"
 
 
-def _mend(field: str) -> str:
-    if field in EXPLAINED_BY:
-        options = " or ".join(f"{option}..." for option in EXPLAINED_BY[field])
+def _fix(name: str) -> str:
+    if explaining := _explaining(name):
+        options = " or ".join(f"{option}..." for option in explaining)
         return f"evaluate all runs alike, or compare by an option that sets it ({options} in by=)"
-    return HOW_TO_MEND[field]
+    return FIXES[name]

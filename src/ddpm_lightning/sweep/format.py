@@ -18,6 +18,7 @@ _COSTS = {
     "train_images_per_second": "images/s",
     "wall_seconds": "wall time",
     "sampling_seconds": "sampling time",
+    "network_evaluations": "NFE",
 }
 
 

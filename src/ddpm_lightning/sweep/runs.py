@@ -38,7 +38,8 @@ class FinishedRun:
         values: scores by name: kid_NAME, precision_NAME, ... for features named NAME.
         card: how the scores were made.
         diagnostics: noise_mae, image_mae, loss and others, by name.
-        cost: parameters, train_images_per_second, wall_seconds, sampling_seconds; only those that were measured.
+        cost: parameters, train_images_per_second, wall_seconds, sampling_seconds, network_evaluations (per sample);
+            only those that were measured.
     """
 
     folder: Path

@@ -1,5 +1,8 @@
 """What a sweep's table says, in whole sentences."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from ddpm_lightning.metrics.card import MetricCard
 from ddpm_lightning.sweep.format import configuration_label, metric_name
 from ddpm_lightning.sweep.scores import higher_is_better
@@ -71,15 +74,30 @@ def _verdict(table: Table, metric: str) -> str:
 
 def card_line(card: MetricCard) -> str:
     """A metric card in one line."""
-    eta = "" if card.eta is None else f", eta {card.eta:g}"
-    guidance = "no guidance" if card.guidance_scale is None else f"guidance {card.guidance_scale:g}"
+    labels = "" if card.labels is None else f", labels {card.labels.replace('_', ' ')}"
     return (
         f"features {card.features} (sha256 {card.features_sha256[:12]}, resize: {card.resize}); "
         f"{card.num_generated:,} generated against {card.num_real:,} real images, "
-        f"split {card.split} of {card.dataset}; "
-        f"{card.sampler} with {_count(card.steps, 'step')}{eta}, t_max {card.t_max:g}, "
-        f"{'clipped' if card.clip else 'not clipped'}, {guidance}; {card.weights} weights"
+        f"split {card.split} of {card.dataset}{labels}; sampler {_described(card.sampler)}, "
+        f"{_count(card.nfe, 'network evaluation')} per sample; "
+        f"guidance {_described(card.guidance)}; {card.weights} weights"
     )
+
+
+def _described(part: Mapping[str, Any]) -> str:
+    """A named part of a card with its options: "ddim (steps 25, grid uniform, eta 0)"."""
+    options = ", ".join(
+        f"{option} {_described(value) if isinstance(value, Mapping) else _word(value)}"
+        for option, value in part.items()
+        if option != "name"
+    )
+    return f"{part['name']} ({options})" if options else str(part["name"])
+
+
+def _word(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return "no" if not value else "yes"
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
 
 
 def _names_of_higher_is_better(table: Table) -> str:

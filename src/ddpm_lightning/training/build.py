@@ -14,8 +14,8 @@ from omegaconf import DictConfig
 
 from ddpm_lightning.data.datamodule import ImageDataModule
 from ddpm_lightning.diffusion.objective import Objective
+from ddpm_lightning.diffusion.target import Target
 from ddpm_lightning.ranks import started_from_outside
-from ddpm_lightning.samplers.sampler import check_start
 from ddpm_lightning.training.checkpoint import AtomicCheckpointIO
 from ddpm_lightning.training.module import DiffusionModule
 
@@ -37,21 +37,20 @@ def build_data(config: DictConfig) -> ImageDataModule:
     options = {key: value for key, value in config.dataset.items() if key in LOADING}
     source = instantiate(config.dataset.source, root=config.paths.data_dir)
     split = instantiate(config.dataset.split)
-    return ImageDataModule(source, split, seed=config.seed, cache_dir=config.paths.cache_dir, **options)
+    return ImageDataModule(source, split, seed=config.seeds.order, cache_dir=config.paths.cache_dir, **options)
 
 
 def build_module(config: DictConfig, image_shape: tuple[int, int, int], num_classes: int) -> DiffusionModule:
-    """The module to train; its initial weights are a function of `config.seed`.
+    """The module to train; its initial weights are a function of `config.seeds.init`.
 
     Its normaliser has seen no images: load a checkpoint, or use `build_fitted_module`.
 
     Raises:
         ValueError: if the network cannot take the images, or has another number of classes than the data, or no image
-            can be predicted where sampling should start.
+            can be predicted where sampling should start or the loss compares images.
     """
-    torch.manual_seed(config.seed)
-    network = instantiate(config.model, in_channels=image_shape[0])
-    network.check_images(image_shape)
+    objective = build_objective(config)
+    network = build_network(config, objective.predict, image_shape)
     if network.num_classes is not None and num_classes == 0:
         raise ValueError(f"dataset {config.dataset.name} has no labels: set model.num_classes=null")
     if network.num_classes not in (None, num_classes):
@@ -59,24 +58,69 @@ def build_module(config: DictConfig, image_shape: tuple[int, int, int], num_clas
             f"model.num_classes={network.num_classes}, but dataset {config.dataset.name} has {num_classes} classes: "
             f"set model.num_classes={num_classes}, or null for an unconditional model"
         )
-    schedule = instantiate(config.schedule)
     module = DiffusionModule(
         network=network,
-        schedule=schedule,
-        objective=Objective(instantiate(config.loss_on), instantiate(config.loss), instantiate(config.weighting)),
-        timesteps=instantiate(config.timesteps, num_steps=schedule.num_steps),
+        schedule=instantiate(config.schedule),
+        objective=objective,
+        timesteps=instantiate(config.timesteps),
         optimizer=instantiate(config.optimizer),
         ema=instantiate(config.ema) or None,  # ema=none is an empty config
         normalizer=instantiate(config.normalizer, channels=image_shape[0]),
-        seed=config.seed,
+        seed=config.seeds.noise,
         flip=config.dataset.flip,
         label_dropout=config.label_dropout,
         weights=config.weights,
     )
-    check_start(module.denoiser, module.denoiser.t_max)
+    check_training_times(module)
+    # Guidance and sampler refuse a model that they cannot use, before it is trained.
+    instantiate(config.sampler).times(instantiate(config.guidance)(module.denoiser))
     if config.compile:
         network.compile()  # in place: compiling to a new module would rename the keys of every checkpoint
     return module
+
+
+def build_objective(config: DictConfig) -> Objective:
+    """What is predicted, and how errors count; without `predict`, the network outputs what the loss compares.
+
+    Raises:
+        ValueError: `loss_on.t_max` is set although another group says what is predicted.
+    """
+    loss_on = instantiate(config.loss_on)
+    predict = instantiate(config.predict) if config.get("predict") else loss_on
+    if predict is not loss_on and loss_on.t_max is not None:
+        raise ValueError(
+            f"loss_on.t_max={loss_on.t_max} has no effect here: where sampling starts depends on what the network "
+            "predicts, and predict says that. Set predict.t_max instead"
+        )
+    return Objective(predict, loss_on, instantiate(config.loss), instantiate(config.weighting))
+
+
+def build_network(config: DictConfig, predict: Target, image_shape: tuple[int, int, int]) -> torch.nn.Module:
+    """The network, told the shape of its input and the channels of its output.
+
+    Where `model.conditioning` is null, it is the measure of noise level that suits what is predicted.
+    """
+    torch.manual_seed(config.seeds.init)
+    options: dict[str, Any] = {"input_shape": image_shape, "out_channels": predict.output_channels(image_shape[0])}
+    if "conditioning" in config.model and config.model.conditioning is None:
+        options["conditioning"] = predict.conditioning
+    network: torch.nn.Module = instantiate(config.model, **options)
+    return network
+
+
+def check_training_times(module: DiffusionModule) -> None:
+    """Raises ValueError where training would draw a time at which the loss is infinite.
+
+    That is so where no signal is left and the loss compares what cannot be computed from predicted noise.
+    """
+    objective, schedule = module.objective, module.denoiser.schedule
+    latest = module.timesteps.times(torch.tensor([1 - torch.finfo(torch.float32).eps / 2]), schedule)
+    if objective.loss_on != objective.predict and not module.denoiser.predicts_at(float(latest)):
+        raise ValueError(
+            f"predict={objective.predict.name} loss_on={objective.loss_on.name}: at t = {float(latest):g}, which these "
+            "timesteps draw, this schedule leaves no signal to compute the loss from. Take another predict, "
+            f"loss_on={objective.predict.name}, schedule.zero_terminal_snr=false or timesteps=stratified"
+        )
 
 
 def build_fitted_module(config: DictConfig, data: ImageDataModule) -> DiffusionModule:

@@ -1,4 +1,4 @@
-"""Errors of a denoiser in buckets of noise levels: the numbers that compare across schedules and parameterizations."""
+"""Errors of a denoiser in buckets of noise levels: the numbers that compare across schedules and targets."""
 
 from itertools import pairwise
 
@@ -6,29 +6,25 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from ddpm_lightning.diffusion.randomness import golden_spread
 from ddpm_lightning.diffusion.schedule import Schedule
 
 LOG_SNR_EDGES = (-9.0, -6.0, -3.0, 0.0, 3.0, 6.0, 9.0)
 """Borders of the buckets. Linear and cosine schedules of 1000 steps both reach every bucket to its borders."""
 
 
-def spread(slots: Tensor) -> Tensor:
-    """Evenly spread numbers in [0, 1) for the samples 0, 1, 2, ...: multiples of the golden ratio, modulo 1."""
-    return ((slots.double() * 0.6180339887498949) % 1.0).float()
-
-
 def fixed_log_snr(slots: Tensor) -> Tensor:
     """The log SNR at which the sample in this slot is always judged, evenly spread over the buckets. (B,) to (B,)."""
-    return LOG_SNR_EDGES[0] + spread(slots) * (LOG_SNR_EDGES[-1] - LOG_SNR_EDGES[0])
+    return LOG_SNR_EDGES[0] + golden_spread(slots) * (LOG_SNR_EDGES[-1] - LOG_SNR_EDGES[0])
 
 
-def within_reach(schedule: Schedule, log_snr: Tensor) -> Tensor:
-    """Whether the schedule passes, at t in [1/T, 1], through the whole bucket of this log SNR. (B,) to (B,) of bool.
+def covers(schedule: Schedule, log_snr: Tensor) -> Tensor:
+    """Whether the schedule passes, at t in [t_min, 1], through the whole bucket of this log SNR. (B,) to (B,) of bool.
 
     Samples of a bucket that the schedule reaches in part, or not at all, should be judged nowhere: so a bucket means
     the same log SNRs for every schedule that has it.
     """
-    highest, lowest = schedule.log_snr(log_snr.new_tensor([1 / schedule.num_steps, 1.0]))
+    highest, lowest = schedule.log_snr(log_snr.new_tensor([schedule.t_min, 1.0]))
     edges = log_snr.new_tensor(LOG_SNR_EDGES)
     return ((lowest <= edges[:-1]) & (edges[1:] <= highest))[_bucket(log_snr)]
 

@@ -9,8 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from ddpm_lightning.training.build import build_callbacks, build_trainer, final_scores
 from ddpm_lightning.training.job import run_job
 from ddpm_lightning.training.launch import ranks_to_start
-from ddpm_lightning.training.plain_config import plain, settled
-from ddpm_lightning.training.precision import settle_hardware
+from ddpm_lightning.training.plain_config import plain, resolved
 from ddpm_lightning.training.restore import check_split, restore_run
 from ddpm_lightning.training.run_folder import RunFolder, find_checkpoint
 
@@ -25,13 +24,12 @@ def evaluate(command: DictConfig) -> dict[str, float]:
         FileExistsError: if the folder holds another evaluation.
     """
     folder = RunFolder(Path(HydraConfig.get().runtime.output_dir))
-    run = restore_run(command, groups=("sampler", "guidance", "metrics"))
+    run = restore_run(command, groups=("sampler", "grid", "guidance", "metrics"))
     check_split(run.checkpoint, run.data)
-    settle_hardware(run.config)
     # Unresolved, so that what they refer to is the checkpoint's.
     run.config.callbacks = OmegaConf.to_container(command.callbacks)
     run.config.checkpoint = {"path": str(find_checkpoint(command.checkpoint)), "step": run.checkpoint["global_step"]}
-    config = plain(settled(run.config))
+    config = plain(resolved(run.config))
     folder.check(config)
     status = folder.read_status()
     if status["state"] == "done":

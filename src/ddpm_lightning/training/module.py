@@ -14,19 +14,19 @@ from torchmetrics import MeanMetric
 from ddpm_lightning.data.batch import Batch
 from ddpm_lightning.data.normalizer import Normalizer
 from ddpm_lightning.diffusion.denoiser import Denoiser
-from ddpm_lightning.diffusion.forward_process import q_sample
+from ddpm_lightning.diffusion.forward_process import Noised, noised
 from ddpm_lightning.diffusion.objective import Objective
-from ddpm_lightning.diffusion.randomness import Purpose, keyed_normal
+from ddpm_lightning.diffusion.randomness import Purpose, golden_spread, keyed_normal
 from ddpm_lightning.diffusion.schedule import Schedule
-from ddpm_lightning.diffusion.timesteps import TimestepLaw
+from ddpm_lightning.diffusion.timesteps import TimestepDistribution
 from ddpm_lightning.training.checkpoint import CONFIG_KEY
-from ddpm_lightning.training.diagnostics import BucketedMean, bucket_names, fixed_log_snr, spread, within_reach
+from ddpm_lightning.training.diagnostics import BucketedMean, bucket_names, covers, fixed_log_snr
 from ddpm_lightning.training.draws import StepDraws
 from ddpm_lightning.training.ema import ExponentialMovingAverage
 from ddpm_lightning.training.optimizer import AdamW
 
 VALIDATION_SEED = 0
-"""Of the noise in validation: the same for every run, so that runs compare."""
+"""Seed of the validation noise; fixed so that runs are comparable."""
 
 
 class DiffusionModule(LightningModule):
@@ -35,16 +35,19 @@ class DiffusionModule(LightningModule):
     Args:
         network: `network(x, noise_level, label)`, with an attribute `conditioning`.
         schedule: the noise schedule.
-        objective: what is predicted, and how errors count.
-        timesteps: the law from which t is drawn.
+        objective: what the network predicts, and how errors count.
+        timesteps: the distribution from which t is drawn.
         optimizer: builds optimizer and learning-rate schedule.
         ema: makes the moving average of a network, or None to train without.
         normalizer: between uint8 and the model's range; what it learnt of the training split is in the checkpoints.
-        seed: of every random draw of training, in [0, 2^32).
+        seed: of every random draw of training (t, eps, flips, label dropout, dropout), in [0, 2^32).
         flip: whether images are mirrored at random.
-        label_dropout: probability with which a class label is withheld, for classifier-free guidance.
+        label_dropout: probability, in [0, 1], with which a class label is withheld, for classifier-free guidance.
         weights: which weights are validated, sampled from and scored, "ema" or "raw"; the average where there is one
             if None.
+
+    Raises:
+        ValueError: label_dropout is no probability, or there are no such weights.
     """
 
     def __init__(
@@ -52,7 +55,7 @@ class DiffusionModule(LightningModule):
         network: nn.Module,
         schedule: Schedule,
         objective: Objective,
-        timesteps: TimestepLaw,
+        timesteps: TimestepDistribution,
         optimizer: AdamW,
         ema: Callable[[nn.Module], ExponentialMovingAverage] | None,
         normalizer: Normalizer,
@@ -62,11 +65,10 @@ class DiffusionModule(LightningModule):
         weights: str | None = None,
     ) -> None:
         super().__init__()
-        self.denoiser = Denoiser(
-            network.to(memory_format=torch.channels_last),
-            schedule,
-            objective.parameterization,  # type: ignore[call-overload]
-        )
+        if not 0 <= label_dropout <= 1:
+            raise ValueError(f"label_dropout is a probability, from 0 to 1, not {label_dropout}")
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.denoiser = Denoiser(network, schedule, objective.predict, knows_none=label_dropout > 0)
         self.ema = None if ema is None else ema(network)
         self.objective = objective
         self.timesteps = timesteps
@@ -74,7 +76,6 @@ class DiffusionModule(LightningModule):
         self.seed = seed
         self.flip = flip
         self.label_dropout = label_dropout
-        self.num_classes: int | None = network.num_classes  # type: ignore[assignment]
         self.run_config: dict[str, Any] = {}  # the resolved config of the run, as plain values; checkpoints hold it
         choices = ("raw",) if self.ema is None else ("ema", "raw")
         if weights not in (None, *choices):
@@ -92,9 +93,10 @@ class DiffusionModule(LightningModule):
 
     def evaluation_denoiser(self) -> Denoiser:
         """The denoiser with the weights that are validated, sampled from and scored."""
+        own = self.denoiser
         if self.weights == "raw" or self.ema is None:
-            return self.denoiser
-        return Denoiser(self.ema.network, self.denoiser.schedule, self.denoiser.parameterization)
+            return own
+        return Denoiser(self.ema.network, own.schedule, own.target, own.knows_none)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One micro-batch: images (B, C, H, W) uint8 to the mean loss, ()."""
@@ -106,26 +108,26 @@ class DiffusionModule(LightningModule):
             mirrored = draws.uniform(Purpose.FLIP) < 0.5
             x_0 = torch.where(mirrored[:, None, None, None], x_0.flip(-1), x_0)
         t = self.timesteps(
+            self.denoiser.schedule,
             draws.uniform(Purpose.TIME),
             draws.shared_uniform(Purpose.SHARED_TIME),
             batch.slots,
             len(batch.slots) * self.trainer.world_size,
         )
         label = None
-        if self.num_classes is not None:
+        if self.denoiser.num_classes is not None:
             withheld = draws.uniform(Purpose.LABEL_DROPOUT) < self.label_dropout
-            label = torch.where(withheld, self.num_classes, batch.labels)
-        noise = draws.normal(Purpose.NOISE, tuple(x_0.shape[1:]))
-        loss = self._loss(self.denoiser, x_0, noise, t, label).mean()
+            label = torch.where(withheld, self.denoiser.num_classes, batch.labels)
+        eps = draws.normal(Purpose.NOISE, tuple(x_0.shape[1:]))
+        loss = self._loss(self.denoiser, noised(self.denoiser.schedule, x_0, eps, t), label).mean()
         self.log("train/loss", loss.detach(), prog_bar=True, sync_dist=True)
         return loss
 
-    def _loss(self, denoiser: Denoiser, x_0: Tensor, noise: Tensor, t: Tensor, label: Tensor | None) -> Tensor:
+    def _loss(self, denoiser: Denoiser, noised: Noised, label: Tensor | None) -> Tensor:
         """The objective per sample, (B,)."""
-        rates, log_snr = denoiser.schedule.rates(t), denoiser.schedule.log_snr(t)
-        output = denoiser.output(q_sample(x_0, noise, rates), t, label)
-        with torch.autocast(x_0.device.type, enabled=False):
-            return self.objective(output, x_0, noise, rates, log_snr)
+        output = denoiser.output(noised.x_t, noised.t, label)
+        with torch.autocast(noised.x_t.device.type, enabled=False):
+            return self.objective(output, noised)
 
     def on_validation_epoch_start(self) -> None:
         self._reset_diagnostics()
@@ -151,7 +153,7 @@ class DiffusionModule(LightningModule):
 
     @torch.no_grad()
     def _diagnose(self, batch: Batch) -> None:
-        """The loss at times spread over [1/T, 1], and the errors at log SNRs spread over the buckets.
+        """The loss at times spread over [t_min, 1], and the errors at log SNRs spread over the buckets.
 
         Times, log SNRs and noise depend on an image's place in the pass alone, so that epochs and runs compare.
         """
@@ -160,23 +162,22 @@ class DiffusionModule(LightningModule):
         denoiser = self.evaluation_denoiser()
         schedule = denoiser.schedule
         x_0 = self.normalizer.to_model(batch.images)
-        label = None if self.num_classes is None else batch.labels
-        noise = keyed_normal(VALIDATION_SEED, Purpose.VALIDATION_NOISE, batch.slots, tuple(x_0.shape[1:]))
+        label = None if denoiser.num_classes is None else batch.labels
+        eps = keyed_normal(VALIDATION_SEED, Purpose.VALIDATION_NOISE, batch.slots, tuple(x_0.shape[1:]))
 
-        t_min = 1 / schedule.num_steps
-        t = t_min + spread(batch.slots) * (1 - t_min)
-        self.diagnostics["loss"].update(self._loss(denoiser, x_0, noise, t, label))  # type: ignore[operator]
+        t = schedule.t_min + golden_spread(batch.slots) * (1 - schedule.t_min)
+        self.diagnostics["loss"].update(self._loss(denoiser, noised(schedule, x_0, eps, t), label))  # type: ignore[operator]
 
         log_snr = fixed_log_snr(batch.slots)
-        t, reached = schedule.time_of_log_snr(log_snr), within_reach(schedule, log_snr)
-        prediction = denoiser(q_sample(x_0, noise, schedule.rates(t)), t, label)
-        # Clipped as a sampler would: where the signal vanishes, an unclipped image says nothing but the rate.
-        image = self.normalizer.clamp(prediction.image)
+        t, covered = schedule.time_of_log_snr(log_snr), covers(schedule, log_snr)
+        prediction = denoiser(noised(schedule, x_0, eps, t).x_t, t, label)
+        # Clipped as a sampler would: where alpha vanishes, an unclipped x_0 shows nothing but 1 / alpha.
+        x_0_error = self.normalizer.clamp(prediction.x_0) - x_0
         low, high = self.normalizer.value_range
-        image_error = (image - x_0) * (2 / (high - low))  # on the scale of -1 to 1 with every normaliser
-        for name, error in (("noise_mae", prediction.noise - noise), ("image_mae", image_error)):
+        image_error = x_0_error * (2 / (high - low))  # on the scale of -1 to 1 with every normaliser
+        for name, error in (("noise_mae", prediction.eps - eps), ("image_mae", image_error)):
             per_sample = error.abs().flatten(1).mean(1)
-            self.diagnostics[name].update(per_sample[reached], log_snr[reached])  # type: ignore[operator]
+            self.diagnostics[name].update(per_sample[covered], log_snr[covered])  # type: ignore[operator]
 
     def _log_diagnostics(self, stage: str) -> None:
         # The metrics have summed over the devices themselves.
@@ -185,8 +186,7 @@ class DiffusionModule(LightningModule):
             means: Tensor = self.diagnostics[name].compute()  # type: ignore[operator]
             self.log(f"{stage}/{name}", means[-1])
             for bucket, mean, missing in zip(bucket_names(), means[:-1], means[:-1].isnan().tolist(), strict=True):
-                # A bucket that the schedule does not wholly reach has no mean. A network that gives NaN shows in the
-                # loss.
+                # Skip buckets outside the schedule's range; a diverged network shows in the loss.
                 if not missing:
                     self.log(f"{stage}/{name}/{bucket}", mean)
 
@@ -229,7 +229,7 @@ class DiffusionModule(LightningModule):
             self.log("train/gradient_norm", norm)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "DiffusionModule":
-        """Moves the averaged network along, which is no submodule."""
+        """Also move the EMA network, which is deliberately not a submodule."""
         if self.ema is not None:
             self.ema.network._apply(fn)
         super()._apply(fn, recurse)

@@ -13,7 +13,7 @@ def plain(config: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in content.items()}
 
 
-def settled(config: DictConfig) -> DictConfig:
+def resolved(config: DictConfig) -> DictConfig:
     """A copy with every interpolation resolved, except where the cache is.
 
     That belongs to the machine and not to the run, so a run that is resumed or evaluated elsewhere must find it anew.

@@ -9,10 +9,11 @@ from omegaconf import DictConfig, open_dict
 from ddpm_lightning.data.datamodule import ImageDataModule
 from ddpm_lightning.training.build import build_data, build_module
 from ddpm_lightning.training.checkpoint import CONFIG_KEY, read_checkpoint
+from ddpm_lightning.training.hardware import resolve_auto
 from ddpm_lightning.training.module import DiffusionModule
 from ddpm_lightning.training.plain_config import command_record
 from ddpm_lightning.training.run_folder import find_checkpoint
-from ddpm_lightning.training.stored_config import check_stored
+from ddpm_lightning.training.stored_config import modernized
 
 
 class RestoredRun(NamedTuple):
@@ -30,16 +31,15 @@ def restore_run(command: DictConfig, groups: tuple[str, ...]) -> RestoredRun:
     Everything is as the checkpoint has it, except `trainer` and `paths`, which belong to this machine, and what
     `command` sets for `weights` and in the given groups: null there means "as the checkpoint has it".
 
-    Adds to `command` what only the checkpoint's config has, so that what its options refer to, as in
-    metrics.seed=${seed}, is there.
+    Copies to `command` the top-level keys that only the checkpoint's config has, so that what its options refer to, as
+    in metrics.seed=${seed}, resolves.
 
     Raises:
         FileNotFoundError, ValueError: if there is no checkpoint, or none that can be used.
     """
     path = find_checkpoint(command.checkpoint)
     checkpoint = read_checkpoint(path)
-    stored = DictConfig(checkpoint[CONFIG_KEY])
-    check_stored(stored, path)
+    stored = DictConfig(modernized(checkpoint[CONFIG_KEY], path))
     config = copy.deepcopy(stored)
     with open_dict(command):
         for key in stored.keys() - command.keys():
@@ -49,6 +49,7 @@ def restore_run(command: DictConfig, groups: tuple[str, ...]) -> RestoredRun:
     config.trainer = command.trainer
     if config.trainer.precision == "auto":
         config.trainer.precision = stored.trainer.precision
+    resolve_auto(config)
     if command.weights is not None:
         config.weights = command.weights
     for group in groups:

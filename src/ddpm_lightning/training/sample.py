@@ -10,11 +10,17 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from ddpm_lightning.atomic import write_arrays
-from ddpm_lightning.samplers.generation import SampleStream
+from ddpm_lightning.ranks import global_rank, is_own_rank
+from ddpm_lightning.samplers.labels import one_label
 from ddpm_lightning.samplers.picture import image_grid, save_animation, save_picture
 from ddpm_lightning.samplers.trajectory import record_trajectory
 from ddpm_lightning.training.build import build_trainer
+from ddpm_lightning.training.generation import draw_images, sample_stream
+from ddpm_lightning.training.job import run_job
+from ddpm_lightning.training.launch import ranks_to_start
+from ddpm_lightning.training.plain_config import plain, resolved
 from ddpm_lightning.training.restore import restore_run
+from ddpm_lightning.training.run_folder import RunFolder, find_checkpoint
 
 FORMATS = ("grid", "npz", "folder")
 SHOWN = 64
@@ -30,35 +36,42 @@ def sample(command: DictConfig) -> Path:
     so on with `format=folder`; `trajectory.gif` with `trajectory=true`.
 
     Raises:
-        ValueError: for an unknown format or a count below 1.
+        ValueError: for an unknown format, a count below 1, or a class that the model does not know.
     """
     if command.format not in FORMATS:
         raise ValueError(f"unknown format {command.format!r}: choose from {', '.join(FORMATS)}")
     if command.num < 1:
         raise ValueError(f"num must be at least 1, not {command.num}")
-    folder = Path(HydraConfig.get().runtime.output_dir)
-    run = restore_run(command, groups=("sampler", "guidance"))
-    trainer = build_trainer(run.config, folder, [], [])
-    module = run.module.to(trainer.strategy.root_device)
-    stream = SampleStream(
-        denoiser=instantiate(run.config.guidance)(module.evaluation_denoiser()),
-        sampler=instantiate(run.config.sampler),
-        image_shape=run.data.image_shape,
-        seed=command.seed,
-        device=module.device,
-        value_range=module.normalizer.value_range,
-        num_classes=module.num_classes,
-    )
-    to_uint8 = module.normalizer.to_uint8
-    with trainer.precision_plugin.forward_context():
-        images = torch.cat([to_uint8(chunk.images).cpu() for chunk in stream.chunks(command.num)])
-        if command.trajectory:
-            frames = record_trajectory(stream, torch.arange(min(command.num, SHOWN)), FRAMES).frames
-            save_animation((image_grid(to_uint8(frame)) for frame in frames), folder / "trajectory.gif")
-    save_picture(image_grid(images[:SHOWN]), folder / "samples.png")
-    _write(images, folder, command.format)
-    print(f"Open {os.path.relpath(folder)}/samples.png")
-    return folder
+    folder = RunFolder(Path(HydraConfig.get().runtime.output_dir))
+    run = restore_run(command, groups=("sampler", "grid", "guidance"))
+    num_classes = run.module.denoiser.num_classes
+    labels_of = None if command.label is None else one_label(command.label, num_classes)
+
+    def draw() -> dict[str, float]:
+        trainer = build_trainer(run.config, folder.path, [], [])
+        trainer.strategy.setup_environment()  # several devices: the ranks find each other
+        module = run.module.to(trainer.strategy.root_device)
+        guidance, sampler = instantiate(run.config.guidance), instantiate(run.config.sampler)
+        stream = sample_stream(
+            module, run.data.image_shape, sampler, guidance, command.seed, command.chunk_size, labels_of
+        )
+        images = draw_images(stream, command.num, module, trainer)
+        if trainer.is_global_zero:
+            save_picture(image_grid(images[:SHOWN]), folder.path / "samples.png")
+            _write(images.cpu(), folder.path, command.format)
+        if trainer.is_global_zero and command.trajectory:
+            with trainer.precision_plugin.forward_context():
+                frames = record_trajectory(stream, torch.arange(min(command.num, SHOWN)), FRAMES).frames
+            pictures = (image_grid(module.normalizer.to_uint8(frame)) for frame in frames)
+            save_animation(pictures, folder.path / "trajectory.gif")
+        return {}
+
+    run.config.checkpoint = {"path": str(find_checkpoint(command.checkpoint)), "step": run.checkpoint["global_step"]}
+    run.config.sample = {key: command[key] for key in ("num", "seed", "label", "chunk_size", "format", "trajectory")}
+    run_job(folder, plain(resolved(run.config)), ranks_to_start(run.config.trainer), draw)
+    if global_rank() == 0 and not is_own_rank():
+        print(f"Open {os.path.relpath(folder.path)}/samples.png")
+    return folder.path
 
 
 def _write(images: Tensor, folder: Path, how: str) -> None:

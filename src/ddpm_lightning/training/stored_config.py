@@ -1,5 +1,6 @@
-"""Configs that runs and checkpoints hold: whether this version can go on from them."""
+"""Configs that runs and checkpoints hold: whether this version can continue from them, and how they read today."""
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -42,3 +43,62 @@ def check_stored(config: Mapping[Any, Any], origin: str | Path) -> None:
             f"{origin} was made by an earlier version of ddpm-lightning, and this one cannot go on from it: its config "
             f"has no {', '.join(missing)}"
         )
+
+
+_CORE = "ddpm_lightning.diffusion"
+RENAMED = {
+    f"{_CORE}.schedule.LinearSchedule": f"{_CORE}.schedules.linear.LinearSchedule",
+    f"{_CORE}.schedule.CosineSchedule": f"{_CORE}.schedules.cosine.CosineSchedule",
+    f"{_CORE}.quadratic_schedule.QuadraticSchedule": f"{_CORE}.schedules.quadratic.QuadraticSchedule",
+    f"{_CORE}.sigmoid_schedule.SigmoidSchedule": f"{_CORE}.schedules.sigmoid.SigmoidSchedule",
+    f"{_CORE}.rate_schedules.CosineRates": f"{_CORE}.schedules.limited.LimitedCosineSchedule",
+    f"{_CORE}.rate_schedules.LinearRates": f"{_CORE}.schedules.limited.LimitedLinearSchedule",
+    f"{_CORE}.parameterization.Noise": f"{_CORE}.target.Noise",
+    f"{_CORE}.parameterization.Image": f"{_CORE}.target.Image",
+    f"{_CORE}.parameterization.Velocity": f"{_CORE}.target.Velocity",
+    "ddpm_lightning.networks.ddim_resnet.DDIMResNet": "ddpm_lightning.networks.keras_unet.KerasUNet",
+}
+"""Class as earlier versions named it -> as it is named now."""
+
+
+def modernized(config: Mapping[str, Any], origin: str | Path) -> dict[str, Any]:
+    """The config stored in `origin` as this version would have stored it.
+
+    Raises:
+        ValueError: it lacks what a run is made of.
+    """
+    check_stored(config, origin)
+    content: dict[str, Any] = _renamed(copy.deepcopy(dict(config)))
+    content.setdefault("seeds", dict.fromkeys(("init", "order", "noise", "samples"), content["seed"]))
+    content.setdefault("grid", {"_target_": "ddpm_lightning.samplers.grid.UniformGrid"})
+    content["timesteps"] = _modernized_timesteps(content["timesteps"], content["schedule"])
+    for part in (content, *content["callbacks"].values()):
+        if part and part.get("sampler"):
+            part["sampler"] = _modernized_sampler(part["sampler"], content["grid"])
+    return content
+
+
+def _renamed(node: Any) -> Any:
+    """The same tree with every `_target_` by its present name."""
+    if isinstance(node, Mapping):
+        return {k: RENAMED.get(v, v) if k == "_target_" else _renamed(v) for k, v in node.items()}
+    return [_renamed(value) for value in node] if isinstance(node, list) else node
+
+
+def _modernized_timesteps(timesteps: dict[str, Any], schedule: dict[str, Any]) -> dict[str, Any]:
+    """Being stratified was a class of its own."""
+    module, _, name = timesteps["_target_"].rpartition(".")
+    if name in ("Stratified", "UniformContinuous"):
+        return {"_target_": f"{module}.UniformTimesteps", "stratified": name == "Stratified"}
+    if name == "UniformDiscrete":
+        steps = schedule["num_steps"]
+        return {"_target_": f"{module}.DiscreteTimesteps", "num_steps": steps, "stratified": False}
+    return timesteps
+
+
+def _modernized_sampler(sampler: dict[str, Any], grid: dict[str, Any]) -> dict[str, Any]:
+    """Samplers had no grid but the uniform one, and DDPM's variance was a number under another name."""
+    sampler = {"grid": dict(grid), **sampler}
+    if "variance_mix" in sampler:
+        sampler["variance"] = sampler.pop("variance_mix")
+    return sampler

@@ -17,13 +17,13 @@ from ddpm_lightning.training.build import (
     build_trainer,
     final_scores,
 )
+from ddpm_lightning.training.hardware import resolve_auto
 from ddpm_lightning.training.job import run_job
 from ddpm_lightning.training.launch import ranks_to_start
 from ddpm_lightning.training.optimized_score import optimises, optimized_score
-from ddpm_lightning.training.plain_config import command_record, plain, settled
-from ddpm_lightning.training.precision import settle_hardware
+from ddpm_lightning.training.plain_config import command_record, plain, resolved
 from ddpm_lightning.training.run_folder import RunFolder
-from ddpm_lightning.training.stored_config import check_stored
+from ddpm_lightning.training.stored_config import modernized
 
 log = logging.getLogger(__name__)
 
@@ -53,14 +53,13 @@ def train(cfg: DictConfig) -> dict[str, float]:
     _refuse_from_checkpoint(HydraConfig.get().runtime.choices)
     run = RunFolder(Path(HydraConfig.get().runtime.output_dir))
     if cfg.resume:
-        stored = run.read_config()
-        check_stored(stored, run.path)
+        stored = modernized(run.read_config(), run.path)
         config = _resumed_config(stored, list(HydraConfig.get().overrides.task))
-        settle_hardware(config)
+        resolve_auto(config)
         wants_more = _trains_longer(config, stored)
     else:
-        config = settled(cfg)
-        settle_hardware(config)
+        config = resolved(cfg)
+        resolve_auto(config)
         config.hydra = command_record(config)
         run.check(plain(config))
         wants_more = False

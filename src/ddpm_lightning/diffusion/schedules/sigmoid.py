@@ -1,11 +1,11 @@
-"""A noise schedule that follows a sigmoid."""
+"""alpha^2 that follows a sigmoid."""
 
 import torch
 
-from ddpm_lightning.diffusion.schedule import Schedule, check_num_steps, clipped_betas
+from ddpm_lightning.diffusion.schedules.discrete import DiscreteSchedule, check_num_steps, clipped_betas
 
 
-class SigmoidSchedule(Schedule):
+class SigmoidSchedule(DiscreteSchedule):
     """alpha_bar following a piece of a sigmoid, stretched from 1 to 0, with betas clipped (Jabri et al. 2022).
 
     With s(t) = sigmoid((start + t (end - start)) / tau) it is (s(1) - s(t)) / (s(1) - s(0)). The smaller tau, the

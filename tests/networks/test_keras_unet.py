@@ -2,11 +2,11 @@ import math
 
 import pytest
 import torch
+from ddpm_lightning.networks.ddim_resnet import DDIMResNet, ResidualBlock
 from torch import nn
 
 from ddpm_lightning.diffusion.conditioning import Conditioning
 from ddpm_lightning.networks.batch_norm import GlobalBatchNorm2d
-from ddpm_lightning.networks.ddim_resnet import DDIMResNet, ResidualBlock
 from ddpm_lightning.networks.embedding import FrequencyBandEmbedding
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 
-from ddpm_lightning.training.precision import fastest_precision, settle_hardware
+from ddpm_lightning.training.hardware import fastest_precision, resolve_auto
 
 
 @pytest.mark.parametrize("accelerator", ["cpu", "auto", "gpu"])
@@ -25,8 +25,8 @@ def test_bf16_only_where_the_processor_multiplies_it(monkeypatch, capabilities, 
 
 def test_the_config_says_what_auto_became_and_keeps_what_was_asked_for(compose_verb):
     config = compose_verb("train", "trainer.accelerator=cpu")
-    settle_hardware(config)
+    resolve_auto(config)
     assert config.trainer.precision == fastest_precision("cpu")
     config.trainer.precision = "64-true"
-    settle_hardware(config)
+    resolve_auto(config)
     assert config.trainer.precision == "64-true"

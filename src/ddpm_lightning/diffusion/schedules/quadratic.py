@@ -1,13 +1,13 @@
-"""A noise schedule whose betas rise quadratically."""
+"""Betas that rise quadratically."""
 
 import math
 
 import torch
 
-from ddpm_lightning.diffusion.schedule import Schedule, beta_scale
+from ddpm_lightning.diffusion.schedules.discrete import DiscreteSchedule, beta_scale
 
 
-class QuadraticSchedule(Schedule):
+class QuadraticSchedule(DiscreteSchedule):
     """Betas whose square roots rise linearly: less noise early on than `LinearSchedule` of the same ends.
 
     "quad" in the code of Song et al. 2021, "scaled_linear" in that of latent diffusion (Rombach et al. 2022). For

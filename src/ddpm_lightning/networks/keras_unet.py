@@ -34,7 +34,7 @@ def residual_blocks(in_channels: Sequence[int], channels: int) -> nn.ModuleList:
     return nn.ModuleList(ResidualBlock(width, channels) for width in in_channels)
 
 
-class DDIMResNet(nn.Module):
+class KerasUNet(nn.Module):
     """Encoder and decoder of residual blocks, conditioned on the noise variance by channels beside those of the image.
 
     Level k works at 1/2^k of the input's resolution with `channels[k]` channels. All levels but the last, which is the
@@ -45,7 +45,8 @@ class DDIMResNet(nn.Module):
     convolution at zero.
 
     Args:
-        in_channels: channels of the images (1 grey, 3 colour).
+        input_shape: (C, H, W) of the input.
+        out_channels: of the output.
         channels: width of each level, from the full resolution down.
         blocks: residual blocks per level, of the encoder and of the decoder; each block of the decoder takes in the
             output of its counterpart in the encoder.
@@ -59,7 +60,8 @@ class DDIMResNet(nn.Module):
 
     def __init__(
         self,
-        in_channels: int,
+        input_shape: Sequence[int],
+        out_channels: int,
         channels: Sequence[int] = (32, 64, 96, 128),
         blocks: int = 2,
         embedding_dim: int = 32,
@@ -69,13 +71,13 @@ class DDIMResNet(nn.Module):
         super().__init__()
         if blocks < 1:
             raise ValueError(f"model.blocks must be at least 1, not {blocks}")
+        check_size(input_shape, len(channels) - 1)
         self.conditioning = Conditioning.NOISE_VARIANCE
-        self.in_channels = in_channels
         self.num_classes = None
         self.size_multiple = 2 ** (len(channels) - 1)
 
         self.embed_noise_variance = FrequencyBandEmbedding(embedding_dim, min_frequency, max_frequency)
-        self.conv_in = nn.Conv2d(in_channels, channels[0], 1)
+        self.conv_in = nn.Conv2d(input_shape[0], channels[0], 1)
         width = channels[0] + embedding_dim
         *outer, innermost = channels
         self.encoder, self.decoder = nn.ModuleList(), nn.ModuleList()
@@ -88,7 +90,7 @@ class DDIMResNet(nn.Module):
             inputs = [width] + [level_channels] * (blocks - 1)
             self.decoder.append(residual_blocks([c + level_channels for c in inputs], level_channels))
             width = level_channels
-        self.conv_out = nn.Conv2d(width, in_channels, 1)
+        self.conv_out = nn.Conv2d(width, out_channels, 1)
 
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -96,18 +98,16 @@ class DDIMResNet(nn.Module):
                 nn.init.zeros_(module.bias)  # type: ignore[arg-type]  # every convolution has one
         nn.init.zeros_(self.conv_out.weight)
 
-    def check_images(self, shape: Sequence[int]) -> None:
-        """Raises ValueError where images of `shape` (C, H, W) are smaller than one cell of the coarsest level."""
-        check_size(shape, len(self.encoder))
-
     def forward(self, x: Tensor, noise_level: Tensor, label: Tensor | None = None) -> Tensor:
-        """x: (B, C, H, W); noise_level: (B,), the noise variance in [0, 1]; label: None. Returns a tensor shaped as x.
+        """x: (B, C, H, W); noise_level: (B,), the noise variance in [0, 1]; label: None.
+
+        Returns (B, out_channels, H, W).
 
         Raises:
             ValueError: where a label is given, for which the network has no place.
         """
         if label is not None:
-            raise ValueError("model=ddim_resnet takes no class labels: leave them out, or take model=unet")
+            raise ValueError("model=keras_unet takes no class labels: leave them out, or take model=unet")
         height, width = x.shape[-2:]
         h = self.conv_in(pad_to_multiple(x, self.size_multiple))
         embedded = self.embed_noise_variance(noise_level).to(h.dtype)

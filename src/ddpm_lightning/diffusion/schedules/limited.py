@@ -1,8 +1,8 @@
-"""Noise schedules whose signal rate stays between two limits, as in continuous-time DDIM.
+"""Schedules whose alpha stays between two limits, as in continuous-time DDIM.
 
-From t = 1/T to 1 the signal rate lies between two limits; at t = 0 it is 1, as in every schedule. So an image can be
-computed from predicted noise even at t = 1, and the last step of a sampler returns the image that it predicted last, as
-in Béres's Keras example "Denoising Diffusion Implicit Models".
+From t = 1/T to 1, alpha (the signal rate of Béres's Keras example "Denoising Diffusion Implicit Models") lies between
+the two limits; at t = 0 it is 1, as in every schedule. So an image can be computed from predicted noise even at t = 1,
+and the last step of a sampler returns the image that it predicted last, as there.
 Zero terminal SNR would contradict the lower limit, so these schedules have no such option.
 """
 
@@ -11,11 +11,12 @@ import math
 import torch
 from torch import Tensor
 
-from ddpm_lightning.diffusion.schedule import Schedule, check_num_steps, linear_betas
+from ddpm_lightning.diffusion.schedules.discrete import DiscreteSchedule, check_num_steps
+from ddpm_lightning.diffusion.schedules.linear import LinearSchedule
 
 
-class CosineRates(Schedule):
-    """The angle whose cosine is the signal rate rises linearly in t, from acos(max) at 0 to acos(min) at 1.
+class LimitedCosineSchedule(DiscreteSchedule):
+    """The angle whose cosine is alpha rises linearly in t, from acos(max) at 0 to acos(min) at 1.
 
     `diffusion_schedule` of Béres's Keras example. At the nodes i/T, i = 1..T, the angle is exact, so at t = 1/T it is
     a T-th of the way past acos(max_signal_rate).
@@ -29,11 +30,11 @@ class CosineRates(Schedule):
         _check_limits(min_signal_rate, max_signal_rate)
         start, end = math.acos(max_signal_rate), math.acos(min_signal_rate)
         t = torch.arange(1, num_steps + 1, dtype=torch.float64) / num_steps
-        super().__init__(_betas_of_signal((start + t * (end - start)).cos()))
+        super().__init__(_betas_of_alpha((start + t * (end - start)).cos()))
 
 
-class LinearRates(Schedule):
-    """`LinearSchedule` with its signal rate clipped to the limits: it stands still at both ends.
+class LimitedLinearSchedule(DiscreteSchedule):
+    """`LinearSchedule` with alpha clipped to the limits, so that it has a plateau at both ends.
 
     Falbel's R code (dfalbel/denoising-diffusion) clips alpha_bar to the numbers that it calls signal rates,
     0.02 and 0.95: that is min_signal_rate = 0.1414 and max_signal_rate = 0.9747 here.
@@ -53,9 +54,9 @@ class LinearRates(Schedule):
         max_signal_rate: float = 0.95,
     ) -> None:
         _check_limits(min_signal_rate, max_signal_rate)
-        linear = Schedule(linear_betas(num_steps, beta_start, beta_end, scale_betas))
-        signal = (linear.log_alpha_bar_nodes[1:] / 2).exp()
-        super().__init__(_betas_of_signal(signal.clamp(min_signal_rate, max_signal_rate)))
+        linear = LinearSchedule(num_steps, beta_start, beta_end, scale_betas)
+        alpha = (linear.log_alpha_bar_nodes[1:] / 2).exp()
+        super().__init__(_betas_of_alpha(alpha.clamp(min_signal_rate, max_signal_rate)))
 
 
 def _check_limits(min_signal_rate: float, max_signal_rate: float) -> None:
@@ -66,7 +67,7 @@ def _check_limits(min_signal_rate: float, max_signal_rate: float) -> None:
         )
 
 
-def _betas_of_signal(signal: Tensor) -> Tensor:
-    """Betas of signal rates at the nodes 1/T..1; both (T,), float64. Equal rates give a beta of exactly 0."""
-    log_alpha_bar = 2 * signal.log()
+def _betas_of_alpha(alpha: Tensor) -> Tensor:
+    """Betas of alpha at the nodes 1/T..1; both (T,), float64. Equal values give a beta of exactly 0."""
+    log_alpha_bar = 2 * alpha.log()
     return -torch.expm1(log_alpha_bar.diff(prepend=log_alpha_bar.new_zeros(1)))

@@ -6,7 +6,7 @@ import torch
 from omegaconf import DictConfig
 
 
-def settle_hardware(config: DictConfig) -> None:
+def resolve_auto(config: DictConfig) -> None:
     """Replaces `auto` by what it means on this machine, so that the run's config says it.
 
     The accelerator is CUDA or the CPU: Apple's has no float64, which the schedules' tables are made of.

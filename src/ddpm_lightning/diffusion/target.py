@@ -1,0 +1,202 @@
+"""Training targets: the noise, the image, or a mixture of both, as the network predicts it and the loss compares it.
+
+Each is a x_0 + b eps, with coefficients that depend on alpha and sigma. From x_t = alpha x_0 + sigma eps and such a
+mixture both x_0 and eps follow, with the determinant det = alpha b - sigma a (Cramer's rule):
+
+    x_0 = (b x_t - sigma output) / det        eps = (alpha output - a x_t) / det
+
+An error of the output is that of x_0 times det / sigma, which is how weights and losses pass from one space to another.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ddpm_lightning.diffusion.conditioning import Conditioning
+from ddpm_lightning.diffusion.schedule import Rates
+
+
+class Prediction(NamedTuple):
+    """Estimates of x_0 and eps, both shaped as x_t, with x_t = alpha x_0 + sigma eps.
+
+    log_variance, of x_s given x_t, is there for a network that has learned it.
+    """
+
+    x_0: Tensor
+    eps: Tensor
+    log_variance: Tensor | None = None
+
+
+def eps_from_x_0(x_t: Tensor, x_0: Tensor, rates: Rates) -> Tensor:
+    """The eps that makes x_t from this x_0; undefined where sigma is 0."""
+    alpha, sigma = rates.broadcast_to(x_t)
+    return (x_t - alpha * x_0) / sigma
+
+
+def x_0_from_eps(x_t: Tensor, eps: Tensor, rates: Rates) -> Tensor:
+    """The x_0 that makes x_t with this eps; errors of eps grow by sigma / alpha. Undefined where alpha is 0."""
+    alpha, sigma = rates.broadcast_to(x_t)
+    return (x_t - sigma * eps) / alpha
+
+
+class Coefficients(NamedTuple):
+    """a and b of the target a x_0 + b eps, shaped as the rates."""
+
+    a: Tensor
+    b: Tensor
+
+
+@dataclass(frozen=True)
+class Target(ABC):
+    """A mixture a x_0 + b eps of image and noise.
+
+    Args:
+        t_max: the time, in (0, 1], from which a sampler should start with a network that predicts this; None for what
+            suits the target. Predicted noise says little about the image where alpha vanishes, so noise starts a
+            little below 1.
+    """
+
+    t_max: float | None = field(default=None, compare=False)  # two targets are equal if they are the same space
+
+    default_t_max: ClassVar[float] = 1.0
+    conditioning: ClassVar[Conditioning] = Conditioning.TIME
+    """The measure of noise level that suits a network which predicts this."""
+
+    def __post_init__(self) -> None:
+        if self.t_max is not None and not 0 < self.t_max <= 1:
+            raise ValueError(f"t_max of a target must lie in (0, 1], not {self.t_max}")
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The word used for it in options and tables."""
+
+    @abstractmethod
+    def coefficients(self, rates: Rates) -> Coefficients:
+        """A and b where alpha and sigma are these."""
+
+    def determinant(self, rates: Rates) -> Tensor:
+        """Det = alpha b - sigma a, shaped as the rates; 0 where the target and x_t do not determine x_0."""
+        a, b = self.coefficients(rates)
+        return rates.alpha * b - rates.sigma * a
+
+    def __call__(self, x_0: Tensor, eps: Tensor, rates: Rates) -> Tensor:
+        """The target a x_0 + b eps. x_0, eps: (B, ...); rates: (B,). Returns their shape."""
+        a, b = self.coefficients(rates.broadcast_to(x_0))
+        return a * x_0 + b * eps
+
+    def invert(self, output: Tensor, x_t: Tensor, rates: Rates) -> Prediction:
+        """x_0 and eps from the network's output. output, x_t: (B, ...); rates: (B,)."""
+        rates = rates.broadcast_to(x_t)
+        (alpha, sigma), (a, b), det = rates, self.coefficients(rates), self.determinant(rates)
+        return Prediction((b * x_t - sigma * output) / det, (alpha * output - a * x_t) / det)
+
+    def convert_weight(self, weight: Tensor, rates: Rates) -> Tensor:
+        """The weight of this target's squared error that equals `weight` on that of x_0. weight, rates: (B,)."""
+        return weight * (rates.sigma / self.determinant(rates)).square()
+
+    def input_scale(self, rates: Rates) -> Tensor:
+        """What x_t is multiplied by before a network sees it (c_in of Karras et al. 2022), shaped as the rates."""
+        return rates.input_scale()
+
+    def output_channels(self, channels: int) -> int:
+        """Channels of the network's output for images of so many channels."""
+        return channels
+
+
+@dataclass(frozen=True)
+class Noise(Target):
+    """eps itself (Ho et al. 2020, eq. 14)."""
+
+    name = "noise"
+    default_t_max = 0.98
+
+    def coefficients(self, rates: Rates) -> Coefficients:
+        return Coefficients(torch.zeros_like(rates.alpha), torch.ones_like(rates.alpha))
+
+    def __call__(self, x_0: Tensor, eps: Tensor, rates: Rates) -> Tensor:
+        return eps
+
+    def invert(self, output: Tensor, x_t: Tensor, rates: Rates) -> Prediction:
+        return Prediction(x_0_from_eps(x_t, output, rates), output)
+
+
+@dataclass(frozen=True)
+class Image(Target):
+    """x_0 itself."""
+
+    name = "image"
+
+    def coefficients(self, rates: Rates) -> Coefficients:
+        return Coefficients(torch.ones_like(rates.alpha), torch.zeros_like(rates.alpha))
+
+    def __call__(self, x_0: Tensor, eps: Tensor, rates: Rates) -> Tensor:
+        return x_0
+
+    def invert(self, output: Tensor, x_t: Tensor, rates: Rates) -> Prediction:
+        return Prediction(output, eps_from_x_0(x_t, output, rates))
+
+    def convert_weight(self, weight: Tensor, rates: Rates) -> Tensor:
+        return weight
+
+
+@dataclass(frozen=True)
+class Velocity(Target):
+    """v = alpha eps - sigma x_0 (Salimans & Ho 2022, section 4)."""
+
+    name = "velocity"
+    default_t_max = 0.999
+
+    def coefficients(self, rates: Rates) -> Coefficients:
+        return Coefficients(-rates.sigma, rates.alpha)
+
+
+@dataclass(frozen=True)
+class Flow(Target):
+    """u = eps - x_0, the velocity of the straight path (Lipman et al. 2023; Liu et al. 2023)."""
+
+    name = "flow"
+
+    def coefficients(self, rates: Rates) -> Coefficients:
+        one = torch.ones_like(rates.alpha)
+        return Coefficients(-one, one)
+
+
+@dataclass(frozen=True)
+class EDM(Target):
+    """F of EDM's preconditioning x_0 = c_skip x_t + c_out F(c_in x_t, c_noise) (Karras et al. 2022, table 1).
+
+    Their derivation (appendix B.6: input and target of unit variance, errors amplified as little as possible), for any
+    alpha and with n = sqrt(alpha^2 sigma_data^2 + sigma^2):
+
+        c_skip = alpha sigma_data^2 / n^2   c_out = sigma sigma_data / n   c_in = 1 / n   c_noise = log(sigma/alpha)/4
+
+    Solved for F this is (sigma / sigma_data x_0 - alpha sigma_data eps) / n. The constant weight in this space is
+    their lambda(sigma).
+
+    Args:
+        sigma_data: standard deviation of the normalised data, above 0.
+    """
+
+    sigma_data: float = 0.5
+
+    name = "edm"
+    conditioning = Conditioning.C_NOISE
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.sigma_data <= 0:
+            raise ValueError(f"sigma_data of predict=edm and loss_on=edm must be above 0, not {self.sigma_data}")
+
+    def _n(self, rates: Rates) -> Tensor:
+        return (rates.alpha.square() * self.sigma_data**2 + rates.sigma.square()).sqrt()
+
+    def coefficients(self, rates: Rates) -> Coefficients:
+        n = self._n(rates)
+        return Coefficients(rates.sigma / (self.sigma_data * n), -rates.alpha * self.sigma_data / n)
+
+    def input_scale(self, rates: Rates) -> Tensor:
+        return 1 / self._n(rates)

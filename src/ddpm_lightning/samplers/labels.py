@@ -1,0 +1,43 @@
+"""Which class each sample is drawn of: functions of the samples' numbers, so that they do not depend on chunks."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ddpm_lightning.diffusion.randomness import golden_spread
+
+LabelsOf = Callable[[Tensor], Tensor]
+"""The labels, (n,) int64, of the samples of these numbers, (n,) int64, on the same device."""
+
+
+def uniform_labels(num_classes: int) -> LabelsOf:
+    """All classes equally often: 0..K-1 in turn."""
+    return lambda indices: indices % num_classes
+
+
+def one_label(label: int, num_classes: int | None) -> LabelsOf:
+    """The same class for every sample.
+
+    Raises:
+        ValueError: there is no such class.
+    """
+    if num_classes is None:
+        raise ValueError(f"label={label}, but this model knows no classes: leave label out")
+    if not 0 <= label < num_classes:
+        raise ValueError(f"label={label} does not exist: this model has the classes 0 to {num_classes - 1}")
+    return lambda indices: torch.full_like(indices, label)
+
+
+def proportional_labels(counts: Tensor) -> LabelsOf:
+    """Each class as often as it occurs among `counts`, (K,), at least one above 0: as in the data.
+
+    Any run of samples has the proportions as nearly as can be.
+    """
+    shares = (counts.double() / counts.sum()).cumsum(0)
+
+    def labels(indices: Tensor) -> Tensor:
+        place = golden_spread(indices).double()
+        return torch.searchsorted(shares.to(indices.device), place, right=True).clamp(max=len(shares) - 1)
+
+    return labels
