@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/.setup-done
 
-.PHONY: help setup demo test test-slow lint benchmark clean
+.PHONY: help setup demo test test-core test-slow lint benchmark clean
 
 help:  ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ demo: setup  ## Train on MNIST for five minutes, score the samples, say where th
 
 test: setup  ## Run all tests but the slow ones (minutes)
 	$(BIN)/python -m pytest -m 'not slow'
+
+test-core: setup  ## Run the tests of the plain mathematics (under a minute)
+	$(BIN)/python -m pytest -m 'not slow' tests/test_every_combination.py tests/diffusion tests/samplers tests/networks
 
 test-slow: setup  ## Run the slow tests: kills, several processes, simulations
 	$(BIN)/python -m pytest -m slow

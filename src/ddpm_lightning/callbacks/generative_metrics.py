@@ -193,7 +193,7 @@ class GenerativeMetrics(Callback):
         return draw_images(stream, self.num_samples, module, trainer)
 
     def _labels_of(self, module: DiffusionModule, images: SplitImages) -> LabelsOf | None:
-        num_classes = module.denoiser.num_classes
+        num_classes = self.guidance(module.evaluation_denoiser()).num_classes
         if num_classes is None or self.labels == "uniform":
             return None
         labels = images.labels_at(np.arange(len(images)))

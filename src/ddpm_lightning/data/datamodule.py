@@ -162,7 +162,7 @@ class ImageDataModule(LightningDataModule):
             "images_hash": "restore the data set's files as they were",
             "split_hash": "restore the data set's files and dataset.split as they were",
             "batch_size": "set dataset.batch_size as it was",
-            "seed": "set seed as it was",
+            "seed": "set seeds.order (or seed) as it was",
         }
         wrong = [
             f"{key} was {state_dict[key]!s:.12} and is {value!s:.12}: {mended_by[key]}"  # of a hash the beginning

@@ -1,15 +1,14 @@
-"""The mathematics of denoising diffusion, in plain PyTorch.
+"""The mathematics: what is noised how, what a network predicts, and what is learned from it.
 
-Symbols of Ho et al. 2020 and Song et al. 2021 and where they live:
-
-| symbol                         | name here                                   |
-|--------------------------------|---------------------------------------------|
-| t                              | `t`: (B,), in [0, 1]; 0 is data, 1 is noise |
-| x_0, x_t, epsilon              | `x_0`, `x_t`, `noise`                       |
-| alpha-bar_t                    | `schedule.alpha_bar(t)`                     |
-| sqrt(alpha-bar_t)              | `rates.signal`                              |
-| sqrt(1 - alpha-bar_t)          | `rates.noise`                               |
-| log(alpha-bar_t/(1-alpha-bar_t)) | `schedule.log_snr(t)`                     |
-| v = sqrt(ab) eps - sqrt(1-ab) x_0 | `Velocity.target` (Salimans & Ho 2022)   |
-| beta-tilde_t, mu-tilde_t       | `posterior(...)`                            |
+| symbol                              | name                                           |
+|-------------------------------------|------------------------------------------------|
+| t                                   | `t`: (B,), in [0, 1]; 0 is data, 1 is noise    |
+| x_0, x_t, epsilon                   | `x_0`, `x_t`, `eps`                            |
+| alpha_t, sigma_t                    | `schedule.rates(t)`: `alpha`, `sigma`          |
+| lambda_t = 2 log(alpha_t / sigma_t) | `schedule.log_snr(t)`                          |
+| alpha-bar_t of a table of betas     | `exp(DiscreteSchedule.log_alpha_bar(t))`       |
+| q(x_t given x_0)                    | `forward_process.q_sample`                     |
+| q(x_s given x_t, x_0), s < t        | `forward_process.posterior`                    |
+| a x_0 + b epsilon                   | `target.Target`                                |
+| w(SNR)                              | `weighting.Weighting`                          |
 """

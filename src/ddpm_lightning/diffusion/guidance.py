@@ -14,46 +14,38 @@ Guidance = Callable[[DenoiserLike], DenoiserLike]
 
 
 class GuidedDenoiser:
-    """A denoiser that answers as the one it wraps; a guidance overrides what it changes."""
+    """A denoiser that answers as the one it wraps (see `DenoiserLike`); a guidance overrides what it changes."""
 
     def __init__(self, denoiser: DenoiserLike) -> None:
         self.denoiser = denoiser
 
     @property
     def schedule(self) -> Schedule:
-        """Relates t to alpha and sigma."""
         return self.denoiser.schedule
 
     @property
     def t_max(self) -> float:
-        """The time, in (0, 1], from which sampling should start."""
         return self.denoiser.t_max
 
     @property
     def num_classes(self) -> int | None:
-        """The number of classes that it can be asked for, or None."""
         return self.denoiser.num_classes
 
     @property
     def knows_none(self) -> bool:
-        """Whether it can be asked without a label."""
         return self.denoiser.knows_none
 
     @property
     def evaluations(self) -> int:
-        """Network evaluations per call and image."""
         return self.denoiser.evaluations
 
     def describe(self) -> dict[str, Any]:
-        """How it is guided, as plain values."""
         return self.denoiser.describe()
 
     def predicts_at(self, t: float) -> bool:
-        """Whether x_0 can be predicted at t."""
         return self.denoiser.predicts_at(t)
 
     def __call__(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Prediction:
-        """x_t: (B, C, H, W); t: (B,); label: (B,) of integers or None."""
         return self.denoiser(x_t, t, label)
 
 

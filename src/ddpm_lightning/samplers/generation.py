@@ -59,11 +59,11 @@ class SampleStream:
         """The samples of these numbers, (n, C, H, W), float32, computed in one chunk."""
         items = indices.to(self.device)
 
-        def noise(step: int) -> Tensor:
+        def fresh_noise(step: int) -> Tensor:
             return keyed_normal(self.seed, Purpose.SAMPLER_NOISE, items, self.image_shape, step=step)
 
         x = keyed_normal(self.seed, Purpose.INITIAL_SAMPLE, items, self.image_shape)
-        return self.sampler(self.denoiser, x, noise, self.labels(indices), self.value_range, callback)
+        return self.sampler(self.denoiser, x, fresh_noise, self.labels(indices), self.value_range, callback)
 
     def chunks(
         self, count: int, rank: int = 0, world_size: int = 1, progress: Callable[[int], None] | None = None

@@ -1,6 +1,7 @@
 """What all samplers share: the loop, clipping, the noise they are given, the trajectory they report."""
 
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
@@ -83,21 +84,21 @@ class LoopState:
     Attributes:
         schedule: relates t to alpha and sigma.
         predict: the prediction at (x_t, t), clipped as the loop's own are. Each call costs an evaluation.
-        noise: where fresh noise comes from.
+        noise_source: where fresh noise comes from.
         like: a tensor of the samples' shape and device.
         step: number of the present step, from 0.
-        history: the nodes before the present one, latest last, for multistep methods.
+        history: the last nodes before the present one, latest last, as many as the method looks back at.
     """
 
     schedule: Schedule
     predict: Callable[[Tensor, float], Prediction]
-    noise: NoiseSource
+    noise_source: NoiseSource
     like: Tensor
     step: int = 0
-    history: list[Node] = field(default_factory=list)
+    history: deque[Node] = field(default_factory=deque)
 
     def time(self, t: float) -> Tensor:
-        """T as a scalar, (), float64, made on the samples' device, so that nothing is copied or waited for.
+        """The time t as a scalar, (), float64, made on the samples' device, so that nothing is copied or waited for.
 
         In float64 because coefficients may be differences of nearly equal numbers; a scalar leaves x_t in float32.
         """
@@ -113,7 +114,7 @@ class LoopState:
 
     def fresh_noise(self) -> Tensor:
         """Standard normal noise, shaped as x_t; the same one at every call within a step."""
-        return self.noise(self.step)
+        return self.noise_source(self.step)
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,8 @@ class Sampler(ABC):
 
     name: ClassVar[str]
     """The word used for it in options and tables."""
+    look_back: ClassVar[int] = 0
+    """How many earlier nodes a multistep method finds in the loop's history."""
 
     @property
     def predictions(self) -> int:
@@ -165,7 +168,7 @@ class Sampler(ABC):
         """x_s, (B, C, H, W), from x_t and the prediction there, for s < t; s = 0 in the last step."""
 
     def perturb(self, x_t: Tensor, t: float, loop: LoopState) -> tuple[Tensor, float]:
-        """X and time from which the step is taken: x_t and t, unless the method adds noise first."""
+        """The x and the time from which the step is taken: x_t and t, unless the method adds noise first."""
         return x_t, t
 
     def loop(
@@ -173,14 +176,20 @@ class Sampler(ABC):
         denoiser: DenoiserLike,
         x: Tensor,
         times: Sequence[float],
-        noise: NoiseSource,
+        noise_source: NoiseSource,
         label: Tensor | None = None,
         clip: ValueRange | None = (-1.0, 1.0),
         callback: TrajectoryCallback | None = None,
     ) -> Tensor:
         """From x at times[0], (B, C, H, W), float32, to x at 0, over any times that decrease to 0."""
         check_times(times)
-        loop = LoopState(denoiser.schedule, lambda x_t, t: predict(denoiser, x_t, t, label, clip), noise, x)
+        loop = LoopState(
+            schedule=denoiser.schedule,
+            predict=lambda x_t, t: predict(denoiser, x_t, t, label, clip),
+            noise_source=noise_source,
+            like=x,
+            history=deque(maxlen=self.look_back),
+        )
         for loop.step, (t, s) in enumerate(pairwise(times)):
             x_t, t_now = self.perturb(x, t, loop)
             prediction = loop.predict(x_t, t_now)
@@ -195,7 +204,7 @@ class Sampler(ABC):
         self,
         denoiser: DenoiserLike,
         x: Tensor,
-        noise: NoiseSource,
+        noise_source: NoiseSource,
         label: Tensor | None = None,
         value_range: ValueRange = (-1.0, 1.0),
         callback: TrajectoryCallback | None = None,
@@ -204,4 +213,4 @@ class Sampler(ABC):
         times = self.times(denoiser)
         start = torch.full((), times[0], dtype=torch.float64, device=x.device)
         x = denoiser.schedule.rates(start).std() * x.float()
-        return self.loop(denoiser, x, times, noise, label, value_range if self.clip else None, callback)
+        return self.loop(denoiser, x, times, noise_source, label, value_range if self.clip else None, callback)

@@ -40,6 +40,7 @@ def collect(folders: Sequence[Path]) -> list[FinishedRun]:
     configs = {folder: RunFolder(folder).read_config() for folder, job in jobs.items() if job.state is JobState.DONE}
     keys = dict.fromkeys(key for config in configs.values() for key in _record(config)["options"])
     runs = [run for folder, config in configs.items() if (run := _read(folder, config, list(keys))) is not None]
+    _name_predictions(runs)
     unfinished = [f"{folder.name} ({job.state})" for folder, job in jobs.items() if job.state is not JobState.DONE]
     if not runs:
         told = ", ".join(unfinished) or (f"{len(jobs)} runs without scores" if jobs else "no run at all")
@@ -47,6 +48,14 @@ def collect(folders: Sequence[Path]) -> list[FinishedRun]:
     if unfinished:
         warnings.warn(f"left out, since they are not done: {', '.join(unfinished)}", stacklevel=2)
     return runs
+
+
+def _name_predictions(runs: Sequence[FinishedRun]) -> None:
+    """Says what the network predicts in runs that left it alone, where other runs chose it."""
+    if any("predict" in run.options for run in runs):
+        for run in runs:
+            if "loss_on" in run.options:
+                run.options.setdefault("predict", run.options["loss_on"])
 
 
 def _plan(file: Path) -> list[str]:

@@ -40,18 +40,19 @@ def sample(command: DictConfig) -> Path:
     """
     if command.format not in FORMATS:
         raise ValueError(f"unknown format {command.format!r}: choose from {', '.join(FORMATS)}")
-    if command.num < 1:
-        raise ValueError(f"num must be at least 1, not {command.num}")
+    for option in ("num", "chunk_size"):
+        if command[option] < 1:
+            raise ValueError(f"{option} must be at least 1, not {command[option]}")
     folder = RunFolder(Path(HydraConfig.get().runtime.output_dir))
     run = restore_run(command, groups=("sampler", "grid", "guidance"))
-    num_classes = run.module.denoiser.num_classes
-    labels_of = None if command.label is None else one_label(command.label, num_classes)
+    guidance, sampler = instantiate(run.config.guidance), instantiate(run.config.sampler)
+    guided = guidance(run.module.evaluation_denoiser())
+    labels_of = None if command.label is None else one_label(command.label, guided.num_classes)
 
     def draw() -> dict[str, float]:
         trainer = build_trainer(run.config, folder.path, [], [])
         trainer.strategy.setup_environment()  # several devices: the ranks find each other
         module = run.module.to(trainer.strategy.root_device)
-        guidance, sampler = instantiate(run.config.guidance), instantiate(run.config.sampler)
         stream = sample_stream(
             module, run.data.image_shape, sampler, guidance, command.seed, command.chunk_size, labels_of
         )

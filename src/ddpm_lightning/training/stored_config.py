@@ -71,6 +71,7 @@ def modernized(config: Mapping[str, Any], origin: str | Path) -> dict[str, Any]:
     content: dict[str, Any] = _renamed(copy.deepcopy(dict(config)))
     content.setdefault("seeds", dict.fromkeys(("init", "order", "noise", "samples"), content["seed"]))
     content.setdefault("grid", {"_target_": "ddpm_lightning.samplers.grid.UniformGrid"})
+    content["metrics"].setdefault("labels", "uniform")
     content["timesteps"] = _modernized_timesteps(content["timesteps"], content["schedule"])
     for part in (content, *content["callbacks"].values()):
         if part and part.get("sampler"):
