@@ -1,15 +1,51 @@
-"""The linear and the cosine schedule, and float32 times that are exactly a schedule's nodes."""
+"""Schedules and targets found by their YAML, and float32 times that are exactly a schedule's nodes."""
 
 import pytest
 import torch
 from torch import Tensor
 
-from ddpm_lightning.diffusion.schedule import CosineSchedule, LinearSchedule, Schedule
+from choices import choices, config_of, make
+from ddpm_lightning.diffusion.schedule import Schedule
+from ddpm_lightning.diffusion.schedules.cosine import CosineSchedule
+from ddpm_lightning.diffusion.schedules.linear import LinearSchedule
+from ddpm_lightning.diffusion.target import Target
+
+VARIANTS = [{"zero_terminal_snr": True}, {"rho": None}, {"t_min": 0.05}]
+
+
+def named(value: object) -> str:
+    """The words of a case, for its id."""
+    if isinstance(value, tuple):
+        return "-".join([value[0], *(f"{option}={setting}" for option, setting in value[1].items())])
+    return str(value)
+
+
+def variants(choice: str) -> list[tuple[str, dict]]:
+    """A choice as its YAML has it, and with each option of VARIANTS that it has."""
+    options = config_of("schedule", choice)
+    return [(choice, {})] + [(choice, variant) for variant in VARIANTS if variant.keys() <= options.keys()]
 
 
 @pytest.fixture(params=[LinearSchedule, CosineSchedule], ids=["linear", "cosine"])
 def schedule(request: pytest.FixtureRequest) -> Schedule:
     return request.param()
+
+
+@pytest.fixture(scope="module", params=[case for choice in choices("schedule") for case in variants(choice)], ids=named)
+def path(request: pytest.FixtureRequest) -> Schedule:
+    """Every choice of conf/schedule, and its variants."""
+    choice, options = request.param
+    return make("schedule", choice, **options)
+
+
+@pytest.fixture(scope="module", params=choices("predict"))
+def target(request: pytest.FixtureRequest) -> Target:
+    return make("predict", request.param)
+
+
+@pytest.fixture(scope="module", params=choices("loss_on"))
+def loss_on(request: pytest.FixtureRequest) -> Target:
+    return make("loss_on", request.param)
 
 
 @pytest.fixture

@@ -2,94 +2,177 @@ import copy
 
 import pytest
 import torch
-from ddpm_lightning.diffusion.parameterization import Image, Noise, Velocity
 from torch import nn
 
+from choices import choices, make
+from ddpm_lightning.diffusion.conditioning import Conditioning
 from ddpm_lightning.diffusion.denoiser import Denoiser
 from ddpm_lightning.diffusion.forward_process import q_sample
-from ddpm_lightning.diffusion.schedule import LinearSchedule
+from ddpm_lightning.diffusion.schedules.edm import EDMSchedule
+from ddpm_lightning.diffusion.schedules.linear import LinearSchedule
+from ddpm_lightning.diffusion.target import EDM, Image, Noise
 
-every_parameterization = pytest.mark.parametrize(
-    "parameterization", [Noise(), Image(), Velocity()], ids=lambda p: p.name
-)
+ANSWER = torch.zeros(2, 1, 2, 2)
+X = torch.ones(2, 1, 2, 2)
+T = torch.tensor([0.2, 0.9])
 
 
 class Recorder(nn.Module):
-    """A network that answers with a fixed tensor and remembers its conditioning."""
+    """A network that answers with a fixed tensor and remembers what it was given."""
 
-    def __init__(self, conditioning: str, output: torch.Tensor) -> None:
+    def __init__(self, answer: torch.Tensor = ANSWER, conditioning: str = "time", num_classes: int | None = None):
         super().__init__()
-        self.conditioning = conditioning
-        self.answer = output
+        self.answer, self.conditioning, self.num_classes = answer, conditioning, num_classes
 
     def forward(self, x, noise_level, label=None):
-        self.noise_level, self.label = noise_level, label
+        self.x, self.noise_level, self.label = x, noise_level, label
         return self.answer
 
 
+@pytest.mark.parametrize("conditioning", list(Conditioning))
+def test_the_network_gets_the_level_in_the_measure_it_declares(path, conditioning):
+    network = Recorder(conditioning=conditioning.value)
+    Denoiser(network, path, Noise())(X, T)
+    assert torch.equal(network.noise_level, conditioning.noise_level(path, T))
+
+
 @pytest.mark.parametrize(
-    ("conditioning", "measure"),
-    [
-        ("time", lambda s, t: t),
-        ("noise_variance", lambda s, t: 1 - s.alpha_bar(t)),
-        ("log_snr", lambda s, t: s.log_snr(t)),
-    ],
-    ids=["time", "noise_variance", "log_snr"],
+    ("conditioning", "level"), [("time", 1.0), ("noise_variance", 1.0), ("log_snr", -20.0), ("c_noise", 2.5)]
 )
-def test_the_network_gets_the_noise_level_in_the_measure_it_declares(schedule, conditioning, measure):
-    network = Recorder(conditioning, torch.zeros(2, 1, 2, 2))
-    t, label = torch.tensor([0.2, 0.9]), torch.tensor([3, 4])
-    Denoiser(network, schedule, Noise())(torch.zeros(2, 1, 2, 2), t, label)
-    torch.testing.assert_close(network.noise_level, measure(schedule, t))
-    assert network.label is label
-
-
-@pytest.mark.parametrize(("conditioning", "level"), [("time", 1.0), ("noise_variance", 1.0), ("log_snr", -20.0)])
-def test_the_network_gets_a_finite_level_where_no_signal_is_left(conditioning, level):
-    network = Recorder(conditioning, torch.zeros(2, 1, 2, 2))
-    Denoiser(network, LinearSchedule(zero_terminal_snr=True), Image())(torch.zeros(2, 1, 2, 2), torch.ones(2))
+def test_the_network_gets_a_finite_level_without_signal(conditioning, level):
+    network = Recorder(conditioning=conditioning)
+    Denoiser(network, LinearSchedule(zero_terminal_snr=True), Image())(X, torch.ones(2))
     assert network.noise_level.tolist() == [level, level]
 
 
 def test_an_unknown_measure_is_refused_with_the_choices(schedule):
     with pytest.raises(ValueError, match="unknown conditioning 'sigma': choose from time, noise_variance, log_snr"):
-        Denoiser(Recorder("sigma", torch.zeros(1)), schedule, Noise())
+        Denoiser(Recorder(conditioning="sigma"), schedule, Noise())
 
 
-@every_parameterization
-def test_a_perfect_network_gives_back_image_and_noise(schedule, parameterization, generator):
-    x_0, noise = torch.randn(2, 3, 1, 4, 4, generator=generator)
-    t = torch.tensor([0.1, 0.5, 0.8])
-    rates = schedule.rates(t)
-    network = Recorder("time", parameterization.target(x_0, noise, rates))
-    prediction = Denoiser(network, schedule, parameterization)(q_sample(x_0, noise, rates), t)
-    torch.testing.assert_close(prediction.image, x_0, rtol=0, atol=2e-5)
-    torch.testing.assert_close(prediction.noise, noise, rtol=0, atol=2e-5)
+@pytest.mark.parametrize("call", ["forward", "output"])
+def test_no_label_is_the_class_after_the_last(path, call):
+    network = Recorder(num_classes=10)
+    denoiser = Denoiser(network, path, Noise())
+    getattr(denoiser, call)(X, T, None)
+    assert network.label.tolist() == [10, 10]
+    assert network.label.dtype == torch.long
+    label = torch.tensor([3, 10])
+    getattr(denoiser, call)(X, T, label)
+    assert torch.equal(network.label, label)
+    assert denoiser.num_classes == 10
 
 
-@every_parameterization
-def test_arithmetic_is_float32_whatever_the_network_and_autocast_give(schedule, parameterization, generator):
+@pytest.mark.parametrize("call", ["forward", "output"])
+def test_a_network_without_classes_gets_no_label(path, call):
+    network = Recorder()
+    denoiser = Denoiser(network, path, Noise())
+    getattr(denoiser, call)(X, T)
+    assert network.label is None
+    assert denoiser.num_classes is None
+    with pytest.raises(ValueError, match="this model knows no classes: leave the label out"):
+        getattr(denoiser, call)(X, T, torch.tensor([3, 4]))
+
+
+def test_the_network_sees_unit_variance_on_edms_path(target, generator):
+    """For data of unit variance, or of sigma_data with EDM's own target; bounds of five standard errors."""
+    schedule, t, count = EDMSchedule(), torch.tensor([0.001, 0.3, 0.7, 1.0]), 10_000
+    x_0, eps = torch.randn(2, 4, 1, 100, count // 100, generator=generator)
+    x_0 = x_0 * (target.sigma_data if isinstance(target, EDM) else 1)
+    network = Recorder(torch.zeros_like(x_0))
+    Denoiser(network, schedule, target)(q_sample(x_0, eps, schedule.rates(t)), t)
+    torch.testing.assert_close(network.x.flatten(1).std(1), torch.ones(4), rtol=0, atol=5 / (2 * count) ** 0.5)
+
+
+def test_the_input_is_scaled_by_hand_on_edms_path(generator):
+    schedule, x_t = EDMSchedule(), torch.randn(2, 1, 2, 2, generator=generator)
+    network = Recorder()
+    Denoiser(network, schedule, Noise())(x_t, T)
+    for i, sigma in enumerate(schedule.rates(T).sigma.tolist()):
+        torch.testing.assert_close(network.x[i], x_t[i] / (1 + sigma**2) ** 0.5)
+
+
+def test_the_input_is_scaled_only_where_it_grows(path, target, generator):
+    """EDM's own target also scales up what is smaller than unit variance."""
+    network, x_t = Recorder(), torch.randn(2, 1, 2, 2, generator=generator)
+    Denoiser(network, path, target)(x_t, T)
+    for i, (alpha, sigma) in enumerate(zip(*path.rates(T.double()), strict=True)):
+        variance = alpha**2 * target.sigma_data**2 + sigma**2 if isinstance(target, EDM) else alpha**2 + sigma**2
+        scale = variance**-0.5 if isinstance(target, EDM) else min(variance**-0.5, 1)
+        torch.testing.assert_close(network.x[i], x_t[i] * float(scale), rtol=1e-6, atol=0)
+
+
+def test_a_perfect_network_gives_back_image_and_noise(path, target, generator):
+    """From the x_t that was not scaled."""
+    x_0, eps = torch.randn(2, 3, 1, 4, 4, generator=generator, dtype=torch.float64)
+    t = torch.tensor([0.1, 0.5, 0.8], dtype=torch.float64)
+    rates = path.rates(t)
+    network = Recorder(target(x_0, eps, rates))
+    prediction = Denoiser(network, path, target)(q_sample(x_0, eps, rates), t)
+    # The output is float32: its rounding, as much as inverting amplifies it.
+    (alpha, sigma), det = rates.broadcast_to(x_0), target.determinant(rates.broadcast_to(x_0)).abs()
+    rounding = 1e-7 * network.answer.abs().max()
+    assert ((prediction.x_0 - x_0).abs() <= rounding * sigma / det + 1e-12).all()
+    assert ((prediction.eps - eps).abs() <= rounding * alpha / det + 1e-12).all()
+    assert prediction.log_variance is None
+
+
+def test_arithmetic_is_float32_whatever_the_network_gives(path, target, generator):
+    """And whatever autocast does."""
     x_t, answer = torch.randn(2, 3, 1, 4, 4, generator=generator)
     t, rounded = torch.tensor([0.1, 0.5, 0.8]), answer.bfloat16()
     with torch.autocast("cpu", torch.bfloat16):
-        denoiser = Denoiser(Recorder("time", rounded), schedule, parameterization)
+        denoiser = Denoiser(Recorder(rounded), path, target)
         ours = denoiser(x_t, t)
     assert denoiser.output(x_t, t).dtype == torch.float32
-    expected = parameterization.invert(rounded.float(), x_t, schedule.rates(t))
-    assert ours.image.dtype == ours.noise.dtype == torch.float32
-    assert torch.equal(ours.image, expected.image)
-    assert torch.equal(ours.noise, expected.noise)
+    expected = target.invert(rounded.float(), x_t, path.rates(t))
+    assert ours.x_0.dtype == ours.eps.dtype == torch.float32
+    assert torch.equal(ours.x_0, expected.x_0)
+    assert torch.equal(ours.eps, expected.eps)
 
 
-def test_sampling_starts_where_the_parameterization_says(schedule):
-    assert Denoiser(Recorder("time", torch.zeros(1)), schedule, Noise(t_max=0.97)).t_max == 0.97
+@pytest.mark.parametrize(("choice", "default"), [("noise", 0.98), ("image", 1.0), ("flow", 1.0), ("edm", 1.0)])
+def test_sampling_starts_where_the_target_says(schedule, choice, default):
+    assert Denoiser(Recorder(), schedule, make("predict", choice, t_max=0.97)).t_max == 0.97
+    assert Denoiser(Recorder(), schedule, make("predict", choice)).t_max == default
+
+
+def test_the_image_can_be_predicted_where_sampling_starts(path, target):
+    denoiser = Denoiser(Recorder(), path, target)
+    assert 0 < denoiser.t_max <= 1
+    assert denoiser.predicts_at(denoiser.t_max)
+    assert denoiser.predicts_at(0.5)
+
+
+@pytest.mark.parametrize("choice", choices("predict"))
+def test_only_noise_needs_signal(path, choice):
+    """Where alpha is 0, x_t is the noise, and predicting it says nothing about the image."""
+    denoiser = Denoiser(Recorder(), path, make("predict", choice))
+    no_signal = path.rates(torch.ones(1)).alpha.item() == 0
+    assert denoiser.predicts_at(1.0) == (not (choice == "noise" and no_signal))
+
+
+@pytest.mark.parametrize("choice", choices("predict"))
+def test_a_prediction_on_pure_noise_is_finite_where_it_can_be(path, choice, generator):
+    x_t, answer = torch.randn(2, 2, 1, 3, 3, generator=generator)
+    denoiser = Denoiser(Recorder(answer), path, make("predict", choice))
+    prediction = denoiser(x_t, torch.ones(2))
+    assert prediction.x_0.isfinite().all() == denoiser.predicts_at(1.0)
+
+
+def test_a_denoiser_by_itself_is_not_guided(schedule):
+    denoiser = Denoiser(Recorder(num_classes=10), schedule, Noise())
+    assert denoiser.describe() == {"name": "none"}
+    assert denoiser.evaluations == 1
+    assert denoiser.knows_none is True
+    assert Denoiser(Recorder(num_classes=10), schedule, Noise(), knows_none=False).knows_none is False
 
 
 def test_a_copy_asks_its_own_schedule(schedule):
     """An average of weights or a spawned process works on a copy."""
-    denoiser = copy.deepcopy(Denoiser(Recorder("log_snr", torch.zeros(1, 1)), schedule, Noise()))
+    denoiser = copy.deepcopy(Denoiser(Recorder(conditioning="log_snr"), schedule, Noise()))
     denoiser.schedule.log_alpha_bar_nodes.mul_(2)
-    t = torch.tensor([0.5])
-    denoiser(torch.zeros(1, 1), t)
-    assert denoiser.network.noise_level == denoiser.schedule.log_snr(t)
-    assert denoiser.network.noise_level != schedule.log_snr(t)
+    t = torch.tensor([0.5, 0.5])
+    denoiser(X, t)
+    assert torch.equal(denoiser.network.noise_level, denoiser.schedule.log_snr(t))
+    assert (denoiser.network.noise_level != schedule.log_snr(t)).all()

@@ -1,9 +1,11 @@
 import pytest
 import torch
-from ddpm_lightning.diffusion.parameterization import Prediction
 
-from ddpm_lightning.diffusion.guidance import ClassifierFreeGuidance, unguided
-from ddpm_lightning.diffusion.schedule import LinearSchedule
+from choices import choices, make
+from ddpm_lightning.diffusion.denoiser import Denoiser
+from ddpm_lightning.diffusion.guidance import ClassifierFreeGuidance, GuidedDenoiser, unguided
+from ddpm_lightning.diffusion.schedules.linear import LinearSchedule
+from ddpm_lightning.diffusion.target import Noise, Prediction, eps_from_x_0
 
 
 class LabelledDenoiser:
@@ -11,11 +13,28 @@ class LabelledDenoiser:
 
     schedule = LinearSchedule()
     t_max = 0.9
+    num_classes = 10
+    knows_none = True
+    evaluations = 3
+
+    def describe(self):
+        return {"name": "none"}
+
+    def predicts_at(self, t):
+        return t < 0.95
 
     def __call__(self, x_t, t, label=None):
         offset = torch.full_like(t, -1.0) if label is None else label.to(t)
-        image = (x_t * t[:, None, None, None]).tanh() + offset[:, None, None, None]
-        return Prediction(image, 2 * image - x_t)
+        x_0 = (x_t * t[:, None, None, None]).tanh() + offset[:, None, None, None]
+        return Prediction(x_0, 2 * x_0 - x_t, 3 * x_0)
+
+
+class WithoutClasses(LabelledDenoiser):
+    num_classes = None
+
+
+class NeverWithoutLabel(LabelledDenoiser):
+    knows_none = False
 
 
 @pytest.fixture
@@ -23,46 +42,107 @@ def arguments(generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return torch.randn(3, 1, 2, 2, generator=generator), torch.tensor([0.1, 0.5, 0.9]), torch.tensor([4, 0, 2])
 
 
-def test_scale_one_is_the_conditional_and_scale_zero_the_unconditional_prediction(arguments):
+def test_scale_one_is_conditional_and_zero_is_unconditional(arguments):
     x_t, t, label = arguments
     for scale, expected in ((1.0, LabelledDenoiser()(x_t, t, label)), (0.0, LabelledDenoiser()(x_t, t, None))):
-        torch.testing.assert_close(ClassifierFreeGuidance(LabelledDenoiser(), scale)(x_t, t, label), expected)
+        ours = ClassifierFreeGuidance(LabelledDenoiser(), scale)(x_t, t, label)
+        torch.testing.assert_close(ours[:2], expected[:2])
 
 
-def test_the_prediction_is_linear_in_the_scale(arguments):
+@pytest.mark.parametrize("scale", [0.5, 3.0])
+def test_the_prediction_is_linear_in_the_scale(arguments, scale):
     x_t, t, label = arguments
     conditional, unconditional = LabelledDenoiser()(x_t, t, label), LabelledDenoiser()(x_t, t, None)
-    ours = ClassifierFreeGuidance(LabelledDenoiser(), 3.0)(x_t, t, label)
+    ours = ClassifierFreeGuidance(LabelledDenoiser(), scale)(x_t, t, label)
     for part in range(2):
-        torch.testing.assert_close(ours[part], 3 * conditional[part] - 2 * unconditional[part])
+        expected = scale * conditional[part] + (1 - scale) * unconditional[part]
+        torch.testing.assert_close(ours[part], expected)
 
 
-def test_image_and_noise_still_make_x_t(arguments):
-    """Both predictions satisfy x_t = signal * image + noise_rate * noise, and so does their combination."""
+@pytest.mark.parametrize("scale", [0.0, 1.0, 3.0])
+def test_the_variance_is_that_of_the_conditional_prediction(arguments, scale):
     x_t, t, label = arguments
-    rates = LinearSchedule().rates(t).broadcast_to(x_t)
+    ours = ClassifierFreeGuidance(LabelledDenoiser(), scale)(x_t, t, label)
+    assert torch.equal(ours.log_variance, LabelledDenoiser()(x_t, t, label).log_variance)
+
+
+def test_image_and_noise_still_make_x_t(path, arguments):
+    """Both predictions satisfy x_t = alpha x_0 + sigma eps, and so does their combination."""
+    x_t, t, label = (part.double() if part.is_floating_point() else part for part in arguments)
+    rates = path.rates(t)
 
     class Consistent(LabelledDenoiser):
         def __call__(self, x_t, t, label=None):
-            image = super().__call__(x_t, t, label).image
-            return Prediction(image, (x_t - rates.signal * image) / rates.noise)
+            x_0 = super().__call__(x_t, t, label).x_0
+            return Prediction(x_0, eps_from_x_0(x_t, x_0, rates))
 
-    image, noise = ClassifierFreeGuidance(Consistent(), 4.0)(x_t, t, label)
-    torch.testing.assert_close(rates.signal * image + rates.noise * noise, x_t, rtol=0, atol=2e-5)
+    x_0, eps, log_variance = ClassifierFreeGuidance(Consistent(), 4.0)(x_t, t, label)
+    alpha, sigma = rates.broadcast_to(x_t)
+    torch.testing.assert_close(alpha * x_0 + sigma * eps, x_t, rtol=0, atol=1e-9)
+    assert log_variance is None
 
 
-def test_a_guided_denoiser_is_a_denoiser():
+def test_a_network_is_asked_with_its_labels_and_with_none(path, arguments):
+    x_t, t, label = arguments
+
+    class Network(torch.nn.Module):
+        conditioning, num_classes, labels = "time", 10, []
+
+        def forward(self, x, noise_level, label):
+            self.labels.append(label.tolist())
+            return x * label[:, None, None, None]
+
+    guided = ClassifierFreeGuidance(Denoiser(Network(), path, Noise()), 2.0)
+    x_0, eps, _ = guided(x_t, t, label)
+    assert sorted(guided.denoiser.network.labels) == sorted([[4, 0, 2], [10, 10, 10]])
+    alpha, sigma = path.rates(t).broadcast_to(x_t)
+    expected = (2 * label - 10)[:, None, None, None] * x_t * path.rates(t).broadcast_to(x_t).input_scale()
+    torch.testing.assert_close(eps, expected)
+    torch.testing.assert_close(x_0, (x_t - sigma * expected) / alpha, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("choice", choices("guidance"))
+def test_a_guided_denoiser_is_a_denoiser(choice, arguments):
     denoiser = LabelledDenoiser()
-    guided = ClassifierFreeGuidance(denoiser, 2.0)
+    guided = make("guidance", choice)(denoiser)
     assert guided.schedule is denoiser.schedule
-    assert guided.t_max == 0.9
+    assert (guided.t_max, guided.num_classes, guided.knows_none) == (0.9, 10, True)
+    assert (guided.predicts_at(0.9), guided.predicts_at(1.0)) == (True, False)
+    assert guided.evaluations % denoiser.evaluations == 0
+    assert guided.describe()["name"] == choice
+    assert guided(*arguments).x_0.shape == arguments[0].shape
+
+
+def test_a_guidance_that_changes_nothing_answers_as_the_denoiser(arguments):
+    denoiser = LabelledDenoiser()
+    guided = GuidedDenoiser(denoiser)
+    assert guided.evaluations == 3
+    assert guided.describe() == {"name": "none"}
+    for ours, expected in zip(guided(*arguments), denoiser(*arguments), strict=True):
+        assert torch.equal(ours, expected)
     assert unguided(denoiser) is denoiser
+
+
+def test_guidance_doubles_the_evaluations_and_says_its_scale():
+    guided = ClassifierFreeGuidance(LabelledDenoiser(), 2.5)
+    assert guided.evaluations == 6
+    assert guided.describe() == {"name": "classifier_free", "scale": 2.5}
 
 
 def test_guidance_without_labels_is_refused(arguments):
     x_t, t, _ = arguments
     with pytest.raises(ValueError, match="needs a label per sample"):
         ClassifierFreeGuidance(LabelledDenoiser())(x_t, t, None)
+
+
+def test_guidance_of_a_network_without_classes_is_refused():
+    with pytest.raises(ValueError, match=r"needs a model of classes: train with model.num_classes set"):
+        ClassifierFreeGuidance(WithoutClasses())
+
+
+def test_guidance_of_one_that_never_saw_no_label_is_refused():
+    with pytest.raises(ValueError, match=r"never trained for \(label_dropout=0\): train with label_dropout=0.1"):
+        ClassifierFreeGuidance(NeverWithoutLabel())
 
 
 def test_a_negative_scale_is_refused():

@@ -1,42 +1,128 @@
+"""The loss in every pair of spaces, predicted and compared, on every path."""
+
 import pytest
 import torch
-from ddpm_lightning.diffusion.parameterization import Image, Noise, Velocity
+from torch import Tensor
+from torch.nn import functional as F
 
-from ddpm_lightning.diffusion.forward_process import q_sample
+from choices import choices, make
+from ddpm_lightning.diffusion.forward_process import Noised, noised
 from ddpm_lightning.diffusion.loss import AbsoluteError, Huber, SquaredError
 from ddpm_lightning.diffusion.objective import Objective
+from ddpm_lightning.diffusion.schedule import Schedule
+from ddpm_lightning.diffusion.target import Image, Noise, Target, Velocity
 from ddpm_lightning.diffusion.weighting import Constant, MinSNR
 
+REFERENCES = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": lambda *pair: F.huber_loss(*pair, delta=0.1)}
 
-def test_min_snr_is_one_loss_whatever_the_network_predicts(schedule, generator):
-    """Networks that estimate the same image from the same x_t have the same weighted loss in all three spaces."""
-    t = torch.linspace(0.02, 0.95, 8, dtype=torch.float64)
-    rates, log_snr = schedule.rates(t), schedule.log_snr(t)
-    x_0, noise, guess = torch.randn(3, 8, 1, 4, 4, generator=generator, dtype=torch.float64)
-    x_t = q_sample(x_0, noise, rates)
-    guessed_noise = Image().invert(guess, x_t, rates).noise
-    losses = []
-    for parameterization in (Noise(), Image(), Velocity()):
-        output = parameterization.target(guess, guessed_noise, rates)
-        objective = Objective(parameterization, SquaredError(), MinSNR(5.0))
-        losses.append(objective(output, x_0, noise, rates, log_snr))
-    torch.testing.assert_close(losses[0], losses[1])
-    torch.testing.assert_close(losses[2], losses[1])
-    expected = log_snr.exp().clamp(max=5) * (guess - x_0).square().flatten(1).mean(1)
-    torch.testing.assert_close(losses[1], expected)
+
+def batch_of(schedule: Schedule, generator: torch.Generator, dtype=torch.float64) -> tuple[Noised, Tensor]:
+    """A noised batch over [t_min, 0.98], and an output of the network that nobody learned."""
+    t = torch.linspace(schedule.t_min, 0.98, 12, dtype=dtype)
+    x_0, eps, output = torch.randn(3, 12, 1, 3, 3, generator=generator, dtype=dtype)
+    return noised(schedule, x_0, eps, t), output
+
+
+def solved(target: Target, output: Tensor, batch: Noised) -> tuple[Tensor, Tensor]:
+    """x_0 and eps from x_t and the output, by linear algebra in float64."""
+    alpha, sigma = (rate.double() for rate in batch.rates)
+    a, b = (part.double() for part in target.coefficients(batch.rates))
+    system = torch.stack([torch.stack([alpha, sigma], -1), torch.stack([a, b], -1)], -2)
+    known = torch.stack([batch.x_t.double().flatten(1), output.double().flatten(1)], 1)
+    x_0, eps = torch.linalg.solve(system, known).unbind(1)
+    return x_0.view(output.shape), eps.view(output.shape)
+
+
+def gradient(loss: Tensor, output: Tensor) -> Tensor:
+    return torch.autograd.grad(loss.sum(), output)[0]
+
+
+def test_min_snr_has_the_gradient_of_the_image_error(path, target, loss_on, generator):
+    """Of w |x_0_hat - x_0|^2 with w = min(SNR, gamma), whatever is predicted and wherever the loss compares."""
+    for dtype, tolerance in ((torch.float32, 2e-3), (torch.float64, 1e-7)):
+        check_gradient(target, loss_on, *batch_of(path, generator, dtype), tolerance)
+
+
+def check_gradient(target: Target, loss_on: Target, batch: Noised, output: Tensor, tolerance: float) -> None:
+    output.requires_grad_()
+    ours = Objective(target, loss_on, SquaredError(), MinSNR(5.0))(output, batch)
+    x_0_hat, _ = solved(target, output, batch)
+    weight = (batch.rates.alpha.double() / batch.rates.sigma.double()).square().clamp(max=5.0)
+    expected = weight * (x_0_hat - batch.x_0).square().flatten(1).mean(1)
+    ours_gradient, expected_gradient = gradient(ours, output), gradient(expected, output)
+    assert (expected_gradient.flatten(1).norm(dim=1) > 0).all()
+    largest = expected_gradient.flatten(1).abs().max(1).values[:, None, None, None]
+    assert ((ours_gradient - expected_gradient).abs() <= tolerance * largest).all()
+    torch.testing.assert_close(ours, expected.to(output.dtype), rtol=tolerance, atol=0)
+
+
+def test_the_constant_weight_compares_where_the_loss_does(path, target, loss_on, generator):
+    """|loss_on(x_0_hat, eps_hat) - loss_on(x_0, eps)|^2, or another measure of the same difference."""
+    batch, output = batch_of(path, generator)
+    x_0_hat, eps_hat = solved(target, output, batch)
+    alpha, sigma = batch.rates.broadcast_to(output)
+    a, b = loss_on.coefficients(batch.rates.broadcast_to(output))
+    estimate, truth = a * x_0_hat + b * eps_hat, a * batch.x_0 + b * batch.eps
+    torch.testing.assert_close(alpha * x_0_hat + sigma * eps_hat, batch.x_t, rtol=1e-9, atol=1e-9)
+    for choice, reference in REFERENCES.items():
+        ours = Objective(target, loss_on, make("loss", choice), Constant())(output, batch)
+        expected = torch.stack([reference(*pair) for pair in zip(estimate, truth, strict=True)])
+        torch.testing.assert_close(ours, expected, rtol=1e-6, atol=1e-10)
+
+
+def test_a_perfect_network_has_no_loss(path, target, loss_on, generator):
+    batch, _ = batch_of(path, generator)
+    output = target(batch.x_0, batch.eps, batch.rates)
+    for weighting in (Constant(), MinSNR()):
+        loss = Objective(target, loss_on, SquaredError(), weighting)(output, batch)
+        torch.testing.assert_close(loss, torch.zeros_like(loss), rtol=0, atol=1e-12)
+
+
+def test_min_snr_is_one_loss_whatever_the_network_predicts(path, generator):
+    """Networks that estimate the same image from the same x_t have the same weighted loss in all spaces."""
+    batch, guess = batch_of(path, generator)
+    guessed_eps = Image().invert(guess, batch.x_t, batch.rates).eps
+    expected = batch.log_snr.exp().clamp(max=5) * (guess - batch.x_0).square().flatten(1).mean(1)
+    for choice in choices("predict"):
+        target = make("predict", choice)
+        output = target(guess, guessed_eps, batch.rates)
+        ours = Objective(target, target, SquaredError(), MinSNR(5.0))(output, batch)
+        torch.testing.assert_close(ours, expected, rtol=1e-6, atol=1e-12)
 
 
 def test_the_simple_loss_compares_noise_and_nothing_else(schedule, generator):
     """Ho et al. 2020, eq. 14."""
-    t = torch.tensor([0.1, 0.8])
-    x_0, noise, output = torch.randn(3, 2, 1, 4, 4, generator=generator)
-    objective = Objective(Noise(), SquaredError(), Constant())
-    ours = objective(output, x_0, noise, schedule.rates(t), schedule.log_snr(t))
-    torch.testing.assert_close(ours, (output - noise).square().mean((1, 2, 3)))
+    x_0, eps, output = torch.randn(3, 2, 1, 4, 4, generator=generator)
+    batch = noised(schedule, x_0, eps, torch.tensor([0.1, 0.8]))
+    ours = Objective(Noise(), Noise(), SquaredError(), Constant())(output, batch)
+    torch.testing.assert_close(ours, (output - eps).square().mean((1, 2, 3)))
+
+
+@pytest.mark.parametrize("choice", choices("predict"))
+@pytest.mark.parametrize("weighting", [Constant(), MinSNR()], ids=["constant", "min_snr"])
+def test_one_space_never_divides(path, choice, weighting, generator):
+    """Also where no signal is left; predict and loss_on are equal, and not the same object."""
+    x_0, eps, output = torch.randn(3, 3, 1, 2, 2, generator=generator)
+    output.requires_grad_()
+    batch = noised(path, x_0, eps, torch.tensor([0.5, 1 - 2.0**-24, 1.0]))
+    predict, loss_on = make("predict", choice, t_max=0.9), make("loss_on", choice)
+    loss = Objective(predict, loss_on, SquaredError(), weighting)(output, batch)
+    error = (output - loss_on(x_0, eps, batch.rates)).square().flatten(1).mean(1)
+    torch.testing.assert_close(loss, weighting(batch.rates, loss_on) * error)
+    assert loss.isfinite().all()
+    assert gradient(loss, output).isfinite().all()
+
+
+def test_one_space_takes_the_output_as_it_is(path, target, generator):
+    """x_t plays no part, so nothing is lost to inverting and converting back."""
+    batch, output = batch_of(path, generator, torch.float32)
+    objective = Objective(target, target, AbsoluteError(), Constant())
+    unknown = batch._replace(x_t=torch.full_like(batch.x_t, torch.nan))
+    assert torch.equal(objective(output, unknown), objective(output, batch))
 
 
 @pytest.mark.parametrize("loss", [AbsoluteError(), Huber()], ids=["mae", "huber"])
 def test_min_snr_is_refused_where_it_means_nothing(loss):
     with pytest.raises(ValueError, match=r"MinSNR is defined on squared errors.*loss=mse or weighting=constant"):
-        Objective(Velocity(), loss, MinSNR())
-    Objective(Velocity(), loss, Constant())
+        Objective(Velocity(), Velocity(), loss, MinSNR())
+    Objective(Velocity(), Velocity(), loss, Constant())

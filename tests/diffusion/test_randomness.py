@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from ddpm_lightning.diffusion.randomness import Purpose, keyed_normal, keyed_uniform, philox
+from ddpm_lightning.diffusion.randomness import Purpose, golden_spread, keyed_normal, keyed_uniform, philox
 
 ALL_ONES = (0xFFFFFFFF,) * 6
 DIGITS_OF_PI = (0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344, 0xA4093822, 0x299F31D0)
@@ -79,7 +79,7 @@ def test_streams_of_different_keys_are_independent():
 
 
 @pytest.mark.parametrize("power", [1, 2], ids=["values", "squares"])
-def test_numbers_within_an_item_and_across_items_are_uncorrelated(power):
+def test_numbers_within_and_across_items_are_uncorrelated(power):
     """Squares too: two normals of one Box-Muller radius would have uncorrelated values and be dependent."""
     x = keyed_normal(5, Purpose.NOISE, torch.arange(20_000), (8,)) ** power
     within = torch.corrcoef(x.T) - torch.eye(8)
@@ -114,3 +114,36 @@ def test_shapes_that_are_no_multiple_of_four(shape):
 def test_a_seed_that_does_not_fit_is_refused(seed):
     with pytest.raises(ValueError, match=r"a seed must lie in \[0, 2\^32\)"):
         keyed_uniform(seed, Purpose.TIME, torch.arange(1))
+
+
+@pytest.mark.parametrize("start", [0, 1, 17, 1000, 987_654])
+def test_any_run_of_indices_is_evenly_spread(start):
+    """Gaps on the circle, of at most three lengths, lie between 0.38 and 1.9 times the mean (Swierczkowski 1958)."""
+    for count in (2, 3, 5, 10, 32, 100, 1000):
+        x = golden_spread(torch.arange(start, start + count)).double().sort().values
+        gaps = torch.cat([x.diff(), x[:1] + 1 - x[-1:]]) * count
+        assert gaps.min() > 0.38
+        assert gaps.max() < 1.9
+        assert len((gaps / count * 1e5).round().unique()) <= 6  # three lengths, each rounded to one of two sides
+
+
+def test_spread_numbers_start_with_zero_and_the_golden_ratio():
+    x = golden_spread(torch.arange(3))
+    golden = (5**0.5 - 1) / 2
+    torch.testing.assert_close(x, torch.tensor([0.0, golden, 2 * golden - 1]))
+    assert x.dtype == torch.float32
+
+
+def test_a_spread_number_depends_on_its_index_alone():
+    x = golden_spread(torch.arange(50))
+    assert torch.equal(golden_spread(torch.tensor([41, 7, 30])), x[[41, 7, 30]])
+
+
+def test_spread_numbers_stay_below_one():
+    """Multiples by Fibonacci numbers come nearest to a whole number."""
+    fibonacci = [1, 2]
+    while fibonacci[-1] < 10**9:
+        fibonacci.append(fibonacci[-1] + fibonacci[-2])
+    x = golden_spread(torch.tensor(fibonacci))
+    assert (x >= 0).all()
+    assert (x < 1).all()

@@ -1,26 +1,82 @@
+import math
+
 import pytest
 import torch
-from ddpm_lightning.diffusion.parameterization import Image, Noise, Velocity
 
+from choices import choices, make
+from ddpm_lightning.diffusion.schedule import Rates
+from ddpm_lightning.diffusion.schedules.flow import FlowSchedule
+from ddpm_lightning.diffusion.target import EDM, Flow, Image, Noise, Velocity
 from ddpm_lightning.diffusion.weighting import Constant, MinSNR
 
+SNR = torch.tensor([0.1, 1.0, 5.0, 20.0, 4000.0])
+CLIPPED = torch.tensor([0.1, 1.0, 5.0, 5.0, 5.0])
 
-@pytest.mark.parametrize("parameterization", [Noise(), Image(), Velocity()], ids=lambda p: p.name)
-def test_constant_is_one_in_the_targets_own_space(parameterization):
-    assert torch.equal(Constant()(torch.tensor([-20.0, 0.0, 10.0]), parameterization), torch.ones(3))
+
+def test_constant_is_one_in_the_targets_own_space(path, loss_on):
+    assert torch.equal(Constant()(path.rates(torch.linspace(0.1, 1, 3)), loss_on), torch.ones(3))
 
 
 def test_min_snr_by_hand():
-    """The three formulas of Hang et al. 2023, section 3.4, on both sides of gamma."""
-    snr = torch.tensor([0.1, 1.0, 5.0, 20.0, 4000.0])
-    clipped = torch.tensor([0.1, 1.0, 5.0, 5.0, 5.0])
+    """The three formulas of Hang et al. 2023, section 3.4, on both sides of gamma, where alpha^2 + sigma^2 = 1."""
+    rates = Rates((SNR / (1 + SNR)).sqrt(), (1 / (1 + SNR)).sqrt())
     weighting = MinSNR(gamma=5.0)
-    torch.testing.assert_close(weighting(snr.log(), Image()), clipped)
-    torch.testing.assert_close(weighting(snr.log(), Noise()), clipped / snr)
-    torch.testing.assert_close(weighting(snr.log(), Velocity()), clipped / (snr + 1))
+    torch.testing.assert_close(weighting(rates, Image()), CLIPPED)
+    torch.testing.assert_close(weighting(rates, Noise()), CLIPPED / SNR)
+    torch.testing.assert_close(weighting(rates, Velocity()), CLIPPED / (SNR + 1))
+
+
+def test_min_snr_by_hand_on_an_exploding_path():
+    """alpha = 1 and sigma = SNR^(-1/2): an error of x_0 is sigma times that of eps, c_out times that of EDM's F."""
+    rates = Rates(torch.ones(5), SNR.rsqrt())
+    weighting = MinSNR(gamma=5.0)
+    torch.testing.assert_close(weighting(rates, Image()), CLIPPED)
+    torch.testing.assert_close(weighting(rates, Noise()), CLIPPED / SNR)
+    torch.testing.assert_close(weighting(rates, Velocity()), CLIPPED / SNR / (1 + 1 / SNR) ** 2)
+    torch.testing.assert_close(weighting(rates, Flow()), CLIPPED / SNR / (1 + SNR.rsqrt()) ** 2)
+    c_out = SNR.rsqrt() * 0.5 / (0.25 + 1 / SNR).sqrt()
+    torch.testing.assert_close(weighting(rates, EDM(sigma_data=0.5)), CLIPPED * c_out**2)
+
+
+def test_the_straight_path_does_not_preserve_variance():
+    """At t = 0.37 velocity counts (sigma / (alpha^2 + sigma^2))^2 of x_0, and not 1 / (SNR + 1)."""
+    rates = FlowSchedule().rates(torch.tensor([0.37], dtype=torch.float64))
+    snr = (0.63 / 0.37) ** 2
+    ours = MinSNR(gamma=1e9)(rates, Velocity()).item() / snr
+    assert ours == pytest.approx((0.37 / (0.63**2 + 0.37**2)) ** 2)
+    assert ours == pytest.approx(0.4805, abs=1e-4)
+    assert 1 / (snr + 1) == pytest.approx(0.2565, abs=1e-4)
+    assert MinSNR(gamma=1e9)(rates, Flow()).item() / snr == pytest.approx(0.37**2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_min_snr_weights_without_signal_are_the_limits(loss_on, dtype):
+    """1 for the noise, whose error is that of x_0 times alpha / sigma; 0 for all in which x_0's own error counts."""
+    alpha = torch.tensor([0.0, 1e-30, 1e-10], dtype=dtype)
+    weights = MinSNR()(Rates(alpha, torch.ones_like(alpha)), loss_on)
+    if loss_on == Noise():
+        torch.testing.assert_close(weights, torch.ones_like(alpha), rtol=1e-6, atol=0)
+    elif loss_on == EDM(sigma_data=0.5):
+        torch.testing.assert_close(weights, 0.25 * alpha**2, rtol=1e-5, atol=1e-30)
+    else:
+        torch.testing.assert_close(weights, alpha**2, rtol=1e-5, atol=1e-30)
+
+
+@pytest.mark.parametrize("choice", choices("weighting"))
+def test_weights_are_finite_on_every_path(path, loss_on, choice):
+    t = torch.tensor([path.t_min, 0.3, 0.99, 1 - 2.0**-24, 1.0])
+    weights = make("weighting", choice)(path.rates(t), loss_on)
+    assert weights.shape == t.shape
+    assert weights.isfinite().all()
+    assert (weights >= 0).all()
 
 
 @pytest.mark.parametrize("gamma", [0.0, -1.0])
 def test_a_bound_that_is_not_positive_is_refused(gamma):
     with pytest.raises(ValueError, match=r"weighting.gamma must be positive"):
         MinSNR(gamma)
+
+
+def test_a_large_bound_leaves_the_snr():
+    rates = Rates(SNR.sqrt(), torch.ones(5))
+    torch.testing.assert_close(MinSNR(math.inf)(rates, Image()), SNR)

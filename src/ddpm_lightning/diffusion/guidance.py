@@ -62,7 +62,7 @@ class ClassifierFreeGuidance(GuidedDenoiser):
 
     def __init__(self, denoiser: DenoiserLike, scale: float = 2.0) -> None:
         super().__init__(denoiser)
-        if scale < 0:
+        if not scale >= 0:
             raise ValueError(f"guidance.scale must be at least 0, not {scale}")
         if denoiser.num_classes is None:
             raise ValueError(

@@ -36,7 +36,7 @@ class Huber(Loss):
     delta: float = 0.1
 
     def __post_init__(self) -> None:
-        if self.delta <= 0:
+        if not self.delta > 0:
             raise ValueError(f"loss.delta must be positive, not {self.delta}")
 
     def __call__(self, output: Tensor, target: Tensor) -> Tensor:

@@ -88,4 +88,4 @@ def golden_spread(indices: Tensor) -> Tensor:
 
     Any run of consecutive indices is spread evenly, so no number has to know how many there are.
     """
-    return ((indices.double() * 0.6180339887498949) % 1.0).float()
+    return ((indices.double() * 0.6180339887498949) % 1.0).float().clamp(max=1 - 2.0**-24)  # not rounded up to 1

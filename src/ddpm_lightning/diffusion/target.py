@@ -59,7 +59,9 @@ class Target(ABC):
             little below 1.
     """
 
-    t_max: float | None = field(default=None, compare=False)  # two targets are equal if they are the same space
+    t_max: float | None = field(
+        default=None, compare=False, kw_only=True
+    )  # two targets are equal if they are the same space
 
     default_t_max: ClassVar[float] = 1.0
     conditioning: ClassVar[Conditioning] = Conditioning.TIME
@@ -188,7 +190,7 @@ class EDM(Target):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.sigma_data <= 0:
+        if not self.sigma_data > 0:
             raise ValueError(f"sigma_data of predict=edm and loss_on=edm must be above 0, not {self.sigma_data}")
 
     def _n(self, rates: Rates) -> Tensor:

@@ -1,5 +1,6 @@
 """Distributions of the times t that training draws."""
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
@@ -43,8 +44,8 @@ class UniformTimesteps(TimestepDistribution):
     """Any time of [t_min, 1), all equally likely."""
 
     def times(self, uniform: Tensor, schedule: Schedule) -> Tensor:
-        # Rounded up, the largest times would be 1 itself, where a path may have no signal.
-        below_1 = 1 - torch.finfo(uniform.dtype).eps / 2
+        # Within float32 rounding of 1 a schedule takes t for 1 itself, where a path may have no signal.
+        below_1 = max(1 - 2 * torch.finfo(uniform.dtype).eps, schedule.t_min)
         return (schedule.t_min + uniform * (1 - schedule.t_min)).clamp(max=below_1)
 
 
@@ -70,9 +71,22 @@ class DiscreteTimesteps(TimestepDistribution):
 def normal_log_ratio_times(uniform: Tensor, schedule: Schedule, mean: float, std: float) -> Tensor:
     """Times at which log(sigma / alpha) = -log SNR / 2 is normal, cut off at t_min and 1. (B,) to (B,)."""
     ends = uniform.new_tensor([schedule.t_min, 1.0], dtype=torch.float64)
-    low, high = torch.special.ndtr((-schedule.log_snr(ends) / 2 - mean) / std)
-    z = torch.special.ndtri(low + uniform.double() * (high - low))
+    low, high = (-schedule.log_snr(ends) / 2 - mean) / std
+    # Numbers near 1 have no digits left for an upper tail, so a piece above the mean is reflected below it. Beyond the
+    # smallest numbers (37 standard deviations) all of the piece is at its end nearest to the mean.
+    reflected = low > 0
+    low, high = torch.where(reflected, -high, low), torch.where(reflected, -low, high)
+    u = torch.where(reflected, 1 - uniform.double(), uniform.double())
+    share_below, share = _normal_cdf(low), _normal_cdf(high)
+    z = torch.special.ndtri(torch.lerp(share_below, share, u)).clamp(low, high)
+    z = torch.where(share > 0, z, high)
+    z = torch.where(reflected, -z, z)
     return schedule.time_of_log_snr(-2 * (mean + std * z)).to(uniform.dtype)
+
+
+def _normal_cdf(z: Tensor) -> Tensor:
+    """The standard normal's, exact in the lower tail, where `torch.special.ndtr` is 0 from -8 on."""
+    return torch.special.erfc(-z / math.sqrt(2)) / 2
 
 
 @dataclass(frozen=True)
@@ -90,7 +104,7 @@ class LogitNormal(TimestepDistribution):
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.scale <= 0:
+        if not self.scale > 0:
             raise ValueError(f"timesteps.scale must be above 0, not {self.scale}")
 
     def times(self, uniform: Tensor, schedule: Schedule) -> Tensor:
@@ -112,7 +126,7 @@ class LogNormal(TimestepDistribution):
     p_std: float = 1.2
 
     def __post_init__(self) -> None:
-        if self.p_std <= 0:
+        if not self.p_std > 0:
             raise ValueError(f"timesteps.p_std must be above 0, not {self.p_std}")
 
     def times(self, uniform: Tensor, schedule: Schedule) -> Tensor:

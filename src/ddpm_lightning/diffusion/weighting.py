@@ -37,7 +37,7 @@ class MinSNR(Weighting):
     gamma: float = 5.0
 
     def __post_init__(self) -> None:
-        if self.gamma <= 0:
+        if not self.gamma > 0:
             raise ValueError(f"weighting.gamma must be positive, not {self.gamma}")
 
     def __call__(self, rates: Rates, loss_on: Target) -> Tensor:

@@ -101,7 +101,7 @@ class KarrasGrid(Grid):
     name = "karras"
 
     def __post_init__(self) -> None:
-        if self.rho <= 0:
+        if not self.rho > 0:
             raise ValueError(f"grid.rho must be above 0, not {self.rho}")
 
     def inner(self, schedule: Schedule, steps: int, t_max: float) -> list[float]:

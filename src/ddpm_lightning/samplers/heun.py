@@ -31,7 +31,7 @@ class Heun(Sampler):
     name = "heun"
 
     def __post_init__(self) -> None:
-        if self.churn < 0 or self.churn_noise < 0:
+        if not (self.churn >= 0 and self.churn_noise >= 0):
             raise ValueError(
                 f"sampler.churn and sampler.churn_noise must be at least 0, not {self.churn} and {self.churn_noise}"
             )

@@ -24,7 +24,7 @@ def evaluate(command: DictConfig) -> dict[str, float]:
         FileExistsError: if the folder holds another evaluation.
     """
     folder = RunFolder(Path(HydraConfig.get().runtime.output_dir))
-    run = restore_run(command, groups=("sampler", "grid", "guidance", "metrics"))
+    run = restore_run(command, groups=("grid", "sampler", "guidance", "metrics"))
     check_split(run.checkpoint, run.data)
     # Unresolved, so that what they refer to is the checkpoint's.
     run.config.callbacks = OmegaConf.to_container(command.callbacks)

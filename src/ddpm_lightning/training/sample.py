@@ -44,7 +44,7 @@ def sample(command: DictConfig) -> Path:
         if command[option] < 1:
             raise ValueError(f"{option} must be at least 1, not {command[option]}")
     folder = RunFolder(Path(HydraConfig.get().runtime.output_dir))
-    run = restore_run(command, groups=("sampler", "grid", "guidance"))
+    run = restore_run(command, groups=("grid", "sampler", "guidance"))
     guidance, sampler = instantiate(run.config.guidance), instantiate(run.config.sampler)
     guided = guidance(run.module.evaluation_denoiser())
     labels_of = None if command.label is None else one_label(command.label, guided.num_classes)

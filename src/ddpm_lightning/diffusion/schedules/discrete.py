@@ -103,7 +103,7 @@ def beta_scale(num_steps: int, beta_start: float, beta_end: float, scale_betas: 
             largest scaled beta reaches 1.
     """
     check_num_steps(num_steps)
-    if beta_start <= 0 or beta_end < 0:
+    if not (beta_start > 0 and beta_end >= 0):
         raise ValueError(
             f"schedule.beta_start must be above 0 and schedule.beta_end at least 0, not {beta_start} and {beta_end}"
         )

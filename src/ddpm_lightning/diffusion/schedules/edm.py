@@ -31,7 +31,7 @@ class EDMSchedule(Schedule):
             raise ValueError(
                 f"schedule.sigma_min must be above 0 and below schedule.sigma_max, not {sigma_min} and {sigma_max}"
             )
-        if rho is not None and rho <= 0:
+        if rho is not None and not rho > 0:
             raise ValueError(f"schedule.rho must be above 0, or null for a linear log sigma, not {rho}")
         if t_min == 1:
             raise ValueError("schedule.t_min must be below 1, where sigma is schedule.sigma_max")

@@ -17,6 +17,8 @@ class FlowSchedule(Schedule):
 
     def __init__(self, t_min: float = 1e-3) -> None:
         super().__init__(t_min)
+        if t_min == 1:
+            raise ValueError("schedule.t_min must be below 1, where no signal is left")
 
     def rates(self, t: Tensor) -> Rates:
         return Rates(1 - t, t.clone())

@@ -25,7 +25,7 @@ class SigmoidSchedule(DiscreteSchedule):
         zero_terminal_snr: bool = False,
     ) -> None:
         check_num_steps(num_steps)
-        if tau <= 0 or start >= end:
+        if not (tau > 0 and start < end):
             raise ValueError(
                 "schedule=sigmoid needs schedule.tau above 0 and schedule.start below schedule.end, not "
                 f"tau={tau}, start={start}, end={end}"

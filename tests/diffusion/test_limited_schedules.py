@@ -2,57 +2,59 @@ import math
 
 import pytest
 import torch
-from ddpm_lightning.diffusion.rate_schedules import CosineRates, LinearRates
 
-from ddpm_lightning.diffusion.schedule import LinearSchedule
+from ddpm_lightning.diffusion.schedules.limited import LimitedCosineSchedule, LimitedLinearSchedule
+from ddpm_lightning.diffusion.schedules.linear import LinearSchedule
 
-BOTH = pytest.mark.parametrize("make", [CosineRates, LinearRates])
+BOTH = pytest.mark.parametrize("make", [LimitedCosineSchedule, LimitedLinearSchedule])
 
 
 @pytest.mark.parametrize("num_steps", [1, 2, 3, 7, 50, 1000])
 @pytest.mark.parametrize("limits", [(0.02, 0.95), (0.1, 0.9)])
 def test_the_angle_rises_linearly_between_those_of_the_limits(num_steps, limits):
-    schedule = CosineRates(num_steps, *limits)
+    schedule = LimitedCosineSchedule(num_steps, *limits)
     start, end = math.acos(limits[1]), math.acos(limits[0])
     for i in range(1, num_steps + 1):
         angle = start + i / num_steps * (end - start)
         rates = schedule.rates(torch.tensor([i / num_steps], dtype=torch.float64))
-        assert rates.signal.item() == pytest.approx(math.cos(angle), rel=1e-11)
-        assert rates.noise.item() == pytest.approx(math.sin(angle), rel=1e-11)
+        assert rates.alpha.item() == pytest.approx(math.cos(angle), rel=1e-11)
+        assert rates.sigma.item() == pytest.approx(math.sin(angle), rel=1e-11)
 
 
 @pytest.mark.parametrize("limits", [(0.02, 0.95), (0.1414, 0.9747)])
-def test_linear_rates_are_those_of_the_linear_schedule_clipped(limits):
+def test_limited_linear_is_the_linear_schedule_clipped(limits):
     t = torch.arange(1, 1001, dtype=torch.float64) / 1000
-    ours = LinearRates(min_signal_rate=limits[0], max_signal_rate=limits[1]).signal_rate(t)
-    linear = LinearSchedule().signal_rate(t)
+    ours = LimitedLinearSchedule(min_signal_rate=limits[0], max_signal_rate=limits[1]).rates(t).alpha
+    linear = LinearSchedule().rates(t).alpha
     torch.testing.assert_close(ours, linear.clamp(*limits), rtol=1e-11, atol=0)
     assert ((linear > limits[1]).any(), (linear < limits[0]).any()) == (True, True)
 
 
-def test_linear_rates_stand_still_exactly_at_both_ends():
-    betas = -torch.expm1(LinearRates().log_alpha_bar_nodes.diff())
+def test_limited_linear_stands_still_exactly_at_both_ends():
+    betas = -torch.expm1(LimitedLinearSchedule().log_alpha_bar_nodes.diff())
     assert (betas[1:90] == 0).all()
     assert (betas[100:870] > 0).all()
     assert (betas[-110:] == 0).all()
 
 
-def test_linear_rates_scale_betas_for_another_number_of_steps():
+def test_limited_linear_scales_betas_for_other_step_counts():
     t = torch.tensor([0.2, 0.5, 0.7], dtype=torch.float64)
-    torch.testing.assert_close(LinearRates(200).signal_rate(t), LinearSchedule(200).signal_rate(t))
-    assert LinearRates(200, scale_betas=False).signal_rate(torch.ones(1)).item() == pytest.approx(0.36, abs=0.005)
+    torch.testing.assert_close(LimitedLinearSchedule(200).rates(t).alpha, LinearSchedule(200).rates(t).alpha)
+    assert LimitedLinearSchedule(200, scale_betas=False).rates(torch.ones(1)).alpha.item() == pytest.approx(
+        0.36, abs=0.005
+    )
     with pytest.raises(ValueError, match=r"num_steps=20 scales the largest beta .* take more than 20 steps"):
-        LinearRates(20)
+        LimitedLinearSchedule(20)
 
 
 @BOTH
-def test_data_is_at_time_zero_and_the_limits_hold_from_the_first_step_on(make):
+def test_data_is_at_zero_and_the_limits_hold_from_the_first_step(make):
     schedule = make()
     t = torch.linspace(1 / 1000, 1, 999)
-    signal = schedule.signal_rate(t)
-    assert schedule.signal_rate(torch.zeros(1)).item() == 1
-    assert signal.max().item() == pytest.approx(0.95, abs=4e-4)
-    assert signal.min().item() == pytest.approx(0.02, rel=1e-6)
+    alpha = schedule.rates(t).alpha
+    assert schedule.rates(torch.zeros(1)).alpha.item() == 1
+    assert alpha.max().item() == pytest.approx(0.95, abs=4e-4)
+    assert alpha.min().item() == pytest.approx(0.02, rel=1e-6)
 
 
 @BOTH
