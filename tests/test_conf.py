@@ -8,7 +8,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning.pytorch.strategies import DDPStrategy
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from ddpm_lightning.training.build import build_trainer
 from ddpm_lightning.training.launch import ranks_to_start
@@ -37,14 +37,15 @@ NEEDS = {
     "dataset=endless_gradients": ["dataset.source.held_out=20"],
 }
 LACKS = {
-    "model=ddim_resnet": ("model.attention_levels", "model.head_channels"),
+    "model=keras_unet": ("model.attention_levels", "model.head_channels"),
     "dataset=gradients": ("dataset.split.val_size",),
     "dataset=endless_gradients": ("dataset.split.val_size",),
     "dataset/split=official": ("dataset.split.val_size",),
     "dataset/split=resplit": ("dataset.split.val_size",),
 }
 """Options of the tiny runs that a choice has no place for."""
-SCORED = ("sampler", "guidance", "metrics", "metrics/features")  # only samples show whether these work
+SCORED = ("sampler", "grid", "guidance", "predict", "metrics", "metrics/features")
+"""Groups of which only samples show whether they work."""
 
 
 def choices() -> list[str]:
@@ -125,6 +126,52 @@ def test_train_refuses_to_take_a_group_from_a_checkpoint(compose_verb, choice):
     config = compose_verb("train", choice)
     with pytest.raises(ValueError, match=rf"{choice} is for evaluate\.py and sample\.py"):
         train(config)
+
+
+def options_of(group: str) -> DictConfig:
+    """Every option of any choice of a group, and the value that the last choice gives it."""
+    paths = sorted((CONF / group).glob("*.yaml"))
+    return OmegaConf.merge(*(OmegaConf.load(path) for path in paths if path.stem != "from_checkpoint"))
+
+
+@pytest.mark.parametrize(
+    ("group", "elsewhere"),
+    [
+        ("sampler", {"_target_"}),
+        ("grid", {"_target_"}),
+        ("guidance", {"_target_", "_partial_"}),
+        ("metrics", {"every_n_epochs"}),  # of trainings alone
+        # These refer to other groups, which are as the checkpoint has them.
+        ("metrics/features", {"dataset", "cache_dir"}),
+    ],
+)
+def test_from_checkpoint_lists_every_option_there_is(group, elsewhere):
+    listed = OmegaConf.load(CONF / group / "from_checkpoint.yaml")
+    assert set(listed) - {"_target_"} == set(options_of(group)) - {"_target_"} - elsewhere
+    assert listed.get("_target_") is None
+
+
+@pytest.mark.parametrize("group", ["sampler", "grid", "guidance", "metrics"])
+def test_from_checkpoint_changes_nothing_by_itself(group):
+    listed = OmegaConf.to_container(OmegaConf.load(CONF / group / "from_checkpoint.yaml"))
+    told = {key: value for key, value in listed.items() if value is not None and key != "defaults"}
+    assert told == ({"grid": "${grid}"} if group == "sampler" else {})
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "predict").glob("*.yaml")))
+def test_what_is_predicted_and_compared_have_the_same_choices(name):
+    predict, loss_on = (OmegaConf.load(CONF / group / f"{name}.yaml") for group in ("predict", "loss_on"))
+    assert predict == loss_on
+    assert sorted(path.stem for path in (CONF / "loss_on").glob("*.yaml")) == sorted(
+        path.stem for path in (CONF / "predict").glob("*.yaml")
+    )
+
+
+@pytest.mark.parametrize("choice", ["default", "cpu", "ddp", "ddp_cpu"])
+def test_gradients_can_be_had_in_every_evaluation(compose_verb, choice):
+    for verb in VERBS:
+        overrides = () if verb == "train" else ("checkpoint=none",)
+        assert compose_verb(verb, f"trainer={choice}", *overrides).trainer.inference_mode is False
 
 
 @pytest.mark.parametrize("choice", ["ddp", "ddp_cpu"])

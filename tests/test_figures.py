@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from ddpm_lightning.diffusion.rate_schedules import CosineRates
 from hydra.utils import instantiate
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
@@ -13,7 +12,9 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from ddpm_lightning import figures
-from ddpm_lightning.diffusion.schedule import CosineSchedule, LinearSchedule
+from ddpm_lightning.diffusion.schedules.cosine import CosineSchedule
+from ddpm_lightning.diffusion.schedules.limited import LimitedCosineSchedule
+from ddpm_lightning.diffusion.schedules.linear import LinearSchedule
 
 CONF = Path(__file__).parents[1] / "conf"
 CHOICES = sorted(path.stem for path in (CONF / "schedule").glob("*.yaml"))
@@ -61,9 +62,9 @@ def test_a_strip_goes_from_the_picture_itself_to_noise(name):
 def test_a_strip_has_one_noise():
     strip = figures.noised_strip(CosineSchedule(), torch.full((3, 8, 8), 128, dtype=torch.uint8)).double() - 128
     unclipped = (strip[2].abs() < 120) & (strip[1].abs() < 120)
-    rates = CosineSchedule().noise_rate(torch.tensor([0.1, 0.2]))
+    sigma = CosineSchedule().rates(torch.tensor([0.1, 0.2])).sigma
     torch.testing.assert_close(
-        strip[1][unclipped] / rates[0], strip[2][unclipped] / rates[1], rtol=0, atol=0.51 / rates[0].item() * 2
+        strip[1][unclipped] / sigma[0], strip[2][unclipped] / sigma[1], rtol=0, atol=0.51 / sigma[0].item() * 2
     )
 
 
@@ -74,17 +75,18 @@ def lines_of(figure: Figure, panel: int) -> dict[str, np.ndarray]:
 def test_the_curves_are_the_schedules():
     schedule, rescaled = LinearSchedule(50), LinearSchedule(50, zero_terminal_snr=True)
     figure = figures.draw_schedule(schedule, figures.example_picture(), rescaled)
-    t = torch.arange(51, dtype=torch.float64) / 50
+    t = torch.linspace(0, 1, 1001, dtype=torch.float64)
     rates, snr = lines_of(figure, 0), lines_of(figure, 1)
-    np.testing.assert_allclose(rates["signal rate"], torch.stack([t, schedule.signal_rate(t)], 1))
-    np.testing.assert_allclose(rates["noise rate"], torch.stack([t, schedule.noise_rate(t)], 1))
+    alpha, sigma = schedule.rates(t)
+    np.testing.assert_allclose(rates["alpha"], torch.stack([t, alpha], 1))
+    np.testing.assert_allclose(rates["sigma"], torch.stack([t, sigma], 1))
     np.testing.assert_allclose(snr["log SNR"], torch.stack([t, schedule.log_snr(t)], 1)[1:])
     dashed = snr["with zero_terminal_snr=true"]
     np.testing.assert_allclose(dashed[:-1], torch.stack([t, rescaled.log_snr(t)], 1)[1:-1])
     assert dashed[-1].tolist() == [1, figures.LOG_SNR_SHOWN[0]], "it leaves the panel through its lower border"
     colours = {to_hex(line.get_color()) for line in figure.get_axes()[1].get_lines()}
     assert len(colours) == 2
-    assert set(lines_of(figures.draw_schedule(CosineRates(50), figures.example_picture()), 1)) == {"log SNR"}
+    assert set(lines_of(figures.draw_schedule(LimitedCosineSchedule(50), figures.example_picture()), 1)) == {"log SNR"}
 
 
 def test_a_folder_without_schedules_is_refused_in_a_sentence(command, capsys):

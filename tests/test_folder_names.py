@@ -113,7 +113,7 @@ def test_ranks_from_outside_need_a_name_to_meet_at(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_place_without_permission_is_refused_before_the_folder_is_made(here: Path) -> None:
+def test_a_place_without_permission_is_refused_at_once(here: Path) -> None:
     (here / "locked").mkdir(mode=0o500)
     with pytest.raises(InterpolationResolutionError, match=r"locked: choose another place with paths\.output_dir=DIR"):
         run_folder("paths.output_dir=locked/deep/down")
@@ -143,7 +143,7 @@ class TestSweeps:
         assert len({*jobs}) == 8
         assert all(re.fullmatch(r"loss-\w+_loss_on-\w+_schedule-\w+-\w{8}", job.name) for job in jobs)
 
-    def test_a_job_is_found_again_by_a_sweep_that_varies_something_else(self, sweep_jobs: Callable) -> None:
+    def test_a_job_is_found_again_by_another_sweep(self, sweep_jobs: Callable) -> None:
         first = sweep_jobs("name=grid", "seed=0,1", "loss=mse")
         for job in first:
             job.mkdir()

@@ -14,7 +14,7 @@ REPOSITORY = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize("name", ["run", "a b,c=d", "it's", 'say "a"', r"back\slash", "[brackets] {braces}", "müller"])
-def test_the_command_runs_this_job_in_this_folder_and_not_the_sweep(
+def test_the_command_runs_this_job_and_not_the_sweep(
     compose_verb: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["train.py", "-m", "seed=1,2", "loss=mse,mae"])
@@ -33,7 +33,7 @@ def test_the_command_runs_this_job_in_this_folder_and_not_the_sweep(
     }
 
 
-def test_the_command_is_of_the_verb_that_hydra_runs_and_its_folder_absolute(
+def test_the_command_has_hydras_verb_and_an_absolute_folder(
     compose_verb: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -52,19 +52,19 @@ def test_last_is_written_every_n_steps_and_at_the_end(saved):
     assert written == [("last", 3), ("last", 6), ("last", 8)]
 
 
-def test_a_save_due_at_the_end_of_an_epoch_waits_for_its_validation(saved):
+def test_a_save_at_an_epochs_end_waits_for_its_validation(saved):
     """Lightning, resumed from a checkpoint before that validation, would skip it."""
     written = saved(Checkpointing(5), "trainer.max_steps=15")
     assert written == [("last", 5), ("best", 10), ("last", 10), ("last", 15)]
 
 
-def test_a_save_due_right_before_a_validation_within_the_epoch_waits_for_it(saved):
+def test_a_save_right_before_a_validation_waits_for_it(saved):
     written = saved(Checkpointing(4), "trainer.max_steps=9", "trainer.val_check_interval=4")
     assert [name for name, step in written if step == 4] == ["best", "last"]
     assert [name for name, step in written if step == 8][-1] == "last"
 
 
-def test_a_save_within_an_accumulation_window_waits_for_the_optimizers_step(saved):
+def test_a_save_while_accumulating_waits_for_the_step(saved):
     """Due at the epoch's end (5 steps), put off to the next epoch: its first batch only begins a window."""
     written = saved(
         Checkpointing(5), "trainer.max_steps=8", "trainer.accumulate_grad_batches=2", "trainer.limit_val_batches=0"
@@ -91,7 +91,7 @@ def test_a_value_that_nobody_logs_makes_no_best_and_no_error(saved):
     assert written == [("last", EPOCH)]
 
 
-def test_a_checkpoint_holds_the_config_and_what_exact_resumption_needs(tiny_run, tmp_path):
+def test_a_checkpoint_holds_what_exact_resumption_needs(tiny_run, tmp_path):
     run = tiny_run(callbacks=[Checkpointing(1)])
     run.fit()
     checkpoint = read_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt")

@@ -1,4 +1,4 @@
-"""What a run cost: counted by a clock that the test moves, added up over sittings, and written beside the scores."""
+"""What a run cost: counted by a clock that the test moves, added up over restarts, and written beside the scores."""
 
 import json
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from lightning.pytorch import Callback
 
+from choices import choices
 from ddpm_lightning.callbacks import cost
 from ddpm_lightning.callbacks.checkpointing import Checkpointing
 from ddpm_lightning.callbacks.cost import CostMeter, describe_costs
@@ -97,10 +98,10 @@ def test_a_large_number_is_not_rounded(tiny_run):
     assert costs_of(run)["large"] == 2**24 + 1
 
 
-def test_the_sittings_of_a_resumed_run_add_up(tiny_run, clock, tmp_path):
-    """Eight steps in one sitting, then eight more; the second one warms up again."""
+def test_the_parts_of_a_resumed_run_add_up(tiny_run, clock, tmp_path):
+    """Eight steps, a restart, then eight more, with a warm-up of their own."""
 
-    def sitting(steps: int, **fit) -> dict[str, float]:
+    def fit_until(steps: int, **options) -> dict[str, float]:
         clock.batches = 0
         callbacks = [CostMeter(warmup_batches=2), clock, Checkpointing(every_n_steps=1000)]
         run = tiny_run(
@@ -109,14 +110,14 @@ def test_the_sittings_of_a_resumed_run_add_up(tiny_run, clock, tmp_path):
             "optimizer.final_fraction=1",
             callbacks=callbacks,
         )
-        run.trainer.fit(run.module, run.data, **fit)
+        run.trainer.fit(run.module, run.data, **options)
         return costs_of(run)
 
     last = RunFolder(tmp_path / "run").last_checkpoint
-    first = sitting(8)
+    first = fit_until(8)
     saved = clock.now
-    whole = sitting(16, ckpt_path=last)
-    # What comes after the last checkpoint of a sitting is not in it: here that save itself.
+    whole = fit_until(16, ckpt_path=last)
+    # What comes after the last checkpoint before a restart is not in it: here that save itself.
     assert whole["wall_seconds"] == pytest.approx(first["wall_seconds"] - clock.other + clock.now - saved)
     # 6 batches in one stretch; then 2 warm-up batches that end the epoch, and 6 in one stretch.
     seconds = 12 * clock.batch + 10 * clock.waiting
@@ -139,8 +140,8 @@ def test_the_report_holds_what_was_measured(run_with, tmp_path):
     run = run_with("callbacks=evaluation", "callbacks.progress_bar=null")
     run.trainer.test(run.module, run.data, verbose=False)
     costs = json.loads((tmp_path / "run" / "metrics.json").read_text())["cost"]
-    assert costs.keys() == {"parameters", "sampling_seconds"}
-    assert costs["sampling_seconds"] > 0
+    assert costs.keys() == {"parameters", "sampling_seconds", "network_evaluations"}
+    assert costs["sampling_seconds"] > 0 and costs["network_evaluations"] == 2
 
 
 def test_sampling_is_timed_from_its_start_to_its_end(run_with, tmp_path, monkeypatch):
@@ -161,7 +162,40 @@ def test_sampling_is_timed_from_its_start_to_its_end(run_with, tmp_path, monkeyp
 
     callback._generate, callback._score = slow(generate, 7.0), slow(score, 100.0)
     run.trainer.test(run.module, run.data, verbose=False)
-    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["cost"] == {"sampling_seconds": 7.0}
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["cost"] == {
+        "sampling_seconds": 7.0,
+        "network_evaluations": 2.0,
+    }
+
+
+class CountedCalls(Callback):
+    """Counts how many images the networks are asked about while a test draws samples, per sample."""
+
+    def __init__(self, num_samples: int) -> None:
+        self.asked, self.num_samples = 0, num_samples
+
+    def on_test_epoch_end(self, trainer, pl_module):
+        network = pl_module.evaluation_denoiser().network
+        self.hook = network.register_forward_pre_hook(lambda module, inputs: self.count(len(inputs[0])))
+
+    def count(self, images: int) -> None:
+        self.asked += images
+
+    def on_test_end(self, trainer, pl_module):
+        self.hook.remove()
+        assert self.asked % self.num_samples == 0
+        self.asked //= self.num_samples
+
+
+@pytest.mark.parametrize("sampler", choices("sampler"))
+@pytest.mark.parametrize("guidance", choices("guidance"))
+def test_network_evaluations_are_counted_as_they_are(run_with, tmp_path, sampler, guidance):
+    counter = CountedCalls(16)
+    run = run_with("callbacks=generative_metrics", f"sampler={sampler}", "sampler.steps=3", f"guidance={guidance}",
+                   "model.num_classes=10", extra=[counter])  # fmt: skip
+    run.trainer.test(run.module, run.data, verbose=False)
+    report = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert report["cost"]["network_evaluations"] == report["card"]["nfe"] == counter.asked > 0
 
 
 @pytest.mark.parametrize(
@@ -170,6 +204,10 @@ def test_sampling_is_timed_from_its_start_to_its_end(run_with, tmp_path, monkeyp
         (
             {"sampling_seconds": 20.4, "parameters": 886_209.0, "train_images_per_second": 399.6, "wall_seconds": 316},
             "886 k parameters, 400 images/s, 5 min 16 s, sampling 20.4 s",
+        ),
+        (
+            {"network_evaluations": 50.0, "sampling_seconds": 1.25},
+            "sampling 1.25 s, 50 network evaluations per sample",
         ),
         ({"parameters": 6403.0, "sampling_seconds": 1.25}, "6.40 k parameters, sampling 1.25 s"),
         ({"wall_seconds": 59.97}, "1 min 00 s"),
@@ -199,5 +237,6 @@ def test_two_processes_say_the_same(shell, tiny_options, tmp_path):
     assert result.returncode == 0, result.stderr
     first, second = (json.loads((tmp_path / f"rank-{rank}.json").read_text()) for rank in range(2))
     assert first == second
-    assert first.keys() == {"parameters", "train_images_per_second", "wall_seconds", "sampling_seconds"}
+    measured = {"parameters", "train_images_per_second", "wall_seconds", "sampling_seconds", "network_evaluations"}
+    assert first.keys() == measured
     assert json.loads((tmp_path / "default" / "two" / "metrics.json").read_text())["cost"] == first

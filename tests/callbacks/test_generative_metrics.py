@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from ddpm_lightning.callbacks.sampling import sample_stream
 from hydra.errors import InstantiationException
 
+from choices import choices
 from ddpm_lightning.metrics.card import MetricCard
 from ddpm_lightning.metrics.extractor import extract_features
 from ddpm_lightning.metrics.frechet import frechet_distance
@@ -17,6 +17,7 @@ from ddpm_lightning.metrics.kernel import kernel_distance, kernel_distance_subse
 from ddpm_lightning.metrics.lenet import LeNetFeatures
 from ddpm_lightning.metrics.precision_recall import precision_recall
 from ddpm_lightning.metrics.reference import choose_real_indices
+from ddpm_lightning.training.generation import sample_stream
 
 METRICS = ("callbacks=generative_metrics", "metrics.chunk_size=5", "metrics.seed=3", "sampler.eta=1.0")
 
@@ -47,19 +48,15 @@ def load(folder: Path, name: str) -> np.ndarray:
         return file[file.files[0]]
 
 
-def stream_of(run, weights: str):
+def images_of(run, weights: str) -> np.ndarray:
     callback = run.trainer.callbacks[0]
     run.module.weights = weights
-    return sample_stream(run.module, run.trainer, callback.sampler, callback.guidance, seed=3)
-
-
-def images_of(run, weights: str) -> np.ndarray:
-    chunks = dataclasses.replace(stream_of(run, weights), chunk_size=5).chunks(16)
-    return torch.cat([run.module.normalizer.to_uint8(chunk.images) for chunk in chunks]).numpy()
+    stream = sample_stream(run.module, (1, 28, 28), callback.sampler, callback.guidance, seed=3, chunk_size=5)
+    return torch.cat([run.module.normalizer.to_uint8(chunk.images) for chunk in stream.chunks(16)]).numpy()
 
 
 @pytest.mark.parametrize(("choice", "weights"), [("null", "ema"), ("ema", "ema"), ("raw", "raw")])
-def test_samples_are_the_streams_own_in_order_with_the_weights_asked_for(tested, tmp_path, choice, weights):
+def test_samples_are_the_streams_with_the_weights_asked_for(tested, tmp_path, choice, weights):
     run = tested(f"weights={choice}")
     images = load(tmp_path / "run", "samples")
     assert images.shape == (16, 1, 28, 28) and images.dtype == np.uint8
@@ -90,8 +87,12 @@ def test_the_scores_are_those_of_the_files_and_the_card_is_whole(tested, tmp_pat
     assert report["values"] == pytest.approx(expected, rel=1e-6)
     assert report["card"] == {
         "features": "lenet_mnist", "features_sha256": extractor.sha256, "resize": extractor.resize,
-        "num_generated": 16, "num_real": 16, "seed": 3, "sampler": "ddim", "steps": 2, "eta": 1.0, "t_max": 0.98,
-        "clip": True, "guidance_scale": None, "weights": "ema", "split": "test", "dataset": "mnist",
+        "num_generated": 16, "num_real": 16, "seed": 3,
+        "seeds": dict.fromkeys(("init", "order", "noise", "samples"), 0),
+        "labels": None, "nfe": 2, "guidance": {"name": "none"}, "weights": "ema", "split": "test", "dataset": "mnist",
+        "sampler": {
+            "name": "ddim", "steps": 2, "grid": {"name": "uniform"}, "t_max": 0.98, "clip": True, "eta": 1.0,
+        },
         "real_images": test_split.fingerprint[:16],
     }  # fmt: skip
     assert set(report["card"]) == {field.name for field in dataclasses.fields(MetricCard)}
@@ -123,7 +124,7 @@ def test_the_modules_own_values_stand_beside_the_scores(tested, tmp_path):
     assert not [name for name in diagnostics if "lenet_mnist" in name]
 
 
-def test_scores_in_training_are_of_the_validation_split_every_n_epochs(run_with, tmp_path):
+def test_training_scores_the_validation_split_every_n_epochs(run_with, tmp_path):
     run = run_with(*METRICS, "metrics.every_n_epochs=2", "trainer.limit_train_batches=1", "trainer.max_steps=3")
     splits = []
     callback = run.trainer.callbacks[0]
@@ -158,7 +159,7 @@ def never_trains(run) -> bool:
 
 
 @pytest.mark.parametrize("few", ["metrics.num_samples=7", "metrics.num_real=7"])
-def test_fewer_samples_than_a_kid_subset_are_refused_when_the_callback_is_made(run_with, few):
+def test_fewer_samples_than_a_kid_subset_are_refused(run_with, few):
     with pytest.raises(InstantiationException, match=r"must be at least\s+metrics\.kid_subset_size=8"):
         run_with(*METRICS, few)
 
@@ -167,15 +168,90 @@ def test_fewer_samples_than_a_kid_subset_are_refused_when_the_callback_is_made(r
     ("override", "message"),
     [
         ("dataset.image_size=32", r"need images \(1, 28, 28\), not \(1, 32, 32\)"),
-        ("sampler.steps=0", r"sampler\.steps must lie in 1\.\.1000"),
-        ("sampler.steps=1001", r"sampler\.steps must lie in 1\.\.1000"),
-        ("sampler.t_max=0", r"sampler\.t_max must lie in"),
-        ("sampler.t_max=1 schedule.zero_terminal_snr=true", r"predicted noise says nothing about the image at t = 1"),
         ("metrics.num_real=41", r"cannot choose 41 real images out of 40: lower metrics\.num_real"),
     ],
 )
 def test_what_cannot_be_scored_is_refused_before_training(run_with, override, message):
-    run = run_with(*METRICS, *override.split())
+    run = run_with(*METRICS, override)
     with pytest.raises(ValueError, match=message):
         run.fit()
     assert never_trains(run)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("sampler.steps=0", r"sampler\.steps must be at least 1, not 0"),
+        ("sampler.t_max=0", r"sampler\.t_max must lie in"),
+        ("sampler.t_max=1 schedule.zero_terminal_snr=true", r"predicted noise says nothing about the image at t = 1"),
+        ("grid=log_snr sampler.steps=5 sampler.t_max=0.001", r"grid=log_snr has no 5 different times"),
+    ],
+)
+def test_what_cannot_be_sampled_is_refused_with_the_module(run_with, override, message):
+    with pytest.raises(ValueError, match=message):
+        run_with(*METRICS, *override.split())
+
+
+def labels_drawn(run) -> list[int]:
+    """The labels that the network is given while a test draws samples with one step, in order."""
+    seen = []
+    callback = run.trainer.callbacks[0]
+    generate = callback._generate
+
+    def spied(trainer, module, data, split):
+        network = module.evaluation_denoiser().network
+        hook = network.register_forward_pre_hook(lambda module, inputs: seen.extend(inputs[2].tolist()))
+        images = generate(trainer, module, data, split)
+        hook.remove()
+        return images
+
+    callback._generate = spied
+    run.trainer.test(run.module, run.data, verbose=False)
+    return seen
+
+
+CLASSES = (*METRICS, "model.num_classes=10", "sampler.steps=1", "sampler.eta=0", "metrics.num_samples=30")
+
+
+def test_classes_are_drawn_equally_often(run_with, tmp_path):
+    assert labels_drawn(run_with(*CLASSES)) == [i % 10 for i in range(30)]
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["card"]["labels"] == "uniform"
+
+
+def test_classes_are_drawn_as_often_as_the_split_has_them(run_with, tmp_path, monkeypatch):
+    run = run_with(*CLASSES, "metrics.labels=as_in_data")
+    split = run.data.split("test")
+    labels = np.where(np.arange(len(split)) < len(split) // 2, 7, np.arange(len(split)) % 4)
+    monkeypatch.setattr(type(split), "labels_at", lambda self, indices: labels[np.asarray(indices)])
+    expected = 30 * np.bincount(labels, minlength=10) / len(split)
+    drawn = np.bincount(labels_drawn(run), minlength=10)
+    assert abs(drawn - expected).max() <= 2
+    assert drawn.sum() == 30 and not drawn[[4, 5, 6, 8, 9]].any()
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["card"]["labels"] == "as_in_data"
+
+
+def test_unknown_frequencies_of_the_classes_are_refused(run_with):
+    with pytest.raises(InstantiationException, match=r"unknown metrics\.labels 'rare': choose from uniform"):
+        run_with(*METRICS, "metrics.labels=rare")
+
+
+def test_a_model_without_classes_has_no_labels_on_its_card(run_with, tmp_path):
+    run = run_with(*METRICS, "metrics.labels=as_in_data")
+    run.trainer.test(run.module, run.data, verbose=False)
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["card"]["labels"] is None
+
+
+@pytest.mark.parametrize("sampler", choices("sampler"))
+@pytest.mark.parametrize("guidance", choices("guidance"))
+def test_the_card_holds_every_option_of_the_choices(run_with, tmp_path, sampler, guidance):
+    run = run_with("callbacks=generative_metrics", f"sampler={sampler}", "sampler.steps=2", "grid=karras",
+                   f"guidance={guidance}", "model.num_classes=10", "seed=4", "seeds.order=5")  # fmt: skip
+    run.trainer.test(run.module, run.data, verbose=False)
+    card = json.loads((tmp_path / "run" / "metrics.json").read_text())["card"]
+    options = {**run.config.sampler, "t_max": 0.98}
+    assert card["sampler"].items() >= {k: v for k, v in options.items() if k not in ("_target_", "grid")}.items()
+    assert card["sampler"]["grid"] == {"name": "karras", "rho": 7.0}
+    described = {k: v for k, v in run.config.guidance.items() if k[0] != "_"}
+    assert card["guidance"] == {"name": guidance, **described}
+    assert card["nfe"] == {"heun": 3}.get(sampler, 2) * (2 if guidance == "classifier_free" else 1)
+    assert card["seeds"] == {"init": 4, "order": 5, "noise": 4, "samples": 4} and card["seed"] == 4

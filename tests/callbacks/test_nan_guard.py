@@ -36,7 +36,7 @@ def test_the_last_good_checkpoint_is_named_and_stays_good(run_with, poison, tmp_
     assert read_checkpoint(last)["global_step"] == 3
 
 
-def test_weights_that_went_bad_in_the_very_step_before_a_save_are_not_saved(run_with, poison, tmp_path):
+def test_weights_that_went_bad_right_before_a_save_are_not_saved(run_with, poison, tmp_path):
     """The loss of that step is finite: only the weights tell."""
     run = run_with(*MINIMAL, "callbacks.checkpointing.every_n_steps=3", extra=[poison(step=5)])
     with pytest.raises(FloatingPointError, match="the weights became NaN or infinite at optimizer step 6"):

@@ -27,7 +27,7 @@ def read_png(path: Path) -> np.ndarray:
     return np.asarray(Image.open(path))
 
 
-def test_each_validation_leaves_its_pictures_in_the_folder_and_in_tensorboard(run_with, tmp_path):
+def test_each_validation_leaves_its_pictures(run_with, tmp_path):
     run = run_with(*PICTURES, "logger=tensorboard", "callbacks.process_panel.every_n_epochs=2")
     run.fit()
     events = EventAccumulator(str(tmp_path / "run" / "tensorboard"), size_guidance={"images": 0}).Reload()

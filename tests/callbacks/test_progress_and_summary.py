@@ -57,14 +57,21 @@ def test_hparams_hold_the_values_of_the_report_by_their_names(run_with, tmp_path
     report = json.loads((tmp_path / "run" / "metrics.json").read_text())
     costs = {f"cost/{name}": cost for name, cost in report["cost"].items()}
     assert costs.keys() == {
-        f"cost/{name}" for name in ("parameters", "train_images_per_second", "wall_seconds", "sampling_seconds")
+        f"cost/{name}"
+        for name in (
+            "parameters",
+            "train_images_per_second",
+            "wall_seconds",
+            "sampling_seconds",
+            "network_evaluations",
+        )
     }
     expected = {**report["values"], **report["diagnostics"], **costs}
     shown = hparams_of(tmp_path / "run")[1]
     assert shown == pytest.approx(expected, rel=1e-6, nan_ok=True)  # TensorBoard keeps float32
 
 
-def test_hparams_of_a_run_without_scores_hold_what_the_test_logged(finished, tmp_path):
+def test_hparams_without_scores_hold_what_the_test_logged(finished, tmp_path):
     trainer, _ = finished
     choices, shown = hparams_of(tmp_path / "run")
     tested = {name: float(value) for name, value in trainer.callback_metrics.items()}

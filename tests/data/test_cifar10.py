@@ -205,7 +205,7 @@ def test_missing_files_are_downloaded(root: Path, archives: Any, monkeypatch: py
     np.testing.assert_array_equal(CIFAR10Source(root).labels(), expected)
 
 
-def test_what_another_process_downloads_meanwhile_is_not_downloaded_again(
+def test_what_another_process_downloads_is_not_downloaded_again(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = CIFAR10Source(root).labels()

@@ -118,7 +118,7 @@ def test_impossible_sizes_are_refused(make: MakeModule) -> None:
         make(in_memory="sometimes")
 
 
-def test_a_checkpoint_holds_what_the_order_and_the_division_are_made_of(make: MakeModule) -> None:
+def test_a_checkpoint_holds_what_order_and_split_are_made_of(make: MakeModule) -> None:
     data = make()
     hashes = {"images_hash": data.images_hash, "split_hash": data.split_hash}
     pixels = {"pixels_hash": cached_images(data._source, data._cache_dir).fingerprint}
@@ -131,25 +131,23 @@ def test_what_does_not_change_the_batches_may_change_on_resume(make: MakeModule)
 
 
 @pytest.mark.parametrize(
-    ("changes", "mended_by"),
+    ("changes", "advice"),
     [
         ({"batch_size": 4}, r"batch_size was 5 and is 4: set dataset\.batch_size as it was"),
-        ({"seed": 1}, r"seed was 0 and is 1: set seed as it was"),
+        ({"seed": 1}, r"seed was 0 and is 1: set seeds\.order \(or seed\) as it was"),
         *(
             ({**other}, r"split_hash was .*: restore the data set's files and dataset\.split")
             for other in OTHER_DIVISIONS
         ),
     ],
 )
-def test_a_checkpoint_made_with_other_data_is_refused(
-    make: MakeModule, changes: dict[str, Any], mended_by: str
-) -> None:
+def test_a_checkpoint_made_with_other_data_is_refused(make: MakeModule, changes: dict[str, Any], advice: str) -> None:
     state = make().state_dict()
-    with pytest.raises(ValueError, match=r"the checkpoint was made with other data.*" + mended_by):
+    with pytest.raises(ValueError, match=r"the checkpoint was made with other data.*" + advice):
         make(**changes).load_state_dict(state)
 
 
-def test_a_checkpoint_made_with_another_number_of_images_is_refused(make: MakeModule, counting_source: Any) -> None:
+def test_a_checkpoint_of_another_number_of_images_is_refused(make: MakeModule, counting_source: Any) -> None:
     state = make(split=Resplit()).state_dict()
     make(split=Resplit(), source=counting_source(train=50, test=13)).load_state_dict(
         state
@@ -159,7 +157,7 @@ def test_a_checkpoint_made_with_another_number_of_images_is_refused(make: MakeMo
             make(split=Resplit(), source=other).load_state_dict(state)
 
 
-def test_a_model_is_not_judged_by_other_data_than_it_was_trained_beside(make: MakeModule) -> None:
+def test_a_model_is_not_judged_by_other_data(make: MakeModule) -> None:
     checkpoint = {"ImageDataModule": make(split=Resplit()).state_dict()}
     check_split(checkpoint, make(split=Resplit(), seed=3, batch_size=4))
     for other in (Resplit(seed=1), Resplit(train_fraction=0.7)):
@@ -180,7 +178,7 @@ def test_as_many_images_that_are_others_are_refused(make: MakeModule, counting_s
         check_split({"ImageDataModule": state}, other)
 
 
-def test_a_checkpoint_that_does_not_say_which_images_it_saw_serves(make: MakeModule) -> None:
+def test_a_checkpoint_without_a_record_of_images_serves(make: MakeModule) -> None:
     state = {key: value for key, value in make().state_dict().items() if key not in ("images_hash", "pixels_hash")}
     make().load_state_dict(state)
     check_split({"ImageDataModule": state}, make())

@@ -78,7 +78,7 @@ def test_transparent_grey_lies_on_white(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["png", "gif"])
-def test_a_palette_with_a_transparent_entry_gives_its_colours_and_white(tmp_path, suffix):
+def test_a_palette_with_transparency_gives_colours_and_white(tmp_path, suffix):
     entries = RNG.integers(0, 4, (SIDE, SIDE), dtype=np.uint8)
     palette = np.array([[255, 0, 0], [0, 255, 0], [10, 20, 30], [90, 0, 200]], np.uint8)
     image = Image.fromarray(entries)

@@ -10,7 +10,7 @@ from ddpm_lightning.data.download import check_md5, download
 from ddpm_lightning.data.source import DataFileError
 
 
-def test_of_those_who_download_at_once_one_does_and_the_others_wait(tmp_path):
+def test_of_those_who_download_at_once_one_does(tmp_path):
     begun, may_end, events = threading.Event(), threading.Event(), []
 
     def fetch(name):

@@ -102,7 +102,7 @@ def test_after_a_kill_the_next_build_reads_only_the_rest(start_build, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_reading_process_that_is_killed_is_told_as_want_of_memory(start_build, tmp_path):
+def test_a_killed_reading_process_is_told_as_want_of_memory(start_build, tmp_path):
     build = start_build(tmp_path / "cache", tmp_path / "log", size=2500, dies_at=1024, cores=2)
     _, errors = build.communicate()
     assert build.returncode == 1

@@ -70,7 +70,7 @@ def test_links_are_followed_but_not_in_circles(tree, tmp_path):
     assert files == ["a/1.png", "a/4.png", "b/2.png", "c/3.png", "c/back/1.png", "c/back/4.png"]
 
 
-def test_what_is_no_file_is_left_out_and_a_broken_link_is_an_image_that_cannot_be_read(tree, tmp_path):
+def test_what_is_no_file_is_left_out_and_broken_links_are_told(tree, tmp_path):
     folder = tree({"a.png": "red"})
     os.mkfifo(folder / "pipe.png")
     (folder / "gone.png").symlink_to("nowhere")
@@ -103,7 +103,7 @@ def test_the_folder_is_looked_for_here_and_below_the_data_folder(tree, tmp_path,
 
 
 @pytest.mark.parametrize(("path", "told"), [("photos", "or give the folder that has photos as "), ("/photos", "$")])
-def test_where_there_is_no_folder_the_message_says_how_to_mend_it(tmp_path, monkeypatch, path, told):
+def test_where_there_is_no_folder_the_message_says_what_to_do(tmp_path, monkeypatch, path, told):
     monkeypatch.chdir(tmp_path)
     source = FolderSource(tmp_path / "data", path, image_size=4)
     assert source.image_shape == (3, 4, 4), "the folder is not needed for that"
@@ -186,7 +186,7 @@ def test_damaged_images_are_skipped_where_that_is_wanted(mixed_tree, tmp_path, c
     assert seen == [(255, 0, 0), (128, 128, 128), (0, 0, 255)]
 
 
-def test_a_mended_image_is_read_again(mixed_tree, tmp_path):
+def test_a_repaired_image_is_read_again(mixed_tree, tmp_path):
     def readable():
         source = FolderSource(tmp_path, mixed_tree, image_size=4, skip_damaged=True)
         return len(cached_images(source, tmp_path / "cache").readable)
@@ -202,7 +202,7 @@ def test_a_folder_of_damaged_images_alone_is_refused(tmp_path):
         cached_images(FolderSource(tmp_path, tmp_path, image_size=4, skip_damaged=True), tmp_path / "cache")
 
 
-def test_an_image_that_the_system_does_not_give_is_not_kept_as_damaged(tree, tmp_path, monkeypatch):
+def test_an_image_the_system_does_not_give_is_not_damaged(tree, tmp_path, monkeypatch):
     source = FolderSource(tmp_path, tree({"a.png": "red"}), image_size=4, skip_damaged=True)
 
     def refuse(*_):

@@ -78,7 +78,7 @@ def test_the_mean_of_many_images_is_grey() -> None:
     )
 
 
-def test_the_held_out_images_are_the_same_for_any_number_of_others() -> None:
+def test_held_out_images_are_the_same_for_any_training_size() -> None:
     few, many = (GradientsSource(**SIZES, seed=0, size=size, held_out=6) for size in (4, 10))
     endless = EndlessGradientsSource(**SIZES, seed=0, epoch_size=10, held_out=6)
     assert {name: len(rows) for name, rows in many.official_splits().items()} == {"train": 10, "test": 6}
@@ -110,7 +110,7 @@ def make(tmp_path: Path) -> Callable[..., ImageDataModule]:
     return build
 
 
-def test_an_endless_training_split_has_nominal_epochs_and_images_that_are_not_held_out(make: Any) -> None:
+def test_an_endless_split_has_nominal_epochs_and_own_images(make: Any) -> None:
     data = make(None)
     train = data.split("train")
     assert len(train) == 40
@@ -161,9 +161,7 @@ def test_what_has_no_end_cannot_be_divided(make: Any) -> None:
         make(None, Resplit()).split("train")
 
 
-def test_a_training_on_endless_images_that_are_not_square_runs_to_its_evaluation(
-    compose_verb: Callable[..., Any], tmp_path: Path
-) -> None:
+def test_a_training_on_endless_images_runs_to_its_end(compose_verb: Callable[..., Any], tmp_path: Path) -> None:
     here = [f"paths.cache_dir={tmp_path}", "trainer.accelerator=cpu", "+trainer.enable_progress_bar=false"]
     training = [
         *("dataset=endless_gradients", "debug=one_batch", "callbacks=[pictures,checkpointing]", "logger=none"),

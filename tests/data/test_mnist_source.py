@@ -123,7 +123,7 @@ def test_a_truncated_unpacked_file_is_named(idx_root: IdxRoot, kept: int) -> Non
         split_of(FashionMNISTSource(root), "test")
 
 
-def test_a_file_that_the_system_does_not_read_is_no_fault_of_the_cache(idx_root: IdxRoot, tmp_path: Path) -> None:
+def test_an_unreadable_file_is_no_fault_of_the_cache(idx_root: IdxRoot, tmp_path: Path) -> None:
     root = idx_root("FashionMNIST")
     path = root / "FashionMNIST" / "raw" / "t10k-images-idx3-ubyte"
 

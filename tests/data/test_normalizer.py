@@ -102,7 +102,7 @@ class TestStandardized:
         for value, border in ((0, low), (255, high)):
             assert torch.equal(standardized.to_model(torch.full((3, 1, 1), value, dtype=torch.uint8)), border)
 
-    def test_what_lies_beyond_a_channels_range_becomes_0_or_255_and_nothing_else_does(self, standardized):
+    def test_what_lies_beyond_a_channels_range_becomes_0_or_255(self, standardized):
         low, high = standardized.value_range
         levels = (1 / standardized.std).expand(3, 1, 1)
         images = torch.stack([low - 100, low - levels, low + levels, high - levels, high + levels, high * torch.inf])
@@ -118,7 +118,7 @@ class TestStandardized:
     def test_without_its_numbers_all_is_nan(self):
         assert StandardizedNormalizer(1).to_model(EVERY_VALUE).isnan().all()
 
-    def test_clamping_moves_what_lies_beyond_a_channels_range_to_its_border(self, standardized):
+    def test_clamping_moves_values_to_the_border_of_the_range(self, standardized):
         low, high = standardized.value_range
         beyond = standardized.clamp(torch.stack([low - 1, high + 1]))
         assert torch.equal(beyond, torch.stack([low, high]))
@@ -148,7 +148,7 @@ class TestBoth:
             kind(1).to_model(torch.zeros(1, 1, 1))
 
     @pytest.mark.parametrize("shape", [(2, 1, 4, 4), (4, 4)])
-    def test_images_of_other_channels_are_refused_instead_of_broadcast(self, kind, shape):
+    def test_images_of_other_channels_are_not_broadcast(self, kind, shape):
         for given in (kind(3).to_model, kind(3).to_uint8):
             images = torch.zeros(shape, dtype=torch.uint8 if given.__name__ == "to_model" else torch.float32)
             with pytest.raises(ValueError, match=r"images must be \(..., 3, height, width\)"):

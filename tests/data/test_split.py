@@ -16,7 +16,7 @@ def union(rows):
 
 @pytest.mark.parametrize("split", [Resplit(), Resplit(0.3, seed=5), OfficialSplit(), ValFromTrain(10)])
 @pytest.mark.parametrize("official", [TWO, THREE])
-def test_no_training_image_is_judged_by_and_no_readable_one_is_lost(split, official):
+def test_splits_are_disjoint_and_lose_no_readable_image(split, official):
     rows = split.rows(READABLE, official)
     assert not np.isin(rows.train, np.union1d(rows.val, rows.test)).any()
     lost = (

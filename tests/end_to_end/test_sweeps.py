@@ -73,7 +73,7 @@ def test_under_torchrun_each_rank_runs_its_share_of_every_job(workplace, by_two,
     assert_one_run_per_seed(place, logged, expected=by_two)
 
 
-def test_the_variables_of_a_batch_script_start_no_ranks_and_wait_for_none(workplace, by_one, logged):
+def test_the_variables_of_a_batch_script_start_no_ranks(workplace, by_one, logged):
     place = workplace("callbacks=minimal", "trainer=ddp_cpu", "trainer.precision=32-true")
     ended = place.run("trainer.devices=1,2", **BATCH_SCRIPT)
     assert ended.code == 0, ended.printed
@@ -131,7 +131,7 @@ def test_a_failed_job_does_not_stop_the_sweep(failing):
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-def test_whichever_rank_raises_the_job_tells_its_error_and_traceback(failing, rank):
+def test_whichever_rank_raises_the_job_tells_its_error(failing, rank):
     place, ended = failing
     status = place.jobs()[1 - rank].read_status()
     assert status["error"] == f"RankError: rank {rank} of this job failed: RuntimeError: here at rank {rank}"
@@ -200,7 +200,7 @@ def test_a_sweep_of_evaluations_ends_in_quality_against_cost(evaluations):
     assert (rows["sampling_seconds"] > 0).all()
 
 
-def test_one_process_draws_the_samples_that_two_drew_from_the_same_weights(evaluations, by_two):
+def test_one_process_draws_the_samples_that_two_drew(evaluations, by_two):
     for run in by_two.jobs().values():
         theirs = samples(run.path)
         assert len(np.unique(theirs, axis=0)) == 64

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from ddpm_lightning.training.evaluate import evaluate
+from ddpm_lightning.training.run_folder import RunFolder, find_checkpoint
 from ddpm_lightning.training.sample import sample
 
 
@@ -107,7 +108,7 @@ class TestTrain:
         assert "this run is done" in result.stdout + result.stderr
         assert [path.stat().st_mtime_ns for path in files] == before
 
-    def test_the_same_name_with_other_options_is_another_run_and_refused(self, finished, shell_here, tiny_options):
+    def test_the_same_name_with_other_options_is_refused(self, finished, shell_here, tiny_options):
         output = f"paths.output_dir={finished.folder.parents[1]}"
         result = shell_here("train.py", *tiny_options, output, "name=shared", "trainer.max_steps=10", "seed=4")
         assert result.returncode == 1
@@ -121,6 +122,13 @@ class TestTrain:
         with pytest.raises(ValueError, match="resume continues a run as it was configured; .* another run"):
             train(config)
         assert json.loads((finished.folder / "status").read_text())["state"] == "done"
+
+
+DDIM = {"name": "ddim", "steps": 2, "grid": {"name": "uniform"}, "t_max": 0.98, "clip": True, "eta": 0.0}
+DDPM = {key: value for key, value in DDIM.items() if key != "eta"} | {"name": "ddpm", "variance": "small"}
+HEUN = {key: value for key, value in DDIM.items() if key != "eta"} | {
+    "name": "heun", "churn": 0.0, "churn_min": 0.0, "churn_max": None, "churn_noise": 1.0
+}  # fmt: skip
 
 
 class TestEvaluate:
@@ -137,9 +145,13 @@ class TestEvaluate:
     @pytest.mark.parametrize(
         ("overrides", "changed"),
         [
-            (["sampler.steps=3"], {"steps": 3}),
-            (["sampler.eta=1.0"], {"eta": 1.0}),
-            (["sampler=ddpm", "sampler.steps=2"], {"sampler": "ddpm", "eta": None}),
+            (["sampler.steps=3"], {"sampler": DDIM | {"steps": 3}, "nfe": 3}),
+            (["sampler.eta=1.0"], {"sampler": DDIM | {"eta": 1.0}}),
+            (["grid=karras"], {"sampler": DDIM | {"grid": {"name": "karras", "rho": 7.0}}}),
+            (["grid=karras", "grid.rho=3"], {"sampler": DDIM | {"grid": {"name": "karras", "rho": 3}}}),
+            (["sampler=ddpm", "sampler.steps=2"], {"sampler": DDPM}),
+            (["sampler=ddpm", "sampler.steps=2", "grid=log_snr"], {"sampler": DDPM | {"grid": {"name": "log_snr"}}}),
+            (["sampler=heun", "sampler.steps=2"], {"sampler": HEUN, "nfe": 3}),
             (["metrics.num_samples=12"], {"num_generated": 12}),
             (["metrics.seed=4"], {"seed": 4}),
             (["weights=raw"], {"weights": "raw"}),
@@ -154,15 +166,18 @@ class TestEvaluate:
         assert report["values"]["fid_lenet_mnist"] != pytest.approx(fid, rel=1e-6)
 
     def test_what_a_group_refers_to_is_the_checkpoints(self, evaluated, finished):
-        """`metrics=default` says `seed: ${seed}`, and evaluate.py has no seed of its own."""
+        """`metrics=default` says `seed: ${seeds.samples}`, and evaluate.py has no seeds of its own."""
         small = [f"metrics.{option}" for option in ("num_samples=16", "num_real=16", "kid_subset_size=8")]
         assert evaluated("metrics=default", *small)["card"]["seed"] == finished.report["card"]["seed"]
 
     @pytest.mark.parametrize(
         ("override", "told"),
         [
-            ("sampler.variance_mix=0.5", r"sampler \(.*ddim\.DDIM\) has no option 'variance_mix'; .* with sampler="),
-            ("+sampler.noise.scale=0.5", r"sampler \(.*ddim\.DDIM\) has no option 'noise'; it has clip, eta, steps, "),
+            ("sampler.variance=0.5", r"sampler \(.*ddim\.DDIM\) has no option 'variance'; .* with sampler="),
+            ("sampler.churn=1", r"sampler \(.*ddim\.DDIM\) has no option 'churn'; .* with sampler="),
+            ("grid.rho=3", r".*grid.* \(.*UniformGrid\) has no option 'rho'; it has none\. Choose .* with grid="),
+            ("guidance.scale=3", r"guidance \(.*unguided\) has no option 'scale'; it has none\. .* with guidance="),
+            ("+sampler.noise.scale=0.5", r"sampler \(.*ddim\.DDIM\) has no option 'noise'; it has clip, eta, grid, "),
             ("+sampler.steps.number=5", r"sampler\.steps has no option 'number'; it has none$"),
             ("+metrics.num_smaples=8", r"metrics has no option 'num_smaples'; it has chunk_size, .*, weights$"),
         ],
@@ -206,7 +221,24 @@ class TestSample:
     def test_a_grid_is_always_drawn(self, sampled):
         folder = sampled("num=4")
         assert Image.open(folder / "samples.png").size == (58 * 2 + 2, 58 * 2 + 2)
-        assert sorted(path.name for path in folder.iterdir()) == ["samples.png"]
+        names = [path.name for path in folder.iterdir() if path.name != ".lock"]
+        assert sorted(names) == ["config.yaml", "samples.png", "status"]
+
+    def test_the_folder_says_how_its_samples_were_made(self, sampled, finished):
+        run = RunFolder(sampled("num=4", "sampler.steps=3", "grid=karras", "chunk_size=3"))
+        config = run.read_config()
+        assert config["sample"] == {
+            "num": 4, "seed": 3, "label": None, "chunk_size": 3, "format": "grid", "trajectory": False,
+        }  # fmt: skip
+        assert config["checkpoint"] == {"path": str(find_checkpoint(finished.folder)), "step": 10}
+        assert config["sampler"]["steps"] == 3 and config["sampler"]["grid"]["rho"] == 7.0
+        assert config["model"] == RunFolder(finished.folder).read_config()["model"]
+        assert run.read_status()["state"] == "done"
+
+    def test_images_do_not_depend_on_how_many_are_computed_together(self, sampled):
+        together, apart = (images_in(sampled("num=9", "format=npz", f"chunk_size={size}")) for size in (9, 2))
+        assert abs(together.astype(int) - apart.astype(int)).max() <= 1  # another batch size may round differently
+        assert len(np.unique(together, axis=0)) == 9
 
     def test_a_folder_holds_each_image_by_its_number(self, sampled):
         files = sorted((sampled("num=4", "format=folder") / "samples").iterdir())
@@ -225,7 +257,15 @@ class TestSample:
         assert abs(final - grid).mean() < 3  # a GIF has 256 colours
 
     @pytest.mark.parametrize(
-        ("override", "message"), [("format=jpg", "choose from grid, npz, folder"), ("num=0", "num must be at least 1")]
+        ("override", "message"),
+        [
+            ("format=jpg", "choose from grid, npz, folder"),
+            ("num=0", "num must be at least 1"),
+            ("chunk_size=0", "chunk_size must be at least 1"),
+            ("label=3", "label=3, but this model knows no classes: leave label out"),
+            ("sampler.steps=0", r"sampler\.steps must be at least 1, not 0"),
+            ("guidance=classifier_free", r"guidance=classifier_free needs a model of classes"),
+        ],
     )
     def test_what_makes_no_sense_is_refused(self, sampled, override, message):
         with pytest.raises(ValueError, match=message):

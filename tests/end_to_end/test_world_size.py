@@ -45,7 +45,7 @@ def options(resumable: list[str]) -> list[str]:
 def place(
     shell: Callable, options: list[str], tiny_paths: list[str], tmp_path_factory: pytest.TempPathFactory
 ) -> Workplace:
-    """The same run made by one process and by two, and the first one's checkpoint scored by two.
+    """The same run made by one process and by two, and the first one's checkpoint scored and drawn from by two.
 
     The 8 images of a validation are one batch, so the second process has none.
     """
@@ -54,6 +54,8 @@ def place(
     place.run("train.py", *options, *TWO_PROCESSES, "name=two")
     checkpoint = f"checkpoint={place.path('default', 'one')}"
     place.run("evaluate.py", *tiny_paths, checkpoint, *TWO_PROCESSES, f"hydra.run.dir={place.path('evaluated')}")
+    drawn = [*tiny_paths, checkpoint, *TWO_PROCESSES, "num=50", "chunk_size=16", "format=npz", "trajectory=true"]
+    place.run("sample.py", *drawn, f"hydra.run.dir={place.path('drawn')}")
     return place
 
 
@@ -88,6 +90,15 @@ def test_two_processes_draw_the_same_samples_from_a_checkpoint(place: Workplace)
     assert np.array_equal(one, two)
 
 
+def test_two_processes_of_sample_draw_the_same_images(place: Workplace) -> None:
+    one, two = samples(place.path("default", "one")), samples(place.path("drawn"))
+    assert len(two) == 50  # no whole number of chunks for each
+    assert np.array_equal(one[:48], two[:48])
+    assert abs(one[48:50].astype(int) - two[48:]).max() <= 1  # computed with fewer others
+    run = RunFolder(place.path("drawn"))
+    assert (run.path / "trajectory.gif").is_file() and run.read_status()["state"] == "done"
+
+
 def test_two_processes_give_a_checkpoint_the_same_scores(place: Workplace) -> None:
     one, two = report(place.path("default", "one")), report(place.path("evaluated"))
     assert one["card"] == two["card"]
@@ -98,7 +109,7 @@ def test_two_processes_give_a_checkpoint_the_same_scores(place: Workplace) -> No
 
 def test_two_processes_leave_one_run(place: Workplace) -> None:
     assert sorted(path.name for path in place.folder.iterdir()) == ["runs"]
-    assert sorted(path.name for path in place.path().iterdir()) == ["default", "evaluated"]
+    assert sorted(path.name for path in place.path().iterdir()) == ["default", "drawn", "evaluated"]
     assert sorted(path.name for path in place.path("default").iterdir()) == ["one", "two"]
     one, two = (place.path("default", name) for name in ("one", "two"))
     assert {path.relative_to(two) for path in two.rglob("*")} == {path.relative_to(one) for path in one.rglob("*")}

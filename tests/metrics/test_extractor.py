@@ -12,7 +12,7 @@ FEATURES = Path(__file__).parents[2] / "conf" / "metrics" / "features"
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 7, 100])
-def test_features_are_in_the_order_of_the_images_for_any_batch_size(mean_colours, colour_images, batch_size):
+def test_features_are_in_order_for_any_batch_size(mean_colours, colour_images, batch_size):
     features = extract_features(mean_colours, colour_images, batch_size)
     torch.testing.assert_close(features, torch.from_numpy(colour_images.mean(axis=(2, 3))).float())
     assert features.dtype == torch.float32
@@ -42,7 +42,7 @@ def test_progress_counts_images(mean_colours, colour_images):
     assert seen == [(3, 7), (6, 7), (7, 7)]
 
 
-def test_extractor_stays_in_evaluation_mode_inside_a_training_module(mean_colours):
+def test_extractor_stays_in_evaluation_mode_in_a_module(mean_colours):
     torch.nn.ModuleList([mean_colours]).train()
     assert not mean_colours.training
 
@@ -64,7 +64,7 @@ def shared(name: str, **options):
     return instantiate({"_target_": target, **options})
 
 
-def test_the_jobs_of_a_process_share_an_extractor_of_the_same_options():
+def test_the_jobs_of_a_process_share_an_extractor():
     mnist = shared("lenet", dataset="mnist")
     assert shared("lenet", dataset="mnist") is mnist
     assert shared("lenet", dataset="fashion_mnist") is not mnist
@@ -76,7 +76,7 @@ def test_the_jobs_of_a_process_share_the_inception_network(inception_weights):
     assert shared("inception", weights=str(inception_weights), cache_dir="here") is first
 
 
-def test_a_shared_extractor_may_be_moved_by_one_job_and_used_by_the_next():
+def test_a_shared_extractor_may_be_moved_by_a_job():
     """Tests run in inference mode, so it is moved there; double precision stands for another device."""
     extractor = shared("lenet", dataset="mnist")
     images = torch.randint(0, 256, (3, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))

@@ -35,7 +35,7 @@ def test_closed_form_for_gaussians_that_commute():
     assert frechet_distance(real, generated) == pytest.approx(expected.item(), rel=1e-10)
 
 
-def test_closed_form_for_two_by_two_covariances_that_do_not_commute():
+def test_closed_form_for_covariances_that_do_not_commute():
     c_r = torch.tensor([[2.0, 0.5], [0.5, 1.0]]).double()
     c_g = torch.tensor([[1.0, -0.3], [-0.3, 3.0]]).double()
     zero = torch.zeros(2).double()
@@ -53,7 +53,7 @@ def test_equals_torch_fidelity(random_features):
 
 
 @pytest.mark.parametrize("sizes", [(30, 20), (30, 200), (64, 65)])
-def test_equals_torch_fidelity_where_the_covariance_has_no_full_rank(sizes):
+def test_equals_torch_fidelity_without_full_rank(sizes):
     generator = torch.Generator().manual_seed(1)
     real, generated = (torch.randn(size, 64, generator=generator).relu() for size in sizes)
     assert frechet_distance(real, generated) == pytest.approx(torch_fidelity_distance(real, generated), rel=1e-5)

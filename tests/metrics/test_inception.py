@@ -21,7 +21,7 @@ def extractor(inception_weights: Path) -> InceptionFeatures:
     return InceptionFeatures(inception_weights)
 
 
-def test_features_equal_torch_fidelitys_for_grey_and_colour_of_any_size(extractor, inception_weights):
+def test_features_equal_torch_fidelitys_for_any_image(extractor, inception_weights):
     theirs = FeatureExtractorInceptionV3(
         "inception-v3-compat", ["2048"], feature_extractor_weights_path=str(inception_weights)
     )

@@ -125,7 +125,7 @@ def test_a_damaged_hub_file_is_refused(machine):
         find_inception_weights(None, machine.cache)
 
 
-def test_the_wheel_comes_before_the_download_and_is_converted_once(machine, fake_torchscript):
+def test_the_wheel_comes_first_and_is_converted_once(machine, fake_torchscript):
     machine.serve(b"official")
     machine.install_wheel(b"script")
     found = find_inception_weights(None, machine.cache)
@@ -153,7 +153,7 @@ def test_a_wheel_of_another_hash_is_refused_before_it_is_opened(machine, fake_to
     assert not (machine.cache / search.CONVERTED_NAME).exists()
 
 
-def test_the_download_comes_last_and_processes_that_ask_at_once_share_it(machine):
+def test_the_download_comes_last_and_is_shared(machine):
     machine.serve(b"official")
     machine.expect_official(b"official")
     with ThreadPoolExecutor(4) as pool:

@@ -59,7 +59,7 @@ def test_builders_at_the_same_time_do_no_harm(mean_colours, colour_images, tmp_p
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_chosen_indices_are_a_sorted_subset_that_depends_on_the_seed_alone():
+def test_chosen_indices_are_a_sorted_subset_of_the_seed():
     chosen = choose_real_indices(1000, 400, seed=3)
     global_state = np.random.get_state()
     np.random.seed(1)

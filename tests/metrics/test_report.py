@@ -9,7 +9,7 @@ from ddpm_lightning.metrics.precision_recall import precision_recall
 from ddpm_lightning.metrics.report import compare_features
 
 
-def test_every_name_carries_the_extractor_and_every_value_is_the_metrics_own(random_features, card):
+def test_names_carry_the_extractor_and_values_are_the_metrics(random_features, card):
     report = compare_features(*random_features, card, kid_subsets=5, kid_subset_size=20, seed=3)
     mean, deviation = kernel_distance_subsets(*random_features, subsets=5, subset_size=20, seed=3)
     precision, recall = precision_recall(*random_features)

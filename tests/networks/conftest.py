@@ -4,34 +4,45 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from ddpm_lightning.networks.ddim_resnet import DDIMResNet
+from hydra.utils import get_class
+from omegaconf import OmegaConf
 from torch import nn
 
+from choices import config_of
 from ddpm_lightning.networks.batch_norm import GlobalBatchNorm2d
-from ddpm_lightning.networks.unet import UNet
+
+Build = Callable[..., nn.Module]
+SMALL = {"channels": (8, 16, 16), "blocks": 1, "attention_levels": (2,), "head_channels": 8, "embedding_dim": 8}
+"""Three levels, for a network whose YAML has these options."""
 
 
-@pytest.fixture
-def unet() -> Callable[..., UNet]:
-    """`unet(in_channels, **options)`: three levels, attention at the coarsest."""
+@pytest.fixture(scope="session")
+def small() -> Build:
+    """`small(model, input_shape, out_channels=None, **options)`: as many channels out as in, unless said otherwise."""
 
-    def build(in_channels: int = 1, **options: object) -> UNet:
+    def build(model: str, input_shape: tuple[int, ...], out_channels: int | None = None, **options: object):
         torch.manual_seed(0)
-        options = {"channels": (8, 16, 16), "blocks": 1, "head_channels": 8} | options
-        return UNet(in_channels, **{"attention_levels": (len(options["channels"]) - 1,)} | options)
+        if "channels" in options:
+            options = {"attention_levels": (len(options["channels"]) - 1,)} | options
+        options = SMALL | {"conditioning": "time"} | options
+        written = OmegaConf.to_container(config_of("model", model))
+        network = get_class(written.pop("_target_"))  # so that its own errors are seen, not Hydra's
+        options = written | {name: value for name, value in options.items() if name in written}
+        return network(input_shape=input_shape, out_channels=out_channels or input_shape[0], **options)
 
     return build
 
 
 @pytest.fixture
-def ddim_resnet() -> Callable[..., DDIMResNet]:
-    """`ddim_resnet(in_channels, **options)`: three levels."""
+def unet(small: Build) -> Build:
+    """`unet(colours, **options)`: the U-Net for images of so many channels (1 grey, 3 colour)."""
+    return lambda colours=1, **options: small("unet", (colours, 28, 28), **options)
 
-    def build(in_channels: int = 1, **options: object) -> DDIMResNet:
-        torch.manual_seed(0)
-        return DDIMResNet(in_channels, **{"channels": (8, 12, 16), "blocks": 1, "embedding_dim": 8} | options)
 
-    return build
+@pytest.fixture
+def keras_unet(small: Build) -> Build:
+    """`keras_unet(colours, **options)`: Keras's U-Net for images of so many channels (1 grey, 3 colour)."""
+    return lambda colours=1, **options: small("keras_unet", (colours, 28, 28), **options)
 
 
 @pytest.fixture

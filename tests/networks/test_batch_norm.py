@@ -4,10 +4,10 @@ import sys
 
 import pytest
 import torch
-from ddpm_lightning.networks.ddim_resnet import DDIMResNet
 from torch import nn
 
 from ddpm_lightning.networks.batch_norm import GlobalBatchNorm2d
+from ddpm_lightning.networks.keras_unet import KerasUNet
 
 
 def batch(mean: float = 0.0, std: float = 1.0, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -44,7 +44,7 @@ def test_a_training_batch_gets_mean_zero_and_variance_one():
     torch.testing.assert_close(output.var((0, 2, 3), unbiased=False), torch.ones(3))
 
 
-def test_running_statistics_keep_the_share_of_the_past_that_decay_says():
+def test_running_statistics_keep_the_share_decay_of_the_past():
     norm, x = GlobalBatchNorm2d(3, decay=0.75), batch(mean=2.0)
     mean, var = torch.zeros(3), torch.ones(3)
     for _ in range(3):
@@ -55,7 +55,7 @@ def test_running_statistics_keep_the_share_of_the_past_that_decay_says():
     torch.testing.assert_close(norm.running_var, var)
 
 
-def test_evaluation_normalises_by_the_running_statistics_and_leaves_them():
+def test_evaluation_takes_the_running_statistics_as_they_are():
     norm = GlobalBatchNorm2d(3, eps=0.5).eval()
     norm.running_mean.copy_(torch.tensor([1.0, 2.0, 3.0]))
     norm.running_var.copy_(torch.tensor([0.5, 3.5, 8.5]))
@@ -123,10 +123,10 @@ BATCHES = {
 }
 
 
-def network() -> tuple[DDIMResNet, torch.Tensor, torch.Tensor]:
+def network() -> tuple[KerasUNet, torch.Tensor, torch.Tensor]:
     """A small network in float64 with nothing at zero, images and noise levels for it."""
     torch.manual_seed(0)
-    network = DDIMResNet(1, channels=(4, 6), blocks=1, embedding_dim=4)
+    network = KerasUNet((1, 8, 8), 1, channels=(4, 6), blocks=1, embedding_dim=4)
     nn.init.normal_(network.conv_out.weight)
     return network.double(), torch.randn(6, 1, 8, 8, dtype=torch.float64), torch.rand(6)
 

@@ -16,7 +16,7 @@ def test_sinusoids_by_hand():
         torch.testing.assert_close(row, torch.tensor(expected), rtol=0, atol=1e-4)
 
 
-def test_neighbouring_steps_are_told_apart():
+def test_neighbouring_steps_differ():
     embedded = SinusoidalEmbedding(64)(torch.arange(1, 1001) / 1000)
     assert torch.pdist(embedded).min() > 0.1
 
@@ -34,11 +34,28 @@ def test_an_odd_width_is_refused():
         SinusoidalEmbedding(7)
 
 
-def test_no_label_is_the_last_index():
+def test_every_class_and_no_label_have_their_own_vector():
     embed = ConditionEmbedding(8, 16, num_classes=3)
+    level = torch.tensor([0.2]).expand(4)
+    assert torch.pdist(embed(level, torch.arange(4))).min() > 0.1
+    with pytest.raises(IndexError):
+        embed(level, torch.tensor([0, 1, 2, 4]))
+
+
+def test_without_classes_the_level_alone_is_embedded():
+    embed = ConditionEmbedding(8, 16)
     level = torch.tensor([0.2, 0.7])
-    assert torch.equal(embed(level), embed(level, torch.tensor([3, 3])))
-    assert not torch.allclose(embed(level), embed(level, torch.tensor([0, 1])))
+    assert torch.equal(embed(level, None), embed.noise_level(level))
+
+
+def test_span_stretches_the_level_to_the_range_of_times():
+    """A level from 0 to 30 is embedded as a time from 0 to 1 is."""
+    level = torch.tensor([0.1, 0.5, 0.9])
+    torch.manual_seed(0)
+    times = ConditionEmbedding(8, 16)
+    stretched = ConditionEmbedding(8, 16, span=30.0)
+    stretched.load_state_dict(times.state_dict())
+    torch.testing.assert_close(stretched(30 * level), times(level), rtol=0, atol=1e-4)
 
 
 def test_each_sample_gets_its_own_level_and_label():

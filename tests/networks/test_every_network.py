@@ -1,14 +1,31 @@
-"""What holds for every network."""
+"""What holds for every network in conf/model."""
 
 import pytest
 import torch
 from torch import nn
 
+from choices import choices, config_of, make
+from ddpm_lightning.diffusion.conditioning import Conditioning
 
-@pytest.fixture(params=["unet", "ddim_resnet"])
-def build(request):
-    """`build(in_channels, **options)`: a small network of three levels."""
-    return request.getfixturevalue(request.param)
+every_model = pytest.mark.parametrize("model", choices("model"))
+WITH_CLASSES = [model for model in choices("model") if "num_classes" in config_of("model", model)]
+
+
+@pytest.fixture(params=choices("model"))
+def build(request, small):
+    """`build(input_shape, out_channels=None, **options)`: a small network of three levels."""
+    return lambda *arguments, **options: small(request.param, *arguments, **options)
+
+
+@every_model
+def test_the_yaml_alone_makes_a_network(model, inputs):
+    options = {"conditioning": "time"} if "conditioning" in config_of("model", model) else {}
+    network = make("model", model, input_shape=(1, 8, 8), out_channels=1, **options)
+    assert isinstance(network.conditioning, Conditioning)
+    assert network.num_classes is None
+    x, level = inputs(1, 1, 8, 8)
+    with torch.no_grad():
+        assert torch.equal(network.eval()(x, level, None), torch.zeros_like(x))
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -16,15 +33,24 @@ def build(request):
 def test_the_output_has_the_size_of_the_input(build, channels, size, randomised, inputs):
     x, level = inputs(2, channels, *size)
     with torch.no_grad():
-        output = randomised(build(channels))(x, level)
+        output = randomised(build((channels, *size)))(x, level)
     assert output.shape == x.shape
     assert output.isfinite().all()
     assert (output[..., -1, -1] != 0).all()
 
 
-def test_odd_sizes_are_padded_with_zeros_below_and_to_the_right_and_cropped_back(build, randomised, inputs):
+@pytest.mark.parametrize(("channels", "out_channels"), [(1, 2), (3, 1), (3, 6)])
+def test_the_output_has_the_channels_asked_for(build, channels, out_channels, randomised, inputs):
+    x, level = inputs(2, channels, 9, 8)
+    output = randomised(build((channels, 9, 8), out_channels))(x, level)
+    assert output.shape == (2, out_channels, 9, 8)
+    assert torch.unique(output.flatten(2), dim=1).shape[1] == out_channels
+
+
+def test_odd_sizes_are_padded_with_zeros_and_cropped_back(build, randomised, inputs):
+    """Zeros below and to the right."""
     x, level = inputs(2, 1, 17, 30)
-    network = randomised(build())
+    network = randomised(build((1, 17, 30)))
     padded = nn.functional.pad(x, (0, 2, 0, 3))
     torch.testing.assert_close(network(x, level), network(padded, level)[..., :17, :30])
 
@@ -33,12 +59,12 @@ def test_odd_sizes_are_padded_with_zeros_below_and_to_the_right_and_cropped_back
 @pytest.mark.parametrize("channels", [(8,), (8, 16), (8, 16, 24, 32)], ids=str)
 def test_any_depth_and_number_of_blocks(build, blocks, channels, randomised, inputs):
     x, level = inputs(2, 1, 16, 16)
-    assert randomised(build(channels=channels, blocks=blocks))(x, level).shape == x.shape
+    assert randomised(build((1, 16, 16), channels=channels, blocks=blocks))(x, level).shape == x.shape
 
 
-def test_in_evaluation_samples_of_a_batch_do_not_see_each_other(build, randomised, inputs):
+def test_in_evaluation_samples_do_not_see_each_other(build, randomised, inputs):
     x, level = inputs(5, 1, 17, 20)
-    network = randomised(build()).eval()
+    network = randomised(build((1, 17, 20))).eval()
     together = network(x, level)
     for i in range(5):
         torch.testing.assert_close(together[i : i + 1], network(x[i : i + 1], level[i : i + 1]), rtol=1e-4, atol=1e-5)
@@ -46,7 +72,7 @@ def test_in_evaluation_samples_of_a_batch_do_not_see_each_other(build, randomise
 
 def test_channels_last_is_a_layout_and_nothing_else(build, randomised, inputs):
     x, level = inputs(2, 3, 28, 28)
-    network = randomised(build(3)).eval()
+    network = randomised(build((3, 28, 28))).eval()
     contiguous = network(x, level)
     last = network.to(memory_format=torch.channels_last)(x.to(memory_format=torch.channels_last), level)
     torch.testing.assert_close(last, contiguous, rtol=1e-4, atol=1e-5)
@@ -54,7 +80,7 @@ def test_channels_last_is_a_layout_and_nothing_else(build, randomised, inputs):
 
 def test_bf16_autocast_stays_close_to_float32_and_trains(build, randomised, inputs):
     x, level = inputs(4, 1, 28, 28)
-    network = randomised(build()).to(memory_format=torch.channels_last)
+    network = randomised(build((1, 28, 28))).to(memory_format=torch.channels_last)
     gradients, outputs = [], []
     for enabled in (False, True):
         network.zero_grad()
@@ -69,16 +95,21 @@ def test_bf16_autocast_stays_close_to_float32_and_trains(build, randomised, inpu
     assert torch.cosine_similarity(*gradients, dim=0) > 0.995
 
 
+@pytest.mark.parametrize("model", WITH_CLASSES)
+def test_each_class_and_no_label_answer_differently(model, small, randomised, inputs):
+    network = randomised(small(model, (1, 8, 8), num_classes=3)).eval()
+    assert network.num_classes == 3
+    x, level = inputs(1, 1, 8, 8)
+    answers = network(x.expand(4, -1, -1, -1), level.expand(4), torch.arange(4))
+    assert torch.pdist(answers.flatten(1)).min() > 1e-3
+
+
 def test_a_network_without_blocks_is_refused(build):
     with pytest.raises(ValueError, match=r"model.blocks must be at least 1, not 0"):
-        build(blocks=0)
+        build((1, 28, 28), blocks=0)
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 28), (1, 28, 2), (3, 1, 1)])
 def test_images_smaller_than_a_coarsest_cell_are_refused(build, shape):
     with pytest.raises(ValueError, match=r"too small for a network that halves them 2 times: .* at least 4 pixels"):
-        build().check_images(shape)
-
-
-def test_images_of_one_coarsest_cell_are_taken(build):
-    build().check_images((1, 4, 4))
+        build(shape)

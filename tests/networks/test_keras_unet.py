@@ -2,12 +2,17 @@ import math
 
 import pytest
 import torch
-from ddpm_lightning.networks.ddim_resnet import DDIMResNet, ResidualBlock
 from torch import nn
 
+from choices import make
 from ddpm_lightning.diffusion.conditioning import Conditioning
 from ddpm_lightning.networks.batch_norm import GlobalBatchNorm2d
 from ddpm_lightning.networks.embedding import FrequencyBandEmbedding
+from ddpm_lightning.networks.keras_unet import ResidualBlock
+
+
+def published() -> nn.Module:
+    return make("model", "keras_unet", input_shape=(3, 28, 28), out_channels=3)
 
 
 def test_the_published_size():
@@ -20,13 +25,13 @@ def test_the_published_size():
     middle = [(96, 128), (128, 128)]
     up = [(128 + 96, 96), (96 + 96, 96), (96 + 64, 64), (64 + 64, 64), (64 + 32, 32), (32 + 32, 32)]
     expected = (3 * 32 + 32) + sum(parameters(i, o) for i, o in down + middle + up) + (32 * 3 + 3)
-    assert sum(p.numel() for p in DDIMResNet(3).parameters()) == expected == 1_950_627
+    assert sum(p.numel() for p in published().parameters()) == expected == 1_950_627
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_it_is_the_network_of_the_keras_example(training, ddim_resnet, randomised, inputs):
+def test_it_is_the_network_of_the_keras_example(training, keras_unet, randomised, inputs):
     """The example written out for two levels of two blocks, from sums and products."""
-    network = randomised(ddim_resnet(3, channels=(8, 12), blocks=2)).train(training)
+    network = randomised(keras_unet(3, channels=(8, 12), blocks=2)).train(training)
     x, level = inputs(4, 3, 8, 6)
 
     def normalise(h: torch.Tensor, norm: GlobalBatchNorm2d) -> torch.Tensor:
@@ -63,7 +68,7 @@ def test_it_is_the_network_of_the_keras_example(training, ddim_resnet, randomise
 
 
 def test_the_initial_weights_are_keras_ones():
-    network = DDIMResNet(3)
+    network = published()
     kernels = [m.weight for m in network.modules() if isinstance(m, nn.Conv2d) and m is not network.conv_out]
     for weight in kernels:
         limit = math.sqrt(6 / (weight[0].numel() + weight[:, 0].numel()))
@@ -74,11 +79,11 @@ def test_the_initial_weights_are_keras_ones():
 
 def test_a_new_network_answers_zero(inputs):
     x, level = inputs(2, 3, 28, 28)
-    assert torch.equal(DDIMResNet(3)(x, level), torch.zeros_like(x))
+    assert torch.equal(published()(x, level), torch.zeros_like(x))
 
 
-def test_the_gradient_reaches_every_parameter(ddim_resnet, inputs):
-    network = ddim_resnet()
+def test_the_gradient_reaches_every_parameter(keras_unet, inputs):
+    network = keras_unet()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
     x, level = inputs(3, 1, 8, 8)
     for _ in range(2):  # the output convolution starts at zero and lets it through after a step
@@ -89,17 +94,17 @@ def test_the_gradient_reaches_every_parameter(ddim_resnet, inputs):
     assert unreached == []
 
 
-def test_each_sample_is_conditioned_on_its_own_noise_variance(ddim_resnet, randomised, inputs):
+def test_each_sample_is_conditioned_on_its_own_noise_variance(keras_unet, randomised, inputs):
     x, level = inputs(2, 1, 16, 16)
-    network = randomised(ddim_resnet()).eval()
+    network = randomised(keras_unet()).eval()
     assert network.conditioning is Conditioning.NOISE_VARIANCE
     one, other = network(x, level), network(x, torch.stack([level[0], 1 - level[1]]))
     torch.testing.assert_close(one[0], other[0])
     assert (one[1] - other[1]).abs().max() > 1e-3
 
 
-def test_channels_last_is_kept_through_every_block(ddim_resnet, inputs):
-    network = ddim_resnet(3).to(memory_format=torch.channels_last)
+def test_channels_last_is_kept_through_every_block(keras_unet, inputs):
+    network = keras_unet(3).to(memory_format=torch.channels_last)
     kept = []
     for module in network.modules():
         if isinstance(module, GlobalBatchNorm2d):
@@ -120,18 +125,18 @@ def test_the_frequencies_span_the_band_geometrically():
 
 
 @pytest.mark.parametrize("band", [(0.0, 10.0), (-1.0, 10.0), (10.0, 1.0)])
-def test_a_band_that_does_not_rise_from_above_zero_is_refused(band, ddim_resnet):
+def test_a_band_that_does_not_rise_from_above_zero_is_refused(band, keras_unet):
     with pytest.raises(ValueError, match=r"frequencies must rise from above 0: min_frequency .*, max_frequency"):
-        ddim_resnet(min_frequency=band[0], max_frequency=band[1])
+        keras_unet(min_frequency=band[0], max_frequency=band[1])
 
 
-def test_an_odd_width_of_the_embedding_is_refused(ddim_resnet):
+def test_an_odd_width_of_the_embedding_is_refused(keras_unet):
     with pytest.raises(ValueError, match="an even number of dimensions, not 7"):
-        ddim_resnet(embedding_dim=7)
+        keras_unet(embedding_dim=7)
 
 
-def test_class_labels_are_refused(ddim_resnet, inputs):
-    network, (x, level) = ddim_resnet(), inputs(2, 1, 8, 8)
+def test_class_labels_are_refused(keras_unet, inputs):
+    network, (x, level) = keras_unet(), inputs(2, 1, 8, 8)
     assert network.num_classes is None
-    with pytest.raises(ValueError, match="model=ddim_resnet takes no class labels"):
+    with pytest.raises(ValueError, match="model=keras_unet takes no class labels"):
         network(x, level, torch.tensor([0, 1]))

@@ -40,12 +40,6 @@ def test_every_option_reaches_the_output(unet, randomised, inputs):
     assert (first - other_level).abs().amax((1, 2, 3)).min() > 1e-3
 
 
-def test_no_label_is_the_index_after_the_last_class(unet, randomised, inputs):
-    x, level = inputs(2, 1, 16, 16)
-    network = randomised(unet(num_classes=3))
-    assert torch.equal(network(x, level), network(x, level, torch.tensor([3, 3])))
-
-
 def test_attention_is_a_softmax_over_positions_for_each_head(randomised):
     attention = randomised(SelfAttention(16, 8))
     x = torch.randn(2, 16, 3, 5)

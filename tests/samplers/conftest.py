@@ -4,10 +4,11 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from ddpm_lightning.diffusion.parameterization import Parameterization
 
+from choices import make
 from ddpm_lightning.diffusion.denoiser import Denoiser
-from ddpm_lightning.diffusion.schedule import CosineSchedule, Schedule
+from ddpm_lightning.diffusion.schedule import Schedule
+from ddpm_lightning.diffusion.target import Target
 from ddpm_lightning.networks.unet import UNet
 from ddpm_lightning.samplers.sampler import NoiseSource
 
@@ -16,17 +17,18 @@ MakeDenoiser = Callable[..., Denoiser]
 
 @pytest.fixture
 def make_denoiser() -> MakeDenoiser:
-    """`make(parameterization, schedule, **options of the U-Net)`: every weight random, those made as zeros too."""
+    """`make_denoiser(target, schedule, **options of the U-Net)`: every weight random, those made as zeros too."""
 
-    def make(parameterization: Parameterization, schedule: Schedule | None = None, **options: object) -> Denoiser:
+    def build(target: Target, schedule: Schedule | None = None, **options: object) -> Denoiser:
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            network = UNet(1, channels=(8, 16), blocks=1, attention_levels=(1,), head_channels=8, **options)
+            options = {"channels": (8, 16), "blocks": 1, "attention_levels": (1,), "head_channels": 8} | options
+            network = UNet((1, 8, 8), 1, **options)
             for parameter in network.parameters():
                 torch.nn.init.normal_(parameter, std=0.1)
-        return Denoiser(network, schedule or CosineSchedule(), parameterization).eval()
+        return Denoiser(network, schedule or make("schedule", "cosine"), target).eval()
 
-    return make
+    return build
 
 
 @pytest.fixture
@@ -44,7 +46,7 @@ def start(generator: torch.Generator) -> torch.Tensor:
 def noise_source() -> Callable[[torch.Size], NoiseSource]:
     """`noise_source(shape)`: noise that is another one at each step, and the same in each run."""
 
-    def make(shape: torch.Size) -> NoiseSource:
+    def build(shape: torch.Size) -> NoiseSource:
         return lambda step: torch.randn(shape, generator=torch.Generator().manual_seed(step))
 
-    return make
+    return build

@@ -10,14 +10,16 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from ddpm_lightning.diffusion.parameterization import Image, Noise, Prediction, Velocity
 from diffusers import DDIMScheduler, DDPMScheduler
 from diffusers.schedulers import scheduling_ddpm
 from torch import Tensor
 
-from ddpm_lightning.diffusion.schedule import CosineSchedule, LinearSchedule
-from ddpm_lightning.samplers.ddim import ddim
-from ddpm_lightning.samplers.ddpm import ddpm
+from ddpm_lightning.diffusion.schedules.cosine import CosineSchedule
+from ddpm_lightning.diffusion.schedules.linear import LinearSchedule
+from ddpm_lightning.diffusion.target import Image, Noise, Prediction, Velocity
+from ddpm_lightning.samplers.ddim import DDIM
+from ddpm_lightning.samplers.ddpm import DDPM
+from ddpm_lightning.samplers.sampler import Sampler, ValueRange
 
 T = 1000
 SHAPE = (4, 1, 2, 3)
@@ -57,7 +59,7 @@ def oracle(kind: type, beta_schedule: str, prediction_type: str, **options: obje
         clip_sample=False,
         **options,
     )
-    accurate = SCHEDULES[beta_schedule].alpha_bar(torch.arange(1, T + 1, dtype=torch.float64) / T)
+    accurate = SCHEDULES[beta_schedule].rates(torch.arange(1, T + 1, dtype=torch.float64) / T).alpha ** 2
     torch.testing.assert_close(accurate.float(), scheduler.alphas_cumprod, rtol=1e-4, atol=1e-6)
     scheduler.alphas_cumprod = accurate
     return scheduler
@@ -69,12 +71,9 @@ class Trajectory:
     The network claims that the image is tanh(x_t), so that x stays of unit size through a thousand steps.
     """
 
-    t_max = 1.0
-
     def __init__(self, beta_schedule: str, prediction_type: str, steps: int, generator: torch.Generator) -> None:
         self.schedule = SCHEDULES[beta_schedule]
-        self.parameterization = PREDICTION_TYPES[prediction_type]
-        self.needs_signal = self.parameterization.needs_signal
+        self.target = PREDICTION_TYPES[prediction_type]
         self.timesteps = [round(T * (steps - i) / steps) - 1 for i in range(steps)]
         self.times = [(k + 1) / T for k in self.timesteps] + [0.0]
         self.start = torch.randn(SHAPE, generator=generator)
@@ -85,29 +84,28 @@ class Trajectory:
     def __call__(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Prediction:
         rates = self.schedule.rates(t)
         image, wide = x_t.tanh(), rates.broadcast_to(x_t)
-        output = self.parameterization.target(image, (x_t - wide.signal * image) / wide.noise, rates)
+        output = self.target(image, (x_t - wide.alpha * image) / wide.sigma, rates)
         self.outputs.append(output)
-        return self.parameterization.invert(output, x_t, rates)
+        return self.target.invert(output, x_t, rates)
 
-    def run(self, loop, **options: object) -> list[Tensor]:
+    def run(self, sampler: Sampler, clip: ValueRange | None = None) -> list[Tensor]:
         """x at every time of the list, the sample last."""
         states: list[Tensor] = []
-        sample = loop(
+        sample = sampler.loop(
             self,
             self.start,
             self.times,
             self.noise.__getitem__,
-            clip=None,
+            clip=clip,
             callback=lambda s: states.append(s.x_t),
-            **options,
         )
         return [*states, sample]
 
     def check(self, states: list[Tensor], expected: list[Tensor]) -> None:
-        signal = self.schedule.signal_rate(torch.tensor(self.times, dtype=torch.float64)).tolist()
-        for (now, after), ours, theirs in zip(pairwise(signal), states[1:], expected, strict=True):
-            # Predicted noise becomes an image by a division by the signal rate, which carries float32 rounding along.
-            amplified = 1e-6 * after / now if isinstance(self.parameterization, Noise) else 0.0
+        alpha = self.schedule.rates(torch.tensor(self.times, dtype=torch.float64)).alpha.tolist()
+        for (now, after), ours, theirs in zip(pairwise(alpha), states[1:], expected, strict=True):
+            # Predicted noise becomes an image by a division by alpha, which carries float32 rounding along.
+            amplified = 1e-6 * after / now if isinstance(self.target, Noise) else 0.0
             torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5 + amplified)
 
 
@@ -117,7 +115,7 @@ class Trajectory:
 )
 def test_ddim(steps, beta_schedule, prediction_type, eta, generator):
     trajectory = Trajectory(beta_schedule, prediction_type, steps, generator)
-    states = trajectory.run(ddim, eta=eta)
+    states = trajectory.run(DDIM(steps, eta=eta))
     scheduler = oracle(DDIMScheduler, beta_schedule, prediction_type, set_alpha_to_one=True)
     expected = []
     for i, (k, after) in enumerate(pairwise([*trajectory.timesteps, -1])):
@@ -131,11 +129,11 @@ def test_ddim(steps, beta_schedule, prediction_type, eta, generator):
 
 
 @pytest.mark.parametrize(("beta_schedule", "prediction_type", "steps"), CASES)
-@pytest.mark.parametrize(("variance_type", "variance_mix"), [("fixed_small", 0.0), ("fixed_large", 1.0)])
-def test_ddpm(steps, beta_schedule, prediction_type, variance_type, variance_mix, generator, monkeypatch):
+@pytest.mark.parametrize("variance", ["small", "large"])
+def test_ddpm(steps, beta_schedule, prediction_type, variance, generator, monkeypatch):
     trajectory = Trajectory(beta_schedule, prediction_type, steps, generator)
-    states = trajectory.run(ddpm, variance_mix=variance_mix)
-    scheduler = oracle(DDPMScheduler, beta_schedule, prediction_type, variance_type=variance_type)
+    states = trajectory.run(DDPM(steps, variance=variance))
+    scheduler = oracle(DDPMScheduler, beta_schedule, prediction_type, variance_type=f"fixed_{variance}")
     scheduler.set_timesteps(timesteps=trajectory.timesteps)
     drawn = SimpleNamespace(noise=None)
     monkeypatch.setattr(scheduling_ddpm, "randn_tensor", lambda *_, **__: drawn.noise)
@@ -148,22 +146,11 @@ def test_ddpm(steps, beta_schedule, prediction_type, variance_type, variance_mix
 
 @every_prediction
 @pytest.mark.parametrize("eta", [0.0, 1.0])
-def test_ddim_with_clipping_recomputes_the_noise_from_the_clipped_image(prediction_type, eta, generator):
+def test_ddim_clips_the_image_and_fits_the_noise(prediction_type, eta, generator):
     """diffusers does so with use_clipped_model_output."""
     trajectory = Trajectory("linear", prediction_type, 50, generator)
     trajectory.start = 3 * trajectory.start
-    states: list[Tensor] = []
-    clip = (-0.3, 0.3)
-    sample = ddim(
-        trajectory,
-        trajectory.start,
-        trajectory.times,
-        trajectory.noise.__getitem__,
-        eta=eta,
-        clip=clip,
-        callback=lambda state: states.append(state.x_t),
-    )
-    states.append(sample)
+    states = trajectory.run(DDIM(50, eta=eta), clip=(-0.3, 0.3))
     scheduler = oracle(DDIMScheduler, "linear", prediction_type, set_alpha_to_one=True)
     scheduler.register_to_config(clip_sample=True, clip_sample_range=0.3)
     scheduler.num_inference_steps = 50
@@ -180,4 +167,4 @@ def test_ddim_with_clipping_recomputes_the_noise_from_the_clipped_image(predicti
         for i, k in enumerate(trajectory.timesteps)
     ]
     trajectory.check(states, expected)
-    assert sample.abs().max() <= 0.3
+    assert states[-1].abs().max() <= 0.3

@@ -1,95 +1,91 @@
 """Samplers where a schedule stands still, jumps to the data, or leaves no signal at all."""
 
+from dataclasses import replace
+
 import pytest
 import torch
-from ddpm_lightning.diffusion.parameterization import Image, Noise, Velocity
-from ddpm_lightning.diffusion.rate_schedules import CosineRates, LinearRates
 
+from choices import choices, make
 from ddpm_lightning.diffusion.guidance import ClassifierFreeGuidance
-from ddpm_lightning.diffusion.schedule import CosineSchedule, LinearSchedule
-from ddpm_lightning.samplers.ddim import DDIM, ddim
-from ddpm_lightning.samplers.ddpm import DDPM, ddpm
+from ddpm_lightning.diffusion.schedules.cosine import CosineSchedule
+from ddpm_lightning.diffusion.schedules.limited import LimitedCosineSchedule, LimitedLinearSchedule
+from ddpm_lightning.diffusion.schedules.linear import LinearSchedule
+from ddpm_lightning.diffusion.target import Image, Noise, Velocity
+from ddpm_lightning.samplers.ddpm import DDPM
+from samplers.every_sampler import for_every_sampler
 
-SAMPLERS = {
-    "ddim": DDIM,
-    "ddim-random": lambda steps, **options: DDIM(steps, eta=1.0, **options),
-    "ddpm": DDPM,
-    "ddpm-between": lambda steps, **options: DDPM(steps, variance_mix=0.5, **options),
-    "ddpm-large": lambda steps, **options: DDPM(steps, variance_mix=1.0, **options),
-}
-every_sampler = pytest.mark.parametrize("sampler", SAMPLERS.values(), ids=SAMPLERS.keys())
-EVERYWHERE = [Noise(), Image(), Velocity()]
-WITHOUT_SIGNAL = [Image(), Velocity()]
+PURE_NOISE = {"vp": CosineSchedule(zero_terminal_snr=True), "flow": make("schedule", "flow")}
+WITHOUT_SIGNAL = [name for name in choices("predict") if name != "noise"]
 
 
-@every_sampler
-@pytest.mark.parametrize("parameterization", EVERYWHERE, ids=lambda p: p.name)
-@pytest.mark.parametrize("schedule", [CosineRates(25), LinearRates(25)], ids=["cosine_rates", "linear_rates"])
-def test_between_limits_every_sampler_ends_at_the_image_that_was_predicted_last(
-    schedule, parameterization, sampler, make_denoiser, start, noise_source
-):
+@for_every_sampler(steps=25)
+@pytest.mark.parametrize("target", choices("predict"))
+@pytest.mark.parametrize("schedule", [LimitedCosineSchedule(25), LimitedLinearSchedule(25)], ids=["cosine", "linear"])
+def test_between_limits_samplers_end_at_the_last_image(schedule, target, sampler, make_denoiser, start, noise_source):
     states = []
-    denoiser = make_denoiser(parameterization, schedule)
-    samples = sampler(25)(denoiser, start, noise_source(start.shape), callback=states.append)
-    assert all(part.isfinite().all() for state in states for part in (state.x_t, *state.prediction))
-    torch.testing.assert_close(samples, states[-1].prediction.image, rtol=0, atol=1e-6)
+    denoiser = make_denoiser(make("predict", target), schedule)
+    samples = sampler(denoiser, start, noise_source(start.shape), callback=states.append)
+    assert all(part.isfinite().all() for state in states for part in (state.x_t, *state.prediction[:2]))
+    torch.testing.assert_close(samples, states[-1].prediction.x_0, rtol=0, atol=1e-6)
 
 
-@every_sampler
-def test_steps_in_which_the_schedule_stands_still_change_nothing(sampler, make_denoiser, start, noise_source):
-    """The linear schedule's signal is below its limit of 0.02 from t = 0.88 on."""
+@for_every_sampler(steps=50, t_max=1.0)
+def test_steps_along_a_plateau_change_nothing(sampler, make_denoiser, start, noise_source):
+    """The linear schedule's alpha is below its limit of 0.02 from t = 0.88 on."""
     states = []
-    denoiser = make_denoiser(Velocity(), LinearRates())
-    sampler(50)(denoiser, start, noise_source(start.shape), callback=states.append)
+    denoiser = make_denoiser(Velocity(), LimitedLinearSchedule())
+    sampler(denoiser, start, noise_source(start.shape), callback=states.append)
     for state in states[:7]:
         torch.testing.assert_close(state.x_t, start, rtol=0, atol=1e-5)
     assert (states[-1].x_t - start).abs().max() > 0.1
 
 
-@every_sampler
+@for_every_sampler()
 @pytest.mark.parametrize("clip", [True, False])
 @pytest.mark.parametrize("steps", [1, 2, 7])
-@pytest.mark.parametrize("parameterization", WITHOUT_SIGNAL, ids=lambda p: p.name)
-def test_sampling_from_pure_noise_is_finite(parameterization, steps, clip, sampler, make_denoiser, start, noise_source):
+@pytest.mark.parametrize("target", WITHOUT_SIGNAL)
+@pytest.mark.parametrize(
+    "schedule", [CosineSchedule(zero_terminal_snr=True), make("schedule", "flow")], ids=["vp", "flow"]
+)
+def test_sampling_from_pure_noise_is_finite(schedule, target, steps, clip, sampler, make_denoiser, start, noise_source):
     states = []
-    denoiser = make_denoiser(parameterization, CosineSchedule(zero_terminal_snr=True))
-    samples = sampler(steps, clip=clip)(denoiser, start, noise_source(start.shape), callback=states.append)
+    denoiser = make_denoiser(make("predict", target), schedule)
+    sampler = replace(sampler, steps=steps, clip=clip, t_max=1.0)
+    samples = sampler(denoiser, start, noise_source(start.shape), callback=states.append)
     assert states[0].t == 1
-    torch.testing.assert_close(states[0].prediction.noise, start, rtol=0, atol=0)
+    torch.testing.assert_close(states[0].prediction.eps, start, rtol=0, atol=0)
     assert samples.isfinite().all()
-    assert all(part.isfinite().all() for state in states for part in (state.x_t, *state.prediction))
+    assert all(part.isfinite().all() for state in states for part in (state.x_t, *state.prediction[:2]))
 
 
-def test_the_first_ddpm_step_from_pure_noise_draws_from_the_forward_process(make_denoiser, start):
-    """Its mean is the predicted image times the signal rate, and what x was before is forgotten."""
+def test_ddpm_from_pure_noise_first_draws_from_q(make_denoiser, start):
+    """Its mean is alpha times the predicted x_0, and what x was before is forgotten."""
     states, schedule = [], LinearSchedule(zero_terminal_snr=True)
     noise = torch.full_like(start, 2.0)
-    ddpm(make_denoiser(Image(), schedule), start, [1.0, 0.5, 0.0], lambda _: noise, callback=states.append)
-    rates = schedule.rates(torch.tensor([0.5]))
-    expected = rates.signal * states[0].prediction.image + rates.noise * 2.0
-    torch.testing.assert_close(states[1].x_t, expected)
+    DDPM(2).loop(make_denoiser(Image(), schedule), start, [1.0, 0.5, 0.0], lambda _: noise, callback=states.append)
+    alpha, sigma = schedule.rates(torch.tensor(0.5))
+    torch.testing.assert_close(states[1].x_t, alpha * states[0].prediction.x_0 + sigma * 2.0)
 
 
-@pytest.mark.parametrize("loop", [ddpm, ddim])
-def test_the_loops_refuse_it_on_a_grid_of_ones_own(loop, make_denoiser, start, noise_source):
+@for_every_sampler(steps=2)
+def test_the_loop_refuses_it_on_times_of_ones_own(sampler, make_denoiser, start, noise_source):
     denoiser = make_denoiser(Noise(), CosineSchedule(zero_terminal_snr=True))
     with pytest.raises(ValueError, match="says nothing about the image at t = 1"):
-        loop(denoiser, start, [1.0, 0.5, 0.0], noise_source(start.shape))
+        sampler.loop(denoiser, start, [1.0, 0.5, 0.0], noise_source(start.shape))
 
 
-@every_sampler
+@for_every_sampler(steps=3)
 @pytest.mark.parametrize("clip", [True, False])
 @pytest.mark.parametrize("guided", [False, True])
 def test_predicted_noise_is_refused_where_it_is_no_image(guided, clip, sampler, make_denoiser, start, noise_source):
     denoiser = make_denoiser(Noise(), CosineSchedule(zero_terminal_snr=True), num_classes=3)
     label = torch.tensor([0, 1])
     guide = ClassifierFreeGuidance(denoiser, 2.0) if guided else denoiser
-    refused = pytest.raises(
-        ValueError, match=r"zero_terminal_snr=true .* loss_on=velocity or loss_on=image, .* sampler.t_max"
-    )
+    late = replace(sampler, clip=clip, t_max=1.0)
+    refused = pytest.raises(ValueError, match=r"nothing about the image at t = 1, .* predict=.* sampler.t_max=0.98")
     with refused:
-        sampler(3, clip=clip).times(guide)
+        late.times(guide)
     with refused:
-        sampler(3, clip=clip)(guide, start, noise_source(start.shape), label=label)
-    samples = sampler(3, clip=clip, t_max=0.98)(guide, start, noise_source(start.shape), label=label)
+        late(guide, start, noise_source(start.shape), label=label)
+    samples = replace(late, t_max=None)(guide, start, noise_source(start.shape), label=label)
     assert samples.isfinite().all()

@@ -4,14 +4,17 @@ import dataclasses
 
 import pytest
 import torch
-from ddpm_lightning.diffusion.parameterization import Velocity
 
-from ddpm_lightning.samplers.ddim import DDIM
+from choices import make
+from ddpm_lightning.diffusion.guidance import ClassifierFreeGuidance
+from ddpm_lightning.diffusion.target import Velocity
 from ddpm_lightning.samplers.ddpm import DDPM
 from ddpm_lightning.samplers.generation import SampleStream
+from ddpm_lightning.samplers.labels import one_label
 from ddpm_lightning.samplers.trajectory import record_trajectory
+from samplers.every_sampler import samplers
 
-SAMPLERS = {"ddim": DDIM(3), "ddim-random": DDIM(3, eta=1.0), "ddpm": DDPM(3)}
+SAMPLERS = samplers(steps=3)
 
 
 @pytest.fixture(params=SAMPLERS.values(), ids=SAMPLERS.keys())
@@ -22,7 +25,6 @@ def stream(request, make_denoiser) -> SampleStream:
         image_shape=(1, 8, 8),
         seed=4,
         device=torch.device("cpu"),
-        num_classes=3,
         chunk_size=4,
     )
 
@@ -62,7 +64,7 @@ def test_samples_differ_from_each_other_and_with_the_seed(stream):
     assert distances.min() > 0.1
 
 
-def test_the_first_noise_and_that_of_every_step_are_drawn_for_themselves(stream):
+def test_the_first_noise_and_every_steps_are_independent(stream):
     drawn: list[torch.Tensor] = []
 
     class Recorder(DDPM):
@@ -82,11 +84,31 @@ def test_sampling_leaves_the_global_generator_alone(stream):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_labels_go_round_by_sample_number(stream):
+def test_without_labels_of_all_classes_take_turns(stream):
     assert stream.labels(torch.tensor([0, 1, 2, 3, 10])).tolist() == [0, 1, 2, 0, 1]
-    assert dataclasses.replace(stream, num_classes=None).labels(torch.arange(3)) is None
-    unlabelled = dataclasses.replace(stream, num_classes=None).draw(torch.arange(3))
-    assert not torch.allclose(unlabelled, stream.draw(torch.arange(3)), atol=1e-3)
+    guided = dataclasses.replace(stream, denoiser=ClassifierFreeGuidance(stream.denoiser, 2.0))
+    assert torch.equal(guided.labels(torch.arange(9)), stream.labels(torch.arange(9)))
+    assert not torch.allclose(images(guided, 4), images(stream, 4), atol=1e-3)
+
+
+def test_labels_of_says_which_class_a_sample_is_of(stream):
+    chosen = dataclasses.replace(stream, labels_of=one_label(2, 3))
+    assert chosen.labels(torch.arange(5)).tolist() == [2] * 5
+    difference = (images(chosen, 6) - images(stream, 6)).abs().amax((1, 2, 3))
+    assert (difference > 1e-3).tolist() == [True, True, False] * 2
+
+
+def test_a_model_without_classes_is_asked_for_none(stream, make_denoiser):
+    """Whatever `labels_of` is."""
+    plain = dataclasses.replace(stream, denoiser=make_denoiser(Velocity()), labels_of=one_label(2, 3))
+    assert plain.labels(torch.arange(3)) is None
+    assert plain.draw(torch.arange(3)).isfinite().all()
+
+
+@pytest.mark.parametrize("chunk_size", [0, -1])
+def test_a_chunk_without_samples_is_refused(stream, chunk_size):
+    with pytest.raises(ValueError, match=f"chunk_size must be at least 1, not {chunk_size}"):
+        dataclasses.replace(stream, chunk_size=chunk_size)
 
 
 def test_progress_hears_of_every_sample(stream):
@@ -99,11 +121,20 @@ def test_a_trajectory_goes_from_the_first_noise_to_the_samples(stream):
     stream = dataclasses.replace(stream, sampler=dataclasses.replace(stream.sampler, steps=9))
     indices = torch.tensor([3, 5])
     trajectory = record_trajectory(stream, indices, num_frames=4)
-    assert trajectory.times == pytest.approx([1.0, 2 / 3, 1 / 3, 0.0])
+    if getattr(stream.sampler, "churn", 0) == 0:  # which shows x where it has moved it to
+        assert trajectory.times == pytest.approx([0.999, 0.666, 0.333, 0.0])
     assert trajectory.frames.shape == (4, 2, 1, 8, 8)
     assert torch.equal(trajectory.frames[-1], stream.draw(indices))
     assert trajectory.frames[0].std() > 0.8
 
 
-def test_a_trajectory_has_no_more_frames_than_the_sampler_has_nodes(stream):
+def test_a_trajectory_has_no_more_frames_than_nodes(stream):
     assert len(record_trajectory(stream, torch.arange(2), num_frames=50).times) == 4
+
+
+def test_frames_of_an_exploding_path_are_scaled_down(make_denoiser):
+    denoiser = make_denoiser(make("predict", "edm"), make("schedule", "edm"))
+    stream = SampleStream(denoiser, SAMPLERS["ddim"], (1, 8, 8), seed=4, device=torch.device("cpu"))
+    frames = record_trajectory(stream, torch.arange(8), num_frames=4).frames
+    assert frames[0].std() == pytest.approx(1, abs=0.1)
+    assert frames.abs().max() < 5

@@ -31,7 +31,7 @@ def errors_in(table, metric="noise_mae"):
     return {row.configuration["schedule"]: row.estimates[metric].mean for row in table.rows}
 
 
-def test_equal_denoisers_have_equal_errors_whatever_their_schedules_reach(make):
+def test_equal_denoisers_have_equal_errors_on_any_schedule(make):
     runs = [make(name, seed, buckets) for name, buckets in (("c", ALL), ("r", ALL[1:3])) for seed in (0, 1)]
     assert runs[0].diagnostics["noise_mae"] != pytest.approx(runs[2].diagnostics["noise_mae"], rel=0.5)
     table = build_table(runs)
@@ -54,7 +54,7 @@ def test_levels_with_a_gap_between_them_are_told(make):
     assert notes[0].endswith(": -9 to -6, -3 to 3.")
 
 
-def test_without_a_level_in_common_the_error_is_left_out_and_the_reader_told(make):
+def test_without_a_common_level_the_error_is_left_out(make):
     runs = [make("high", 0, ALL[3:]), make("low", 0, ALL[:3])]
     table = build_table(runs)
     assert table.metrics == ["kid_lenet_mnist"]

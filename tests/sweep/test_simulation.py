@@ -125,7 +125,7 @@ def test_equal_configurations_are_rarely_called_different(num_configurations, nu
 
 
 @pytest.mark.parametrize("num_seeds", [3, 5])
-def test_equal_ones_that_vary_more_than_the_rest_are_rarely_called_different(num_seeds):
+def test_equal_ones_that_vary_more_are_rarely_called_different(num_seeds):
     # The two lowest are equal; the others are far off, and so steady that the pooled residual is far too small.
     rate = called_different([1, 1, 0.1, 0.1, 0.1, 0.1], [0, 0, 9, 9, 9, 9], num_seeds, [0, 1])
     assert rate <= EXACTLY_5_PERCENT

@@ -40,7 +40,7 @@ def test_interval_is_scipys():
     assert interval_over_seeds(list(values)) == pytest.approx(theirs, rel=1e-9)
 
 
-def test_shared_covariance_adds_to_the_variance_with_satterthwaites_degrees_of_freedom():
+def test_shared_covariance_adds_with_satterthwaites_freedom():
     # s^2/n = 1/3 and C = 1/3: the variance doubles, and 2 degrees of freedom become 2 * 2^2 = 8, t = 2.306. That would
     # be shorter than without C. For C = 3 the variance is 10/3 and the degrees of freedom 200, t = 1.972.
     assert interval_over_seeds([1.0, 2.0, 3.0], 1 / 3) == interval_over_seeds([1.0, 2.0, 3.0])
@@ -78,7 +78,7 @@ def test_a_published_block_design():
 
 
 @pytest.mark.parametrize(("gap", "different"), [(4.46, False), (4.56, True)])
-def test_the_honest_significant_difference_of_the_published_design(gap, different):
+def test_the_honest_difference_of_the_published_design(gap, different):
     # Moving a whole row leaves the residuals as they are.
     moved = GRAFTS.copy()
     moved[3] += GRAFTS[1].mean() - gap - GRAFTS[3].mean()
@@ -110,14 +110,14 @@ def test_two_configurations_are_a_paired_t_test():
     assert 0 < sum(answers) < 300
 
 
-def test_what_seeds_do_to_all_configurations_alike_does_not_matter():
+def test_what_seeds_do_to_all_alike_does_not_matter():
     values = np.array([[1.0, 1.1, 1.2], [2.0, 2.2, 2.1]])
     assert told_apart(values)[0, 1]
     assert told_apart(values + np.array([0, 100, -100]))[0, 1]
     assert not told_apart(np.array([values[0] + [0, 100, -100], values[1]]))[0, 1]
 
 
-def test_an_unsteady_pair_is_not_called_different_because_the_others_are_steady():
+def test_steady_others_make_no_difference_of_an_unsteady_pair():
     steady = [[10 + i, 10.01 + i, 10.02 + i] for i in range(6)]
     values = np.array([[0.0, 2.0, 1.0], [3.0, 1.9, 3.1], *steady])
     residuals = values - values.mean(axis=1, keepdims=True) - values.mean(axis=0) + values.mean()

@@ -77,7 +77,7 @@ def test_an_unknown_option_is_refused_and_the_known_ones_named(crossed):
         build_table(crossed, by=["shedule"])
 
 
-def test_runs_that_by_leaves_together_are_refused_and_the_option_named(crossed):
+def test_runs_that_by_leaves_together_are_refused(crossed):
     with pytest.raises(
         ValueError, match="2 runs of schedule=linear have seed=0: run1, run4; they differ in model: add"
     ):
@@ -158,7 +158,7 @@ def test_a_score_that_is_no_number_comes_last_and_is_noted(crossed, make_run):
     assert all(math.isfinite(effect.mean) for effect in table.effects)
 
 
-def test_a_configuration_without_a_score_is_left_out_of_its_comparison(crossed, make_run):
+def test_a_configuration_without_a_score_is_not_compared(crossed, make_run):
     bare = [make_run({"schedule": "sigmoid", "model": "small"}, seed, values={}) for seed in range(3)]
     table = build_table([*crossed, *bare], by=["schedule", "model"])
     assert table.rows[-1].estimates[KID].values == {}
@@ -200,7 +200,7 @@ def test_cost_is_the_mean_of_what_was_measured(make_run):
 
 
 def test_cards_differ_by_more_than_their_seeds(make_run):
-    runs = [make_run({"sampler.steps": str(steps)}, seed, steps=steps) for steps in (25, 50) for seed in range(3)]
+    runs = [make_run({"sampler.steps": str(steps)}, seed, nfe=steps) for steps in (25, 50) for seed in range(3)]
     table = build_table(runs)
     assert table.cards == [runs[0].card, runs[3].card]
 
@@ -242,7 +242,7 @@ def test_kid_interval_over_seeds_holds_what_they_share(make_run_with_features, s
     assert table.notes == []
 
 
-def test_without_features_the_interval_is_of_the_seeds_and_a_note_says_so(make_run_with_features):
+def test_without_features_the_interval_is_of_the_seeds(make_run_with_features):
     runs = [make_run_with_features({}, seed) for seed in range(3)]
     (runs[1].folder / "features.npz").unlink()
     table = build_table(runs)

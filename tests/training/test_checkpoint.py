@@ -100,7 +100,7 @@ def test_other_things_that_torch_saves_are_refused(tmp_path: Path, content: Any)
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_nothing_that_a_run_writes_needs_a_pickle_that_could_run_code(tiny_run: Callable, tmp_path: Path) -> None:
+def test_nothing_that_a_run_writes_could_run_code(tiny_run: Callable, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     run = tiny_run("logger=none", f"paths.cache_dir={cache}", "trainer.max_steps=10", "callbacks.progress_bar=null")
     trainer = build_trainer(run.config, tmp_path / "run", build_callbacks(run.config), [])

@@ -8,19 +8,20 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 import torch
-from ddpm_lightning.diffusion.parameterization import Noise
-from ddpm_lightning.diffusion.quadratic_schedule import QuadraticSchedule
-from ddpm_lightning.diffusion.rate_schedules import CosineRates, LinearRates
 from torch import nn
 from torchmetrics.utilities import dim_zero_sum
 
+from choices import choices, make
 from ddpm_lightning.data.batch import Batch
 from ddpm_lightning.data.normalizer import StandardizedNormalizer
 from ddpm_lightning.diffusion.loss import SquaredError
 from ddpm_lightning.diffusion.objective import Objective
-from ddpm_lightning.diffusion.schedule import CosineSchedule, LinearSchedule, Schedule
+from ddpm_lightning.diffusion.schedule import Schedule
+from ddpm_lightning.diffusion.schedules.cosine import CosineSchedule
+from ddpm_lightning.diffusion.schedules.limited import LimitedCosineSchedule, LimitedLinearSchedule
+from ddpm_lightning.diffusion.target import Noise
 from ddpm_lightning.diffusion.weighting import Constant
-from ddpm_lightning.training.diagnostics import LOG_SNR_EDGES, BucketedMean, bucket_names, fixed_log_snr, within_reach
+from ddpm_lightning.training.diagnostics import LOG_SNR_EDGES, BucketedMean, bucket_names, covers, fixed_log_snr
 from ddpm_lightning.training.module import DiffusionModule
 
 
@@ -51,7 +52,7 @@ def test_the_sums_of_two_parts_are_those_of_the_whole():
     assert set(whole._reductions.values()) == {dim_zero_sum}
 
 
-def test_an_empty_bucket_is_nan_and_levels_beyond_the_borders_count_in_the_outer_ones():
+def test_an_empty_bucket_is_nan_and_the_outer_ones_have_no_end():
     metric = BucketedMean()
     metric.update(torch.tensor([2.0, 4.0]), torch.tensor([-9.5, 9.5]))
     result = metric.compute()
@@ -71,15 +72,19 @@ def test_a_buckets_name_says_where_it_is():
     assert len(bucket_names()) == len(LOG_SNR_EDGES) - 1
 
 
-@pytest.mark.parametrize("make", [LinearSchedule, CosineSchedule])
-def test_schedules_of_a_thousand_steps_reach_all_that_is_judged(make):
-    assert within_reach(make(), fixed_log_snr(torch.arange(600))).all()
+@pytest.mark.parametrize("name", ["linear", "cosine"])
+def test_schedules_of_a_thousand_steps_reach_all_that_is_judged(name):
+    assert covers(make("schedule", name), fixed_log_snr(torch.arange(600))).all()
 
 
-@pytest.mark.parametrize("schedule", [CosineRates(), LinearRates(), CosineSchedule(50)], ids=["c", "l", "few steps"])
-def test_what_is_within_reach_is_judged_at_its_own_log_snr_and_nothing_else_is(schedule):
+@pytest.mark.parametrize(
+    "schedule",
+    [LimitedCosineSchedule(), LimitedLinearSchedule(), CosineSchedule(50)],
+    ids=["limited_cosine", "limited_linear", "few steps"],
+)
+def test_what_is_covered_is_judged_at_its_own_log_snr(schedule):
     wanted = fixed_log_snr(torch.arange(600))
-    reached = within_reach(schedule, wanted)
+    reached = covers(schedule, wanted)
     met = schedule.log_snr(schedule.time_of_log_snr(wanted))
     exact = (met - wanted).abs() < 1e-3
     for low, high in pairwise(LOG_SNR_EDGES):
@@ -89,13 +94,19 @@ def test_what_is_within_reach_is_judged_at_its_own_log_snr_and_nothing_else_is(s
 
 
 class PerfectForUnitGaussians(nn.Module):
-    """The expectation of the noise in x_t = signal * x_0 + noise_rate * noise, both N(0, I): noise_rate * x_t."""
+    """The expectation of eps in x_t = alpha x_0 + sigma eps, both N(0, I): sigma x_t / (alpha^2 + sigma^2)."""
 
-    conditioning = "noise_variance"
+    conditioning = "time"
     num_classes = None
 
-    def forward(self, x_t: torch.Tensor, noise_variance: torch.Tensor, label: torch.Tensor | None) -> torch.Tensor:
-        return noise_variance.sqrt()[:, None, None, None] * x_t
+    def __init__(self, schedule: Schedule) -> None:
+        super().__init__()
+        self.schedule = schedule
+
+    def forward(self, scaled_x_t: torch.Tensor, t: torch.Tensor, label: torch.Tensor | None) -> torch.Tensor:
+        rates = self.schedule.rates(t)
+        factor = rates.sigma / rates.std().square() / rates.input_scale()
+        return factor[:, None, None, None] * scaled_x_t
 
 
 STD = 30  # of the images, on the scale 0..255, so that 0 and 255 are four deviations away
@@ -105,8 +116,8 @@ def errors_on_unit_gaussians(schedule: Schedule) -> dict[str, float]:
     normalizer = StandardizedNormalizer(1)
     normalizer.mean.fill_(127.5)
     normalizer.std.fill_(STD)
-    objective = Objective(Noise(t_max=0.98), SquaredError(), Constant())
-    module = DiffusionModule(PerfectForUnitGaussians(), schedule, objective, Mock(), Mock(), None, normalizer)
+    objective = Objective(Noise(), Noise(), SquaredError(), Constant())
+    module = DiffusionModule(PerfectForUnitGaussians(schedule), schedule, objective, Mock(), Mock(), None, normalizer)
     generator = torch.Generator().manual_seed(0)
     images = (127.5 + STD * torch.randn(1200, 1, 8, 8, generator=generator)).clamp(0, 255).round().to(torch.uint8)
     module._diagnose(Batch(images, torch.zeros(1200, dtype=torch.int64), torch.arange(1200)))
@@ -118,28 +129,22 @@ def errors_on_unit_gaussians(schedule: Schedule) -> dict[str, float]:
     }
 
 
-@pytest.mark.parametrize(
-    ("schedule", "buckets"),
-    [
-        (LinearSchedule(), bucket_names()),
-        (CosineSchedule(), bucket_names()),
-        (QuadraticSchedule(), bucket_names()[1:]),  # from 9.2 to -7.2
-        (CosineRates(), ["log_snr_-6_-3", "log_snr_-3_0"]),  # from 2.2 to -7.8
-        (LinearRates(), ["log_snr_-6_-3", "log_snr_-3_0"]),
-    ],
-    ids=lambda value: type(value).__name__ if isinstance(value, Schedule) else "",
-)
-def test_a_perfect_denoiser_has_the_same_error_in_a_bucket_with_every_schedule_that_has_it(schedule, buckets):
-    """What is left of the noise has the deviation signal, of the image noise_rate; E|N(0, s^2)| = s sqrt(2 / pi).
+@pytest.mark.parametrize("name", choices("schedule"))
+def test_a_bucket_means_the_same_with_every_schedule(name):
+    """What is left of eps has the deviation alpha, of x_0 sigma, both over their root; E|N(0, s^2)| = s sqrt(2 / pi).
 
-    The image's error is told on the scale of -1 to 1, where these images have the deviation STD / 127.5.
+    Only buckets that the schedule passes through are there. The image's error is told on the scale of -1 to 1, where
+    these images have the deviation STD / 127.5.
     """
+    schedule = make("schedule", name)
+    highest, lowest = schedule.log_snr(torch.tensor([schedule.t_min, 1.0], dtype=torch.float64)).tolist()
     expected = {}
-    for name, sign, scale in (("noise_mae", 1, 1), ("image_mae", -1, STD / 127.5)):
+    for error, sign, scale in (("noise_mae", 1, 1), ("image_mae", -1, STD / 127.5)):
         for bucket, (low, high) in zip(bucket_names(), pairwise(LOG_SNR_EDGES), strict=True):
             deviation = torch.linspace(low, high, 1001, dtype=torch.float64).mul(sign).sigmoid().sqrt()
-            if bucket in buckets:
-                expected[f"{name}/{bucket}"] = scale * float(deviation.mean()) * math.sqrt(2 / math.pi)
+            if lowest <= low and high <= highest:
+                expected[f"{error}/{bucket}"] = scale * float(deviation.mean()) * math.sqrt(2 / math.pi)
+    assert len(expected) >= 4
     errors = errors_on_unit_gaussians(schedule)
     assert errors.keys() == expected.keys()
     assert errors == pytest.approx(expected, rel=0.02)

@@ -36,7 +36,7 @@ def test_purposes_and_samples_draw_different_numbers():
     assert len(numbers.unique()) == len(Purpose) * len(SLOTS)
 
 
-def test_dropout_repeats_for_a_step_and_differs_between_steps_and_ranks():
+def test_dropout_repeats_and_differs_between_steps_and_ranks():
     def masks(step: int, micro_batch: int, rank: int) -> torch.Tensor:
         torch.rand(5)  # what was drawn before does not matter
         draws(step=step, micro_batch=micro_batch).seed_dropout(rank)

@@ -127,7 +127,7 @@ def test_a_training_averages_the_weights_of_every_step(tiny_run):
         torch.testing.assert_close(average, start[place] / 8 + first / 8 + second / 4 + third / 2)
 
 
-def test_it_is_no_part_of_the_modules_own_weights_but_moves_with_them(tiny_run):
+def test_it_is_no_part_of_the_weights_but_moves_with_them(tiny_run):
     module = tiny_run().module
     own = list(module.network.parameters())
     assert len(list(module.parameters())) == len(own)

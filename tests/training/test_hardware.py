@@ -23,7 +23,7 @@ def test_bf16_only_where_the_processor_multiplies_it(monkeypatch, capabilities, 
     assert fastest_precision("cpu") == expected
 
 
-def test_the_config_says_what_auto_became_and_keeps_what_was_asked_for(compose_verb):
+def test_the_config_says_what_auto_became(compose_verb):
     config = compose_verb("train", "trainer.accelerator=cpu")
     resolve_auto(config)
     assert config.trainer.precision == fastest_precision("cpu")

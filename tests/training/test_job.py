@@ -129,7 +129,7 @@ class TestRanksFromOutside:
         assert not run.status_file.exists() and not run.config_file.exists()
 
     @pytest.mark.parametrize("rank", ["0", "1"])
-    def test_a_rank_that_fails_ends_with_its_traceback_for_the_others_wait_for_it(
+    def test_a_rank_that_fails_ends_with_its_traceback(
         self, run: RunFolder, monkeypatch: pytest.MonkeyPatch, rank: str
     ) -> None:
         monkeypatch.setenv("RANK", rank)

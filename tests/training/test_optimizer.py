@@ -31,7 +31,7 @@ def test_a_final_fraction_of_one_does_not_decay():
     assert {warmup_then_cosine(step, 0, 10, 1.0) for step in range(12)} == {1.0}
 
 
-def test_options_reach_the_optimizer_which_is_fused_where_it_can_be():
+def test_options_reach_the_optimizer_fused_where_it_can_be():
     options = AdamW(lr=0.1, weight_decay=0.3, betas=(0.5, 0.6))
     (group,) = options.build([nn.Parameter(torch.ones(1))], 1)[0].param_groups
     assert (group["weight_decay"], group["betas"], group["fused"]) == (0.3, (0.5, 0.6), True)

@@ -33,7 +33,7 @@ def test_a_claimed_folder_gives_back_the_config(folder: RunFolder) -> None:
     assert folder.read_config() == CONFIG
 
 
-def test_the_same_run_may_claim_its_folder_again_from_another_place(folder: RunFolder) -> None:
+def test_a_run_may_claim_its_folder_from_another_place(folder: RunFolder) -> None:
     folder.claim(CONFIG)
     folder.claim(CONFIG | {"name": None, "paths": {"data_dir": "there"}})
     assert folder.read_config() == CONFIG

@@ -39,7 +39,7 @@ def store(run: RunFolder, config: dict[str, Any]) -> None:
     torch.save(read_checkpoint(run.last_checkpoint) | {CONFIG_KEY: config}, run.last_checkpoint)
 
 
-def test_every_verb_says_what_the_config_of_an_earlier_version_lacks(done, verbs):
+def test_every_verb_says_what_an_earlier_config_lacks(done, verbs):
     config = done.read_config()
     del config["normalizer"], config["dataset"]["split"]
     store(done, config)

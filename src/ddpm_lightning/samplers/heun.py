@@ -46,7 +46,7 @@ class Heun(Sampler):
     def perturb(self, x_t: Tensor, t: float, loop: LoopState) -> tuple[Tensor, float]:
         """Algorithm 2, lines 4 to 6: x moved to a higher noise level by the forward process."""
         gamma = min(self.churn / self.steps, math.sqrt(2) - 1)
-        if gamma == 0:
+        if gamma == 0 or t < loop.schedule.t_min:  # below t_min a log SNR has no time
             return x_t, t
         log_snr = loop.schedule.log_snr(loop.time(t))
         level = math.exp(-float(log_snr) / 2)

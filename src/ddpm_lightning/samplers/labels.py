@@ -32,7 +32,7 @@ def one_label(label: int, num_classes: int | None) -> LabelsOf:
 def proportional_labels(counts: Tensor) -> LabelsOf:
     """Each class as often as it occurs among `counts`, (K,), at least one above 0: as in the data.
 
-    Any run of samples has the proportions as nearly as can be.
+    Any run of samples has the proportions to within a few samples.
     """
     shares = (counts.double() / counts.sum()).cumsum(0)
 

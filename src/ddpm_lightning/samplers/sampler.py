@@ -181,8 +181,13 @@ class Sampler(ABC):
         clip: ValueRange | None = (-1.0, 1.0),
         callback: TrajectoryCallback | None = None,
     ) -> Tensor:
-        """From x at times[0], (B, C, H, W), float32, to x at 0, over any times that decrease to 0."""
+        """From x at times[0], (B, C, H, W), float32, to x at 0, over any times that decrease to 0.
+
+        Raises:
+            ValueError: the times do not, or no image can be predicted at the first of them.
+        """
         check_times(times)
+        check_start(denoiser, times[0])
         loop = LoopState(
             schedule=denoiser.schedule,
             predict=lambda x_t, t: predict(denoiser, x_t, t, label, clip),

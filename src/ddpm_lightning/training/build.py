@@ -27,8 +27,12 @@ def build_data(config: DictConfig) -> ImageDataModule:
     """The data module of `config.dataset`.
 
     Raises:
-        ValueError: `config.dataset` has an option that nothing asks for, or with a value that cannot be.
+        ValueError: `config.dataset` has an option that nothing asks for, or with a value that cannot be; or a seed is
+            out of range.
     """
+    for part, seed in config.seeds.items():
+        if not 0 <= seed < 2**32:
+            raise ValueError(f"seeds.{part} (seed, unless it is set) must be from 0 to 2^32 - 1, not {seed}")
     # What the data module does not take is read elsewhere, or named as the option of the source that refers to it.
     known = [*LOADING, "name", "source", "split", "flip", *map(str, config.dataset.source)]
     if unknown := [str(key) for key in config.dataset if key not in known]:

@@ -72,6 +72,7 @@ def modernized(config: Mapping[str, Any], origin: str | Path) -> dict[str, Any]:
     content.setdefault("seeds", dict.fromkeys(("init", "order", "noise", "samples"), content["seed"]))
     content.setdefault("grid", {"_target_": "ddpm_lightning.samplers.grid.UniformGrid"})
     content["metrics"].setdefault("labels", "uniform")
+    content["trainer"].setdefault("inference_mode", False)
     content["timesteps"] = _modernized_timesteps(content["timesteps"], content["schedule"])
     for part in (content, *content["callbacks"].values()):
         if part and part.get("sampler"):

@@ -87,7 +87,7 @@ def test_each_panel_says_where_better_is(make_table, draw):
     assert_readable(figure)
 
 
-def test_curves_have_a_colour_for_each_configuration_and_a_line_for_each_seed(eight):
+def test_curves_have_a_colour_each_and_a_line_for_each_seed(eight):
     figure = curves_figure(eight, read_panels(eight))
     assert len(figure.axes) == 3
     for ax in figure.axes:
@@ -105,7 +105,7 @@ def test_values_that_are_not_positive_keep_a_linear_scale(eight):
     drawn(figure)
 
 
-def test_cost_and_quality_are_drawn_against_the_number_that_varies(eight):
+def test_cost_and_quality_are_drawn_against_what_varies(eight):
     figure = cost_quality_figure(eight)
     ax = figure.axes[0]
     assert ax.get_xlabel() == "sampler.steps"
@@ -118,7 +118,7 @@ def test_cost_and_quality_are_drawn_against_the_number_that_varies(eight):
     assert figure.legends[0].get_texts()[0].get_text() == "schedule=cosine, loss_on=noise"
 
 
-def test_where_the_number_of_steps_is_not_studied_there_is_no_such_figure(make_table):
+def test_without_steps_to_study_there_is_no_such_figure(make_table):
     assert cost_quality_figure(make_table({"schedule": ["cosine", "linear"]})) is None
     assert cost_quality_figure(make_table({"guidance.scale": ["2", "none"]})) is None
     assert cost_quality_figure(make_table({"sampler.eta": ["0.0", "0.5", "1.0"]})) is None

@@ -92,7 +92,7 @@ def test_what_is_not_known_is_left_out():
     assert cost_text("parameters", NAN) == MISSING
 
 
-def test_effects_show_their_sign_and_share_decimals_within_a_metric():
+def test_effects_show_their_sign_and_share_decimals():
     small = Effect("kid_lenet", "schedule", "a", "b", -0.0123, NAN, NAN, 1, 2)
     large = Effect("fid_lenet", "schedule", "a", "b", 12.3, -1.0, 25.0, 3, 2)
     unknown = Effect("fid_lenet", "schedule", "a", "c", NAN, NAN, NAN, 0, 0)

@@ -87,8 +87,18 @@ def test_a_configuration_out_of_the_comparison_is_named(make_table):
 def test_card_line_holds_what_a_score_depends_on(make_table):
     card = make_table({}).cards[0]
     line = card_line(card)
-    for part in ("lenet", card.features_sha256[:12], "28x28", "1,000 generated", "split test of mnist", "25 steps"):
+    for part in ("lenet", card.features_sha256[:12], "28x28", "1,000 generated", "test of mnist", "ddim (steps 25"):
         assert part in line
-    other = card_line(dataclasses.replace(card, eta=None, guidance_scale=2.0, clip=False, weights="raw", steps=1))
-    assert "eta" not in other
-    assert all(part in other for part in ("guidance 2", "not clipped", "raw weights", "1 step,"))
+    assert "25 network evaluations per sample" in line and "guidance none;" in line and "labels" not in line
+    other = card_line(
+        dataclasses.replace(
+            card,
+            sampler={"name": "own", "steps": 1, "order": 3, "clip": False, "grid": {"name": "karras", "rho": 7.0}},
+            guidance={"name": "classifier_free", "scale": 2.0},
+            nfe=1,
+            labels="as_in_data",
+            weights="raw",
+        )
+    )
+    assert "own (steps 1, order 3, clip no, grid karras (rho 7)), 1 network evaluation per sample" in other
+    assert "guidance classifier_free (scale 2); raw weights" in other and "labels as in data" in other

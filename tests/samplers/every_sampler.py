@@ -1,0 +1,33 @@
+"""Every sampler in conf/sampler, with the options that make it another method too."""
+
+from dataclasses import replace
+
+import pytest
+
+from choices import choices, make
+from ddpm_lightning.samplers.sampler import Sampler
+
+OTHER_OPTIONS = {
+    "ddim-random": {"eta": 1.0},
+    "ddpm-between": {"variance": 0.5},
+    "ddpm-large": {"variance": "large"},
+    "heun-churned": {"churn": 0.9},
+}
+
+
+def samplers(**options: object) -> dict[str, Sampler]:
+    """By name; `options` for each of them."""
+    plain = {name: make("sampler", name) for name in choices("sampler")}
+    others = {name: replace(plain[name.split("-")[0]], **other) for name, other in OTHER_OPTIONS.items()}
+    return {name: replace(sampler, **options) for name, sampler in (plain | others).items()}
+
+
+def is_random(sampler: Sampler) -> bool:
+    """Whether it draws noise on the way."""
+    return sampler.name == "ddpm" or getattr(sampler, "eta", 0) > 0 or getattr(sampler, "churn", 0) > 0
+
+
+def for_every_sampler(**options: object) -> pytest.MarkDecorator:
+    """Parametrises `sampler`."""
+    by_name = samplers(**options)
+    return pytest.mark.parametrize("sampler", by_name.values(), ids=by_name.keys())

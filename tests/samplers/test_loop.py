@@ -1,0 +1,111 @@
+"""What the loop does for every sampler: its memory, its count of predictions, what it makes of sampling's options."""
+
+from dataclasses import dataclass, field, replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from choices import choices, make
+from ddpm_lightning.diffusion.denoiser import Denoiser
+from ddpm_lightning.diffusion.guidance import ClassifierFreeGuidance
+from ddpm_lightning.diffusion.target import Prediction, Velocity
+from ddpm_lightning.samplers.sampler import LoopState, Node, Sampler
+from samplers.every_sampler import for_every_sampler
+from samplers.gaussian import IMAGE_SHAPE, GaussianDenoiser
+
+
+@dataclass(frozen=True)
+class Rememberer(Sampler):
+    """Euler's method that keeps what the loop remembered at each step."""
+
+    seen: list[list[Node]] = field(default_factory=list)
+    now: list[Node] = field(default_factory=list)
+    name = "rememberer"
+    look_back = 3
+
+    def step(self, x_t: Tensor, t: float, s: float, prediction: Prediction, loop: LoopState) -> Tensor:
+        assert loop.step == len(self.now)
+        self.seen.append(list(loop.history))
+        self.now.append(Node(t, prediction))
+        alpha, sigma = loop.rates(s)
+        return alpha * prediction.x_0 + sigma * prediction.eps
+
+
+@pytest.fixture
+def denoiser() -> GaussianDenoiser:
+    return GaussianDenoiser(make("schedule", "cosine"))
+
+
+def test_a_step_sees_the_nodes_before_it_latest_last(denoiser, generator):
+    sampler, states = Rememberer(4, clip=False), []
+    x = torch.randn(2, *IMAGE_SHAPE, generator=generator)
+    sampler(denoiser, x, None, callback=states.append)
+    assert [len(history) for history in sampler.seen] == [0, 1, 2, 3]
+    assert [node.t for node in sampler.seen[3]] == [1.0, 0.75, 0.5]
+    for number, history in enumerate(sampler.seen):
+        for node, earlier in zip(history, sampler.now[:number], strict=True):
+            assert node.t == earlier.t
+            assert node.prediction is earlier.prediction
+    assert all(now.prediction is state.prediction for now, state in zip(sampler.now, states, strict=True))
+
+
+@pytest.mark.parametrize("look_back", [0, 1, 2])
+def test_no_more_is_remembered_than_is_looked_back_at(look_back, denoiser, generator):
+    sampler = type("Forgetful", (Rememberer,), {"look_back": look_back})(4, clip=False)
+    sampler(denoiser, torch.randn(2, *IMAGE_SHAPE, generator=generator), None)
+    assert [node.t for node in sampler.seen[3]] == [1.0, 0.75, 0.5][3 - look_back :]
+
+
+def test_every_run_starts_without_a_memory(denoiser, generator):
+    sampler = Rememberer(2, clip=False)
+    x = torch.randn(2, *IMAGE_SHAPE, generator=generator)
+    sampler(denoiser, x, None)
+    sampler.now.clear()
+    sampler(denoiser, x, None)
+    assert [len(history) for history in sampler.seen] == [0, 1, 0, 1]
+
+
+def test_the_memory_holds_clipped_predictions(denoiser, generator):
+    """As the steps see them; and the time that x was moved to, where a sampler moves it first."""
+
+    @dataclass(frozen=True)
+    class Mover(Rememberer):
+        def perturb(self, x_t: Tensor, t: float, loop: LoopState) -> tuple[Tensor, float]:
+            return x_t, t / 2
+
+    sampler = Mover(3)
+    sampler(denoiser, torch.randn(2, *IMAGE_SHAPE, generator=generator), None, value_range=(-0.1, 0.1))
+    assert [node.t for node in sampler.seen[2]] == pytest.approx([1 / 2, 1 / 3])
+    assert all(node.prediction.x_0.abs().max() <= 0.1 for node in sampler.seen[2])
+
+
+class Counter(nn.Module):
+    """Counts the images that it has been given."""
+
+    conditioning, num_classes = "time", 3
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.images = 0
+
+    def forward(self, x: Tensor, noise_level: Tensor, label: Tensor) -> Tensor:
+        self.images += len(x)
+        return x * noise_level[:, None, None, None] + label[:, None, None, None]
+
+
+@for_every_sampler()
+@pytest.mark.parametrize("grid", choices("grid"))
+@pytest.mark.parametrize("steps", [1, 2, 5])
+@pytest.mark.parametrize("guided", [False, True])
+def test_evaluations_are_what_the_network_is_asked(sampler, grid, steps, guided, generator):
+    network = Counter()
+    denoiser = Denoiser(network, make("schedule", "cosine"), Velocity())
+    denoiser = ClassifierFreeGuidance(denoiser, 2.0) if guided else denoiser
+    sampler = replace(sampler, steps=steps, grid=make("grid", grid))
+    x = torch.randn(4, *IMAGE_SHAPE, generator=generator)
+    sampler(denoiser, x, lambda _: torch.zeros_like(x), label=torch.tensor([0, 1, 2, 0]))
+    assert network.images == 4 * sampler.evaluations(denoiser)
+    per_prediction = 2 if guided else 1
+    expected = 2 * steps - 1 if sampler.name == "heun" else steps
+    assert sampler.evaluations(denoiser) == per_prediction * expected
