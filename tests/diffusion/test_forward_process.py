@@ -2,7 +2,7 @@ import pytest
 import torch
 from diffusers import DDPMScheduler
 
-from ddpm_lightning.diffusion.forward_process import noised, posterior, q_sample
+from ddpm_lightning.diffusion.forward_process import noise_batch, posterior, q_sample
 from ddpm_lightning.diffusion.schedules.cosine import CosineSchedule
 from ddpm_lightning.diffusion.schedules.linear import LinearSchedule
 
@@ -29,7 +29,7 @@ def test_q_sample_by_hand_gives_each_sample_its_own_rates(path):
 def test_a_noised_batch_holds_what_it_was_made_of(path, generator):
     x_0, eps = torch.randn(2, 3, 1, 2, 2, generator=generator)
     t = torch.tensor([0.2, 0.5, 1.0])
-    batch = noised(path, x_0, eps, t)
+    batch = noise_batch(path, x_0, eps, t)
     assert (batch.x_0 is x_0, batch.eps is eps, batch.t is t) == (True, True, True)
     assert torch.equal(batch.x_t, q_sample(x_0, eps, path.rates(t)))
     assert all(map(torch.equal, batch.rates, path.rates(t)))

@@ -1,3 +1,5 @@
+from dataclasses import dataclass
+
 import pytest
 import torch
 
@@ -106,18 +108,25 @@ def test_a_guided_denoiser_is_a_denoiser(choice, arguments):
     denoiser = LabelledDenoiser()
     guided = make("guidance", choice)(denoiser)
     assert guided.schedule is denoiser.schedule
-    assert (guided.t_max, guided.num_classes, guided.knows_none) == (0.9, 10, True)
+    assert (guided.t_max, guided.num_classes) == (0.9, 10)
     assert (guided.predicts_at(0.9), guided.predicts_at(1.0)) == (True, False)
     assert guided.evaluations % denoiser.evaluations == 0
     assert guided.describe()["name"] == choice
     assert guided(*arguments).x_0.shape == arguments[0].shape
 
 
+@dataclass(eq=False)
+class Unchanging(GuidedDenoiser):
+    """A guidance of this test's own, with an option that no other has."""
+
+    order: int = 2
+    name = "unchanging"
+
+
 def test_a_guidance_that_changes_nothing_answers_as_the_denoiser(arguments):
     denoiser = LabelledDenoiser()
-    guided = GuidedDenoiser(denoiser)
-    assert guided.evaluations == 3
-    assert guided.describe() == {"name": "none"}
+    guided = Unchanging(denoiser)
+    assert (guided.evaluations, guided.knows_none) == (3, True)
     for ours, expected in zip(guided(*arguments), denoiser(*arguments), strict=True):
         assert torch.equal(ours, expected)
     assert unguided(denoiser) is denoiser
@@ -127,6 +136,13 @@ def test_guidance_doubles_the_evaluations_and_says_its_scale():
     guided = ClassifierFreeGuidance(LabelledDenoiser(), 2.5)
     assert guided.evaluations == 6
     assert guided.describe() == {"name": "classifier_free", "scale": 2.5}
+
+
+def test_a_guidance_describes_all_its_options_and_what_it_guides():
+    inner = ClassifierFreeGuidance(LabelledDenoiser(), 2.5)
+    expected = {"name": "unchanging", "order": 3, "of": {"name": "classifier_free", "scale": 2.5}}
+    assert Unchanging(inner, order=3).describe() == expected
+    assert Unchanging(LabelledDenoiser()).describe() == {"name": "unchanging", "order": 2}
 
 
 def test_guidance_without_labels_is_refused(arguments):

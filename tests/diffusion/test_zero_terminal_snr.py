@@ -7,7 +7,7 @@ import torch
 from diffusers.schedulers.scheduling_ddim import rescale_zero_terminal_snr
 
 from choices import choices, config_of, make
-from ddpm_lightning.diffusion.forward_process import noised, posterior
+from ddpm_lightning.diffusion.forward_process import noise_batch, posterior
 from ddpm_lightning.diffusion.loss import SquaredError
 from ddpm_lightning.diffusion.objective import Objective
 from ddpm_lightning.diffusion.schedules.discrete import DiscreteSchedule
@@ -81,8 +81,8 @@ def test_the_loss_is_finite_on_pure_noise(target, loss_on, schedule, weighting, 
         t = t[2:]
     x_0, eps = torch.randn(2, len(t), 1, 2, 2, generator=generator)
     output = torch.zeros_like(x_0).requires_grad_()
-    batch = noised(schedule, x_0, eps, t)
-    loss = Objective(target, loss_on, SquaredError(), weighting)(output, batch)
+    batch = noise_batch(schedule, x_0, eps, t)
+    loss = Objective(loss_on, SquaredError(), weighting)(target.invert(output, batch.x_t, batch.rates), batch)
     loss.sum().backward()
     assert loss.isfinite().all()
     assert output.grad.isfinite().all()

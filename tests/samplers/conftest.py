@@ -22,7 +22,7 @@ def make_denoiser() -> MakeDenoiser:
     def build(target: Target, schedule: Schedule | None = None, **options: object) -> Denoiser:
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            options = {"channels": (8, 16), "blocks": 1, "attention_levels": (1,), "head_channels": 8} | options
+            options = {"channels": (8,), "blocks": 1, "attention_levels": ()} | options
             network = UNet((1, 8, 8), 1, **options)
             for parameter in network.parameters():
                 torch.nn.init.normal_(parameter, std=0.1)

@@ -81,6 +81,9 @@ class Trajectory:
         self.noise[-1] = 0  # ours adds none on the way to t = 0; diffusers adds beta's if that is a long way
         self.outputs: list[Tensor] = []
 
+    def predicts_at(self, t: float) -> bool:
+        return True
+
     def __call__(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Prediction:
         rates = self.schedule.rates(t)
         image, wide = x_t.tanh(), rates.broadcast_to(x_t)

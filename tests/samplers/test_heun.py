@@ -116,7 +116,7 @@ def test_on_the_straight_path_it_is_the_textbooks(grid, generator):
 def perturbed(sampler: Heun, schedule: Schedule, t: float, x: float, noise: float) -> tuple[float, float]:
     """A pixel's value and its time after churn."""
     like = torch.full((1, 1, 1, 1), x, dtype=torch.float64)
-    loop = LoopState(schedule, None, lambda _: torch.full_like(like, noise), like)
+    loop = LoopState(schedule, None, lambda _: torch.full_like(like, noise), like.device)
     moved, t_hat = sampler.perturb(like, t, loop)
     return float(moved), t_hat
 
@@ -140,7 +140,7 @@ def test_churn_raises_the_noise_level_by_the_forward_process(schedule, t):
 
 @pytest.mark.parametrize("schedule", choices("schedule"))
 def test_below_t_min_churn_raises_the_level_by_no_more(schedule):
-    """The quadratic grid has nodes there: noise for a level of 1 + gamma, or none, but not all that t_min has."""
+    """Times of one's own may lie there: noise for a level of 1 + gamma, or none, but not all that t_min has."""
     schedule = make("schedule", schedule)
     t = schedule.t_min / 2
     _, t_hat = perturbed(Heun(10, churn=0.1), schedule, t, 0.0, 0.0)

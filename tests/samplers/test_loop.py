@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from choices import choices, make
+from choices import make
 from ddpm_lightning.diffusion.denoiser import Denoiser
 from ddpm_lightning.diffusion.guidance import ClassifierFreeGuidance
 from ddpm_lightning.diffusion.target import Prediction, Velocity
@@ -95,14 +95,13 @@ class Counter(nn.Module):
 
 
 @for_every_sampler()
-@pytest.mark.parametrize("grid", choices("grid"))
 @pytest.mark.parametrize("steps", [1, 2, 5])
 @pytest.mark.parametrize("guided", [False, True])
-def test_evaluations_are_what_the_network_is_asked(sampler, grid, steps, guided, generator):
+def test_evaluations_are_what_the_network_is_asked(sampler, steps, guided, generator):
     network = Counter()
     denoiser = Denoiser(network, make("schedule", "cosine"), Velocity())
     denoiser = ClassifierFreeGuidance(denoiser, 2.0) if guided else denoiser
-    sampler = replace(sampler, steps=steps, grid=make("grid", grid))
+    sampler = replace(sampler, steps=steps)
     x = torch.randn(4, *IMAGE_SHAPE, generator=generator)
     sampler(denoiser, x, lambda _: torch.zeros_like(x), label=torch.tensor([0, 1, 2, 0]))
     assert network.images == 4 * sampler.evaluations(denoiser)

@@ -11,7 +11,7 @@ from torch import nn
 
 from ddpm_lightning.data.batch import Batch
 from ddpm_lightning.data.normalizer import StandardizedNormalizer
-from ddpm_lightning.diffusion.forward_process import noised
+from ddpm_lightning.diffusion.forward_process import noise_batch
 from ddpm_lightning.diffusion.randomness import Purpose
 from ddpm_lightning.training.checkpoint import read_checkpoint
 from ddpm_lightning.training.draws import StepDraws
@@ -74,8 +74,9 @@ def test_a_training_step_is_its_public_pieces_put_together(tiny_run, objective):
         t = module.timesteps(schedule, uniform, offset, batch.slots, 4)
         eps = draws.normal(Purpose.NOISE, (1, 28, 28))
         with torch.no_grad():
-            x_t = noised(schedule, x_0, eps, t).x_t
-            error = module.denoiser.output(x_t, t) - target(x_0, eps, schedule.rates(t))
+            batch_at_t = noise_batch(schedule, x_0, eps, t)
+            prediction = module.denoiser(batch_at_t.x_t, t)
+            error = target(prediction.x_0 - x_0, prediction.eps - eps, batch_at_t.rates)
         per_sample = (error.abs() if "mae" in objective else error**2).flatten(1).mean(1)
         if "min_snr" in objective:
             snr = schedule.log_snr(t).exp()

@@ -71,7 +71,8 @@ class GenerativeMetrics(Callback):
         cache_dir: where features of real images are kept.
         num_samples: generated images.
         num_real: real images, chosen at random.
-        seed: of the samples, the choice of real images and the subsets.
+        seed: of the samples.
+        real_seed: of the choice of real images and of KID's subsets.
         seeds: those of the training by name, for the card.
         labels: how often each class is drawn, of a model that knows classes: "uniform", or "as_in_data" for the
             frequencies of the split that is compared with.
@@ -91,6 +92,7 @@ class GenerativeMetrics(Callback):
         num_samples: int = 1000,
         num_real: int = 1000,
         seed: int = 0,
+        real_seed: int = 0,
         seeds: Mapping[str, int] | None = None,
         labels: str = "uniform",
         kid_subsets: int = 100,
@@ -128,6 +130,7 @@ class GenerativeMetrics(Callback):
         self.num_samples = num_samples
         self.num_real = num_real
         self.seed = seed
+        self.real_seed = real_seed
         self.seeds = dict(seeds or {})
         self.labels = labels
         self.kid_subsets = kid_subsets
@@ -141,7 +144,7 @@ class GenerativeMetrics(Callback):
         _, data = _module_and_data(trainer, pl_module)
         self.extractor.check_images(data.image_shape)
         for split in ("test",) if self.every_n_epochs is None else ("val", "test"):
-            choose_real_indices(len(data.split(split)), self.num_real, self.seed)
+            choose_real_indices(len(data.split(split)), self.num_real, self.real_seed)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.sanity_checking or self.every_n_epochs is None or (trainer.current_epoch + 1) % self.every_n_epochs:
@@ -204,7 +207,7 @@ class GenerativeMetrics(Callback):
     ) -> Scored:
         self.extractor.to(module.device)
         features = self._features_of_samples(trainer, images)
-        real_indices = choose_real_indices(len(data.split(split)), self.num_real, self.seed)
+        real_indices = choose_real_indices(len(data.split(split)), self.num_real, self.real_seed)
         real_features = self._features_of_real_images(trainer, data.split(split), real_indices)
         report = compare_features(
             real_features,
@@ -212,7 +215,7 @@ class GenerativeMetrics(Callback):
             self._card(module, data, split),
             kid_subsets=self.kid_subsets,
             kid_subset_size=self.kid_subset_size,
-            seed=self.seed,
+            seed=self.real_seed,
         )
         return Scored(report, features, real_features, real_indices)
 
@@ -228,7 +231,7 @@ class GenerativeMetrics(Callback):
         """(num_real, D), float32, on the CPU; the first rank computes and caches them, the others read."""
         with _first_rank_first(trainer):
             return reference_features(
-                self.extractor, images.images_at(chosen), self.cache_dir, f"{images.fingerprint}-{self.seed}"
+                self.extractor, images.images_at(chosen), self.cache_dir, f"{images.fingerprint}-{self.real_seed}"
             )
 
     def _card(self, module: DiffusionModule, data: ImageDataModule, split: str) -> MetricCard:
@@ -240,6 +243,7 @@ class GenerativeMetrics(Callback):
             num_generated=self.num_samples,
             num_real=self.num_real,
             seed=self.seed,
+            real_seed=self.real_seed,
             seeds=self.seeds,
             labels=None if denoiser.num_classes is None else self.labels,
             sampler=self.sampler.describe(denoiser),

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ddpm_lightning.callbacks.periodic_picture import PeriodicPicture
 from ddpm_lightning.data.order import spread_indices
-from ddpm_lightning.diffusion.forward_process import noised
+from ddpm_lightning.diffusion.forward_process import noise_batch
 from ddpm_lightning.diffusion.randomness import Purpose, keyed_normal
 from ddpm_lightning.samplers.picture import image_grid
 from ddpm_lightning.training.module import VALIDATION_SEED, DiffusionModule
@@ -38,11 +38,11 @@ class ProcessPanel(PeriodicPicture):
         denoiser = module.evaluation_denoiser()
         labels = torch.from_numpy(split.labels_at(indices)).to(module.device)
         eps = keyed_normal(VALIDATION_SEED, Purpose.VALIDATION_NOISE, slots, tuple(x_0.shape[1:]))
-        _, _, t, x_t, rates, _ = noised(denoiser.schedule, x_0, eps, (slots + 0.5) / len(slots))
+        noised = noise_batch(denoiser.schedule, x_0, eps, (slots + 0.5) / len(slots))
 
-        prediction = denoiser(x_t, t, None if denoiser.num_classes is None else labels)
-        shown = rates.input_scale()[:, None, None, None] * x_t
-        truth = [shown, denoiser.target(x_0, eps, rates), x_0]
-        predicted = [shown, denoiser.target(prediction.x_0, prediction.eps, rates), prediction.x_0]
+        prediction = denoiser(noised.x_t, noised.t, None if denoiser.num_classes is None else labels)
+        shown = noised.rates.input_scale()[:, None, None, None] * noised.x_t
+        truth = [shown, denoiser.target(x_0, eps, noised.rates), x_0]
+        predicted = [shown, denoiser.target(prediction.x_0, prediction.eps, noised.rates), prediction.x_0]
         rows = torch.cat([*truth, *predicted])
         return image_grid(module.normalizer.to_uint8(rows), columns=len(slots))

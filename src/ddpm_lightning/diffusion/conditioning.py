@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ddpm_lightning.diffusion.schedule import Schedule
 
-LOWEST_LOG_SNR = -20.0
+CONDITIONING_FLOOR = -20.0
 """Floor of the log SNR given to networks, which is minus infinity where no signal is left."""
 
 
@@ -15,7 +15,7 @@ class Conditioning(StrEnum):
 
     TIME = "time"  # t in [0, 1]
     NOISE_VARIANCE = "noise_variance"  # sigma^2 / (alpha^2 + sigma^2), in [0, 1]
-    LOG_SNR = "log_snr"  # 2 log(alpha / sigma), about -20 to 10
+    LOG_SNR = "log_snr"  # 2 log(alpha / sigma), about -20 to 14
     C_NOISE = "c_noise"  # log(sigma / alpha) / 4, about -1.5 to 2.5 (Karras et al. 2022, table 1)
 
     @property
@@ -30,7 +30,7 @@ class Conditioning(StrEnum):
         log_snr = schedule.log_snr(t.double())
         if self is Conditioning.NOISE_VARIANCE:
             return (-log_snr).sigmoid().to(t.dtype)
-        log_snr = log_snr.clamp(min=LOWEST_LOG_SNR)
+        log_snr = log_snr.clamp(min=CONDITIONING_FLOOR)
         return (log_snr if self is Conditioning.LOG_SNR else -log_snr / 8).to(t.dtype)
 
     @classmethod

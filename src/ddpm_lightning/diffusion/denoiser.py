@@ -86,8 +86,8 @@ class Denoiser(nn.Module):
         rates = self.schedule.rates(torch.tensor(t, dtype=torch.float64, device=self.schedule.device))
         return bool(self.target.determinant(rates) != 0)
 
-    def output(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
-        """The network's output in float32, (B, out_channels, H, W): what training compares with the target.
+    def forward(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Prediction:
+        """The estimates of x_0 and eps, shaped as x_t, float32.
 
         x_t: (B, C, H, W); t: (B,), in (0, 1]; label: (B,) of integers in [0, K], where K stands for "no label", or
         None for that.
@@ -95,16 +95,12 @@ class Denoiser(nn.Module):
         Raises:
             ValueError: a label is given to a network without classes.
         """
-        scale = self.target.input_scale(self.schedule.rates(t)).reshape(-1, 1, 1, 1)
+        rates = self.schedule.rates(t)
+        scale = self.target.input_scale(rates).reshape(-1, 1, 1, 1)
         noise_level = self.conditioning.noise_level(self.schedule, t)
         output: Tensor = self.network(scale * x_t, noise_level, self._network_label(label, t))
-        return output.float()
-
-    def forward(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Prediction:
-        """The estimates, float32. x_t: (B, C, H, W); t: (B,), in (0, 1]; label: (B,) of integers or None."""
-        output = self.output(x_t, t, label)
         with torch.autocast(x_t.device.type, enabled=False):
-            return self.target.invert(output, x_t, self.schedule.rates(t))
+            return self.target.invert(output.float(), x_t, rates)
 
     def _network_label(self, label: Tensor | None, t: Tensor) -> Tensor | None:
         """The one encoding that networks see: K for "no label", and None only for a network without classes."""

@@ -37,7 +37,7 @@ class Noised(NamedTuple):
     log_snr: Tensor
 
 
-def noised(schedule: Schedule, x_0: Tensor, eps: Tensor, t: Tensor) -> Noised:
+def noise_batch(schedule: Schedule, x_0: Tensor, eps: Tensor, t: Tensor) -> Noised:
     """The images x_0 at the times t. x_0, eps: (B, ...); t: (B,), in (0, 1]."""
     rates = schedule.rates(t)
     return Noised(x_0, eps, t, q_sample(x_0, eps, rates), rates, schedule.log_snr(t))

@@ -1,7 +1,8 @@
 """Guidance: denoisers made of denoisers."""
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -13,11 +14,17 @@ Guidance = Callable[[DenoiserLike], DenoiserLike]
 """Wraps a denoiser in another one."""
 
 
+@dataclass(eq=False)
 class GuidedDenoiser:
-    """A denoiser that answers as the one it wraps (see `DenoiserLike`); a guidance overrides what it changes."""
+    """A denoiser that answers as the one it wraps (see `DenoiserLike`); a guidance overrides what it changes.
 
-    def __init__(self, denoiser: DenoiserLike) -> None:
-        self.denoiser = denoiser
+    A guidance is a dataclass derived from this one, with its options as fields.
+    """
+
+    denoiser: DenoiserLike
+
+    name: ClassVar[str]
+    """The word used for it in options and tables."""
 
     @property
     def schedule(self) -> Schedule:
@@ -40,7 +47,9 @@ class GuidedDenoiser:
         return self.denoiser.evaluations
 
     def describe(self) -> dict[str, Any]:
-        return self.denoiser.describe()
+        options = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "denoiser"}
+        inner = self.denoiser.describe()
+        return {"name": self.name, **options, **({} if inner["name"] == "none" else {"of": inner})}
 
     def predicts_at(self, t: float) -> bool:
         return self.denoiser.predicts_at(t)
@@ -49,41 +58,45 @@ class GuidedDenoiser:
         return self.denoiser(x_t, t, label)
 
 
+@dataclass(eq=False)
 class ClassifierFreeGuidance(GuidedDenoiser):
     """Extrapolates from the unconditional to the conditional prediction (Ho & Salimans 2021, eq. 6).
 
     Args:
         denoiser: of a network with classes that has been trained without labels too.
-        scale: w in (1 - w) unconditional + w conditional, at least 0: 1 leaves the conditional prediction as it is.
+        scale: 1 + w of eq. 6, at least 0: (1 - scale) unconditional + scale conditional. 1 leaves the conditional
+            prediction as it is.
 
     Raises:
         ValueError: the scale is negative, or the denoiser has no classes or has never seen "no label".
     """
 
-    def __init__(self, denoiser: DenoiserLike, scale: float = 2.0) -> None:
-        super().__init__(denoiser)
-        if not scale >= 0:
-            raise ValueError(f"guidance.scale must be at least 0, not {scale}")
-        if denoiser.num_classes is None:
+    scale: float = 2.0
+    name = "classifier_free"
+
+    def __post_init__(self) -> None:
+        if not self.scale >= 0:
+            raise ValueError(f"guidance.scale must be at least 0, not {self.scale}")
+        if self.denoiser.num_classes is None:
             raise ValueError(
                 "guidance=classifier_free needs a model of classes: train with model.num_classes set, or take "
                 "guidance=none"
             )
-        if not denoiser.knows_none:
+        if not self.denoiser.knows_none:
             raise ValueError(
                 "guidance=classifier_free extrapolates from the prediction without a label, which this model was never "
                 "trained for (label_dropout=0): train with label_dropout=0.1, or take guidance=none"
             )
-        self.scale = scale
+
+    @property
+    def knows_none(self) -> bool:
+        """No: the conditional prediction needs a label."""
+        return False
 
     @property
     def evaluations(self) -> int:
         """One with the label and one without, for each of the guided denoiser's."""
         return 2 * self.denoiser.evaluations
-
-    def describe(self) -> dict[str, Any]:
-        """Name and scale."""
-        return {"name": "classifier_free", "scale": self.scale}
 
     def __call__(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Prediction:
         """x_t: (B, C, H, W); t: (B,); label: (B,). Raises ValueError without labels."""

@@ -1,4 +1,4 @@
-"""How far a network's output is from its target, one number per sample."""
+"""Losses per sample: the distance of an estimate from the truth."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The training objective: what is predicted, in which space the loss compares it, and how errors count."""
+"""The training objective: in which space the loss compares a prediction, and how errors count."""
 
 from dataclasses import dataclass
 
@@ -6,19 +6,18 @@ from torch import Tensor
 
 from ddpm_lightning.diffusion.forward_process import Noised
 from ddpm_lightning.diffusion.loss import Loss, SquaredError
-from ddpm_lightning.diffusion.target import Target
+from ddpm_lightning.diffusion.target import Prediction, Target
 from ddpm_lightning.diffusion.weighting import Weighting
 
 
 @dataclass(frozen=True)
 class Objective:
-    """Weighted loss per sample, in the space of `loss_on`, of a network that outputs `predict`.
+    """Weighted loss per sample in the space of `loss_on`, whatever the network predicts.
 
     Raises:
         ValueError: if the weighting is one of squared errors and the loss is not the squared error.
     """
 
-    predict: Target
     loss_on: Target
     loss: Loss
     weighting: Weighting
@@ -26,17 +25,12 @@ class Objective:
     def __post_init__(self) -> None:
         if self.weighting.needs_squared_error and not isinstance(self.loss, SquaredError):
             raise ValueError(
-                f"weighting {type(self.weighting).__name__} is defined on squared errors: converting it between noise, "
-                "image and velocity holds only for loss=mse. Take loss=mse or weighting=constant"
+                f"{type(self.weighting).__name__} weights squared errors of x_0, so it has a meaning with loss=mse "
+                "alone: take loss=mse or weighting=constant"
             )
 
-    def __call__(self, output: Tensor, noised: Noised) -> Tensor:
-        """output: (B, ...), the network's in float32. Returns (B,)."""
-        rates = noised.rates
-        if self.loss_on == self.predict:  # inverting and converting back would lose precision, or divide by 0
-            estimate = output
-        else:
-            x_0, eps, _ = self.predict.invert(output, noised.x_t, rates)
-            estimate = self.loss_on(x_0, eps, rates)
-        target = self.loss_on(noised.x_0, noised.eps, rates)
-        return self.weighting(rates, self.loss_on) * self.loss(estimate, target)
+    def __call__(self, prediction: Prediction, noised: Noised) -> Tensor:
+        """prediction: x_0 and eps, (B, ...), in float32, as estimated from `noised.x_t`. Returns (B,)."""
+        estimate = self.loss_on(prediction.x_0, prediction.eps, noised.rates)
+        truth = self.loss_on(noised.x_0, noised.eps, noised.rates)
+        return self.weighting(noised.rates, self.loss_on) * self.loss(estimate, truth)

@@ -1,4 +1,4 @@
-"""What a noise schedule answers: how much image and how much noise x_t holds at a time t in [0, 1]."""
+"""Interface of a noise schedule: how much image and how much noise x_t holds at a time t in [0, 1]."""
 
 from abc import ABC, abstractmethod
 from typing import NamedTuple
@@ -33,8 +33,8 @@ class Schedule(nn.Module, ABC):
     The signal-to-noise ratio alpha^2 / sigma^2 never rises with t. alpha^2 + sigma^2 need not be 1.
 
     Args:
-        t_min: the smallest t that training draws, in (0, 1). From there on the log SNR is finite, except that it may
-            be minus infinity at t = 1.
+        t_min: the smallest t that training draws, in (0, 1], 1 for a table of a single step. From there on the log SNR
+            is finite, except that it may be minus infinity at t = 1.
     """
 
     def __init__(self, t_min: float) -> None:

@@ -5,7 +5,7 @@ mixture both x_0 and eps follow, with the determinant det = alpha b - sigma a (C
 
     x_0 = (b x_t - sigma output) / det        eps = (alpha output - a x_t) / det
 
-An error of the output is that of x_0 times det / sigma, which is how weights and losses pass from one space to another.
+An error of the output is that of x_0 times det / sigma, by which weights pass from one space to another.
 """
 
 from abc import ABC, abstractmethod
@@ -78,7 +78,7 @@ class Target(ABC):
 
     @abstractmethod
     def coefficients(self, rates: Rates) -> Coefficients:
-        """A and b where alpha and sigma are these."""
+        """The coefficients a and b at these rates."""
 
     def determinant(self, rates: Rates) -> Tensor:
         """Det = alpha b - sigma a, shaped as the rates; 0 where the target and x_t do not determine x_0."""
@@ -91,7 +91,11 @@ class Target(ABC):
         return a * x_0 + b * eps
 
     def invert(self, output: Tensor, x_t: Tensor, rates: Rates) -> Prediction:
-        """x_0 and eps from the network's output. output, x_t: (B, ...); rates: (B,)."""
+        """x_0 and eps from the network's output. output, x_t: (B, ...); rates: (B,).
+
+        What the target itself is made of is exact and finite, also where the rest is not to be had: eps for predicted
+        noise where alpha is 0.
+        """
         rates = rates.broadcast_to(x_t)
         (alpha, sigma), (a, b), det = rates, self.coefficients(rates), self.determinant(rates)
         return Prediction((b * x_t - sigma * output) / det, (alpha * output - a * x_t) / det)
@@ -176,8 +180,8 @@ class EDM(Target):
 
         c_skip = alpha sigma_data^2 / n^2   c_out = sigma sigma_data / n   c_in = 1 / n   c_noise = log(sigma/alpha)/4
 
-    Solved for F this is (sigma / sigma_data x_0 - alpha sigma_data eps) / n. The constant weight in this space is
-    their lambda(sigma).
+    Solved for F this is (sigma / sigma_data x_0 - alpha sigma_data eps) / n. Weight 1 on F is their lambda(sigma) =
+    1 / c_out^2 on x_0.
 
     Args:
         sigma_data: standard deviation of the normalised data, above 0.

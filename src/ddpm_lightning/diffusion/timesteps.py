@@ -77,9 +77,9 @@ def normal_log_ratio_times(uniform: Tensor, schedule: Schedule, mean: float, std
     reflected = low > 0
     low, high = torch.where(reflected, -high, low), torch.where(reflected, -low, high)
     u = torch.where(reflected, 1 - uniform.double(), uniform.double())
-    share_below, share = _normal_cdf(low), _normal_cdf(high)
-    z = torch.special.ndtri(torch.lerp(share_below, share, u)).clamp(low, high)
-    z = torch.where(share > 0, z, high)
+    cdf_low, cdf_high = _normal_cdf(low), _normal_cdf(high)
+    z = torch.special.ndtri(torch.lerp(cdf_low, cdf_high, u)).clamp(low, high)
+    z = torch.where(cdf_high > 0, z, high)
     z = torch.where(reflected, -z, z)
     return schedule.time_of_log_snr(-2 * (mean + std * z)).to(uniform.dtype)
 

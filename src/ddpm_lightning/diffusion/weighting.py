@@ -1,4 +1,4 @@
-"""How much each noise level counts in the loss."""
+"""Loss weights by signal-to-noise ratio."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class MinSNR(Weighting):
             raise ValueError(f"weighting.gamma must be positive, not {self.gamma}")
 
     def __call__(self, rates: Rates, loss_on: Target) -> Tensor:
-        # Without signal the weight on the noise is 0/0, which must become its limit 1.
+        # Without signal the weight on the noise is 0/0, which must become its limit 1. (1e-18)^2 is a normal float32.
         rates = Rates(rates.alpha.clamp(min=1e-18), rates.sigma)
         snr = (rates.alpha / rates.sigma).square()
         return loss_on.convert_weight(snr.clamp(max=self.gamma), rates)

@@ -18,7 +18,8 @@ class MetricCard:
         resize: what the extractor does to an image first, in words.
         num_generated: number of generated images.
         num_real: number of real images.
-        seed: the seed of the samples, of the choice of real images and of the KID subsets.
+        seed: of the samples.
+        real_seed: of the choice of real images and of the KID subsets.
         seeds: those of the training, by name (init, order, noise, samples).
         labels: how often each class was drawn, "uniform" or "as_in_data"; None without classes.
         sampler: its name and every option of it and of its time grid, with t_max as it was.
@@ -28,7 +29,7 @@ class MetricCard:
         split: part of the data set that the real images are from.
         dataset: name of the data set.
         real_images: fingerprint of the split, which depends on image size, rows and the images themselves: 16
-            hexadecimal digits. Which images of it were chosen, `seed` and `num_real` say.
+            hexadecimal digits. Which images of it were chosen, `real_seed` and `num_real` say.
     """
 
     features: str
@@ -37,6 +38,7 @@ class MetricCard:
     num_generated: int
     num_real: int
     seed: int
+    real_seed: int
     seeds: dict[str, int]
     labels: str | None
     sampler: dict[str, Any]
@@ -60,7 +62,9 @@ class MetricCard:
 
         Without the seeds, in which runs of one configuration differ.
         """
-        return dict(_flat({key: value for key, value in self.to_dict().items() if key not in ("seed", "seeds")}))
+        return dict(
+            _flat({key: value for key, value in self.to_dict().items() if key not in ("seed", "real_seed", "seeds")})
+        )
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "MetricCard":
@@ -93,4 +97,5 @@ def _from_version_1(content: dict[str, Any]) -> dict[str, Any]:
         sampler["eta"] = eta
     guidance = {"name": "none"} if scale is None else {"name": "classifier_free", "scale": scale}
     evaluations = sampler["steps"] * (1 if scale is None else 2)
+    content["real_seed"] = content["seed"]
     return {**content, "seeds": {}, "labels": None, "sampler": sampler, "guidance": guidance, "nfe": evaluations}

@@ -10,7 +10,10 @@ from ddpm_lightning.samplers.sampler import LoopState, Sampler
 
 @dataclass(frozen=True)
 class DDIM(Sampler):
-    """DDIM; with eta = 0 it is Euler's method for the probability-flow ODE of every path.
+    """DDIM. With eta = 0 its step is x_s = x_t + (alpha_s - alpha_t) x_0 + (sigma_s - sigma_t) eps.
+
+    That is Euler's method for x / alpha as a function of sigma / alpha (eq. 13 and 14), and on the straight path and
+    EDM's for x as a function of t and of sigma.
 
     Args:
         eta: in [0, 1]: 0 is deterministic, 1 has the variance of DDPM's posterior.
@@ -25,7 +28,8 @@ class DDIM(Sampler):
 
     def step(self, x_t: Tensor, t: float, s: float, prediction: Prediction, loop: LoopState) -> Tensor:
         alpha_s, sigma_s = loop.rates(s)
-        sigma = self.eta * loop.posterior(t, s).variance.sqrt()  # eq. 16
-        direction = (sigma_s.square() - sigma.square()).clamp(min=0).sqrt()
-        x_s = alpha_s * prediction.x_0 + direction * prediction.eps  # eq. 12
-        return x_s + sigma * loop.fresh_noise() if self.eta > 0 and s > 0 else x_s
+        if self.eta == 0 or s == 0:
+            return alpha_s * prediction.x_0 + sigma_s * prediction.eps
+        std = self.eta * loop.posterior(t, s).variance.sqrt()  # eq. 16
+        direction = (sigma_s.square() - std.square()).clamp(min=0).sqrt()
+        return alpha_s * prediction.x_0 + direction * prediction.eps + std * loop.fresh_noise()  # eq. 12

@@ -32,7 +32,7 @@ class DDPM(Sampler):
 
     def step(self, x_t: Tensor, t: float, s: float, prediction: Prediction, loop: LoopState) -> Tensor:
         q = loop.posterior(t, s)
-        mean = q.x_0_weight * prediction.x_0 + q.x_t_weight * x_t  # eq. 7
+        mean = q.x_0_weight * prediction.x_0 + q.x_t_weight * x_t  # Ho et al. 2020, eq. 7
         if s == 0:
             return mean
         v = VARIANCES[self.variance] if isinstance(self.variance, str) else self.variance

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ddpm_lightning.diffusion.schedule import Schedule
 
-LOWEST_LOG_SNR = -10.0
-"""Noise levels above that of t_max are laid out from here on at the lowest: below, a model has nothing to decide."""
+SPACING_FLOOR = -10.0
+"""Log SNR from which nodes are spaced if t_max has less signal: below, a model has nothing to decide."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Grid(ABC):
             raise ValueError(f"sampler.steps must be at least 1, not {steps}")
         if not 0 < t_max <= 1:
             raise ValueError(f"sampler.t_max must lie in (0, 1], not {t_max}")
-        times = [t_max, *self.inner(schedule, steps, t_max)[1:], 0.0]
+        times = [t_max, *self.nodes(schedule, steps, t_max)[1:], 0.0]
         if any(t <= s for t, s in pairwise(times)):
             raise ValueError(
                 f"grid={self.name} has no {steps} different times between sampler.t_max={t_max} and the schedule's "
@@ -41,35 +41,41 @@ class Grid(ABC):
         return times
 
     @abstractmethod
-    def inner(self, schedule: Schedule, steps: int, t_max: float) -> list[float]:
+    def nodes(self, schedule: Schedule, steps: int, t_max: float) -> list[float]:
         """The `steps` times above 0; the first one, where sampling starts, is replaced by t_max."""
 
 
 @dataclass(frozen=True)
 class UniformGrid(Grid):
-    """Evenly spaced in t."""
+    """Evenly spaced in t, all the way to 0."""
 
     name = "uniform"
 
-    def inner(self, schedule: Schedule, steps: int, t_max: float) -> list[float]:
+    def nodes(self, schedule: Schedule, steps: int, t_max: float) -> list[float]:
+        if steps > round(1 / schedule.t_min):
+            raise ValueError(
+                f"sampler.steps={steps} is too many for grid=uniform: a model is trained from t = {schedule.t_min:g} "
+                f"on, so take at most {round(1 / schedule.t_min)}, or another grid"
+            )
         return [t_max * (steps - i) / steps for i in range(steps)]
 
 
 @dataclass(frozen=True)
 class QuadraticGrid(Grid):
-    """The square root of t is evenly spaced: short steps near the image (Song et al. 2021, appendix D.2)."""
+    """The square root of t is evenly spaced, from t_max to the schedule's t_min (Song et al. 2021, appendix D.2)."""
 
     name = "quadratic"
 
-    def inner(self, schedule: Schedule, steps: int, t_max: float) -> list[float]:
-        return [t_max * ((steps - i) / steps) ** 2 for i in range(steps)]
+    def nodes(self, schedule: Schedule, steps: int, t_max: float) -> list[float]:
+        start, end = math.sqrt(t_max), math.sqrt(min(schedule.t_min, t_max))
+        return [(start + i * (end - start) / max(steps - 1, 1)) ** 2 for i in range(steps)]
 
 
 def _levels(schedule: Schedule, t_max: float) -> tuple[float, float]:
-    """The log SNR of the first and of the last node above 0, which is at t_min (or below t_max, if that is less)."""
+    """The log SNR of the first and of the last node above 0, which is at t_min, or at t_max if that is less."""
     ends = torch.tensor([t_max, min(schedule.t_min, t_max)], dtype=torch.float64, device=schedule.device)
     start, end = schedule.log_snr(ends).tolist()
-    return max(start, min(LOWEST_LOG_SNR, end)), end
+    return max(start, min(SPACING_FLOOR, end)), end
 
 
 def _times(schedule: Schedule, log_snr: Tensor) -> list[float]:
@@ -83,7 +89,7 @@ class LogSNRGrid(Grid):
 
     name = "log_snr"
 
-    def inner(self, schedule: Schedule, steps: int, t_max: float) -> list[float]:
+    def nodes(self, schedule: Schedule, steps: int, t_max: float) -> list[float]:
         start, end = _levels(schedule, t_max)
         return _times(schedule, torch.linspace(start, end, steps, dtype=torch.float64))
 
@@ -104,7 +110,7 @@ class KarrasGrid(Grid):
         if not self.rho > 0:
             raise ValueError(f"grid.rho must be above 0, not {self.rho}")
 
-    def inner(self, schedule: Schedule, steps: int, t_max: float) -> list[float]:
+    def nodes(self, schedule: Schedule, steps: int, t_max: float) -> list[float]:
         start, end = (math.exp(-log_snr / 2 / self.rho) for log_snr in _levels(schedule, t_max))
-        bent = torch.linspace(start, end, steps, dtype=torch.float64)
-        return _times(schedule, -2 * self.rho * bent.log())
+        roots = torch.linspace(start, end, steps, dtype=torch.float64)
+        return _times(schedule, -2 * self.rho * roots.log())

@@ -14,8 +14,9 @@ class Heun(Sampler):
     """Heun's method for the probability-flow ODE (Karras et al. 2022, algorithm 1; with churn, algorithm 2).
 
     The ODE is dx = x_0 dalpha + eps dsigma. Both integrals are taken by the trapezoidal rule, after an Euler step
-    (which is DDIM's): on EDM's path, where alpha is 1, that is their algorithm, and on the straight path it is Heun's
-    method for the velocity eps - x_0. No path divides by alpha. The last step, to 0, is Euler's, as theirs.
+    (which is DDIM's), with increments of alpha and sigma instead of derivatives: on EDM's path, where alpha is 1, that
+    is their algorithm, and on the straight path it is Heun's method for the velocity eps - x_0. No path divides by
+    alpha. The last step, to 0, is Euler's, as theirs.
 
     Args:
         churn: S_churn, at least 0: how much noise is added before each step, over the whole run. 0 is deterministic.

@@ -1,4 +1,4 @@
-"""What all samplers share: the loop, clipping, the noise they are given, the trajectory they report."""
+"""Base class of samplers: the loop, clipping, the noise they are given, the trajectory they report."""
 
 from abc import ABC, abstractmethod
 from collections import deque
@@ -57,7 +57,7 @@ def clipped(x_0: Tensor, value_range: ValueRange) -> Tensor:
 
 
 def predict(denoiser: DenoiserLike, x_t: Tensor, t: float, label: Tensor | None, clip: ValueRange | None) -> Prediction:
-    """The denoiser's prediction in float32, its x_0 clipped to `clip` and its eps then made to fit.
+    """The denoiser's prediction in float32, its x_0 clipped to `clip` and eps recomputed from that.
 
     x_t: (B, C, H, W), all at the time t in (0, 1]; label: (B,) of integers or None.
     """
@@ -85,7 +85,7 @@ class LoopState:
         schedule: relates t to alpha and sigma.
         predict: the prediction at (x_t, t), clipped as the loop's own are. Each call costs an evaluation.
         noise_source: where fresh noise comes from.
-        like: a tensor of the samples' shape and device.
+        device: where the samples are.
         step: number of the present step, from 0.
         history: the last nodes before the present one, latest last, as many as the method looks back at.
     """
@@ -93,7 +93,7 @@ class LoopState:
     schedule: Schedule
     predict: Callable[[Tensor, float], Prediction]
     noise_source: NoiseSource
-    like: Tensor
+    device: torch.device
     step: int = 0
     history: deque[Node] = field(default_factory=deque)
 
@@ -102,7 +102,7 @@ class LoopState:
 
         In float64 because coefficients may be differences of nearly equal numbers; a scalar leaves x_t in float32.
         """
-        return torch.full((), t, dtype=torch.float64, device=self.like.device)
+        return torch.full((), t, dtype=torch.float64, device=self.device)
 
     def rates(self, t: float) -> Rates:
         """Alpha and sigma at t, each (), float64."""
@@ -192,7 +192,7 @@ class Sampler(ABC):
             schedule=denoiser.schedule,
             predict=lambda x_t, t: predict(denoiser, x_t, t, label, clip),
             noise_source=noise_source,
-            like=x,
+            device=x.device,
             history=deque(maxlen=self.look_back),
         )
         for loop.step, (t, s) in enumerate(pairwise(times)):

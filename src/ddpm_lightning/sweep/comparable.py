@@ -1,4 +1,4 @@
-"""Refuses to put scores into one table that do not mean the same."""
+"""Checks that scores may share a table."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,13 +12,16 @@ EXPLAINED_BY = {
     "sampler": ("sampler", "grid", "experiment"),
     "guidance": ("guidance", "experiment"),
     "nfe": ("sampler", "grid", "guidance", "experiment"),
-    "labels": ("model", "metrics.labels", "experiment"),
+    "labels": ("model", "guidance", "metrics.labels", "experiment"),
     "weights": ("weights",),
 }
-"""What a name on the card begins with -> what an option that may explain its differences begins with.
+"""Prefix of a name on the card -> prefixes of the options that may explain a difference there.
 
 The first entry that fits holds. What has none must not differ.
 """
+
+PAIRED = {"metrics.seed": "seed", "metrics.real_seed": "real_seed"}
+"""Options whose values on the card runs of one seed must share -> their names there."""
 
 FIXES = {
     "dataset": "report each data set by itself",
@@ -48,16 +51,15 @@ def check_comparable(runs: Sequence[FinishedRun], factors: Sequence[str]) -> Non
             groups = _folders_by_value(runs, [card.get(name, NOT_RECORDED) for card in cards])
             if len(groups) > 1:
                 raise ValueError(f"these runs cannot be compared: {_describe(name, groups)}; {_fix(name)}")
-    if any(factor.startswith("seeds.") for factor in factors):
-        return
-    for seed in sorted({run.seed for run in runs}):
-        of_seed = [run for run in runs if run.seed == seed]
-        groups = _folders_by_value(of_seed, [run.card.seed for run in of_seed])
-        if len(groups) > 1:
-            raise ValueError(
-                f"these runs cannot be compared in pairs: among those of seed={seed}, "
-                f"{_describe('metrics.seed', groups)}; evaluate all runs of one seed with the same metrics.seed"
-            )
+    for option, part in PAIRED.items():
+        for seed in sorted({run.seed for run in runs}):
+            of_seed = [run for run in runs if run.seed == seed]
+            groups = _folders_by_value(of_seed, [getattr(run.card, part) for run in of_seed])
+            if len(groups) > 1 and not {option, "seeds.samples"} & set(factors):
+                raise ValueError(
+                    f"these runs cannot be compared in pairs: among those of seed={seed}, {_describe(option, groups)}; "
+                    f"evaluate all runs of one seed with the same {option}"
+                )
 
 
 def _explaining(name: str) -> tuple[str, ...]:

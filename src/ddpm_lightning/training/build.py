@@ -53,8 +53,8 @@ def build_module(config: DictConfig, image_shape: tuple[int, int, int], num_clas
         ValueError: if the network cannot take the images, or has another number of classes than the data, or no image
             can be predicted where sampling should start or the loss compares images.
     """
-    objective = build_objective(config)
-    network = build_network(config, objective.predict, image_shape)
+    target, objective = build_target_and_objective(config)
+    network = build_network(config, target, image_shape)
     if network.num_classes is not None and num_classes == 0:
         raise ValueError(f"dataset {config.dataset.name} has no labels: set model.num_classes=null")
     if network.num_classes not in (None, num_classes):
@@ -65,6 +65,7 @@ def build_module(config: DictConfig, image_shape: tuple[int, int, int], num_clas
     module = DiffusionModule(
         network=network,
         schedule=instantiate(config.schedule),
+        target=target,
         objective=objective,
         timesteps=instantiate(config.timesteps),
         optimizer=instantiate(config.optimizer),
@@ -83,31 +84,31 @@ def build_module(config: DictConfig, image_shape: tuple[int, int, int], num_clas
     return module
 
 
-def build_objective(config: DictConfig) -> Objective:
-    """What is predicted, and how errors count; without `predict`, the network outputs what the loss compares.
+def build_target_and_objective(config: DictConfig) -> tuple[Target, Objective]:
+    """What the network predicts, and how errors count; without `predict`, it predicts what the loss compares.
 
     Raises:
         ValueError: `loss_on.t_max` is set although another group says what is predicted.
     """
     loss_on = instantiate(config.loss_on)
-    predict = instantiate(config.predict) if config.get("predict") else loss_on
-    if predict is not loss_on and loss_on.t_max is not None:
+    target = instantiate(config.predict) if config.get("predict") else loss_on
+    if target is not loss_on and loss_on.t_max is not None:
         raise ValueError(
             f"loss_on.t_max={loss_on.t_max} has no effect here: where sampling starts depends on what the network "
             "predicts, and predict says that. Set predict.t_max instead"
         )
-    return Objective(predict, loss_on, instantiate(config.loss), instantiate(config.weighting))
+    return target, Objective(loss_on, instantiate(config.loss), instantiate(config.weighting))
 
 
-def build_network(config: DictConfig, predict: Target, image_shape: tuple[int, int, int]) -> torch.nn.Module:
-    """The network, told the shape of its input and the channels of its output.
+def build_network(config: DictConfig, target: Target, image_shape: tuple[int, int, int]) -> torch.nn.Module:
+    """The network for images of this shape and this target; its weights are a function of `config.seeds.init`.
 
     Where `model.conditioning` is null, it is the measure of noise level that suits what is predicted.
     """
     torch.manual_seed(config.seeds.init)
-    options: dict[str, Any] = {"input_shape": image_shape, "out_channels": predict.output_channels(image_shape[0])}
+    options: dict[str, Any] = {"input_shape": image_shape, "out_channels": target.output_channels(image_shape[0])}
     if "conditioning" in config.model and config.model.conditioning is None:
-        options["conditioning"] = predict.conditioning
+        options["conditioning"] = target.conditioning
     network: torch.nn.Module = instantiate(config.model, **options)
     return network
 
@@ -117,13 +118,13 @@ def check_training_times(module: DiffusionModule) -> None:
 
     That is so where no signal is left and the loss compares what cannot be computed from predicted noise.
     """
-    objective, schedule = module.objective, module.denoiser.schedule
+    target, loss_on, schedule = module.denoiser.target, module.objective.loss_on, module.denoiser.schedule
     latest = module.timesteps.times(torch.tensor([1 - torch.finfo(torch.float32).eps / 2]), schedule)
-    if objective.loss_on != objective.predict and not module.denoiser.predicts_at(float(latest)):
+    if loss_on != target and not module.denoiser.predicts_at(float(latest)):
         raise ValueError(
-            f"predict={objective.predict.name} loss_on={objective.loss_on.name}: at t = {float(latest):g}, which these "
-            "timesteps draw, this schedule leaves no signal to compute the loss from. Take another predict, "
-            f"loss_on={objective.predict.name}, schedule.zero_terminal_snr=false or timesteps=stratified"
+            f"predict={target.name} loss_on={loss_on.name}: at t = {float(latest):g}, which these timesteps draw, this "
+            f"schedule leaves no signal to compute the loss from. Take another predict, loss_on={target.name} or "
+            "timesteps=stratified"
         )
 
 

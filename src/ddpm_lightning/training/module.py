@@ -14,10 +14,11 @@ from torchmetrics import MeanMetric
 from ddpm_lightning.data.batch import Batch
 from ddpm_lightning.data.normalizer import Normalizer
 from ddpm_lightning.diffusion.denoiser import Denoiser
-from ddpm_lightning.diffusion.forward_process import Noised, noised
+from ddpm_lightning.diffusion.forward_process import Noised, noise_batch
 from ddpm_lightning.diffusion.objective import Objective
 from ddpm_lightning.diffusion.randomness import Purpose, golden_spread, keyed_normal
 from ddpm_lightning.diffusion.schedule import Schedule
+from ddpm_lightning.diffusion.target import Target
 from ddpm_lightning.diffusion.timesteps import TimestepDistribution
 from ddpm_lightning.training.checkpoint import CONFIG_KEY
 from ddpm_lightning.training.diagnostics import BucketedMean, bucket_names, covers, fixed_log_snr
@@ -33,9 +34,10 @@ class DiffusionModule(LightningModule):
     """Trains a network to denoise.
 
     Args:
-        network: `network(x, noise_level, label)`, with an attribute `conditioning`.
+        network: `network(x, noise_level, label)`, with attributes `conditioning` and `num_classes`.
         schedule: the noise schedule.
-        objective: what the network predicts, and how errors count.
+        target: what the network predicts.
+        objective: where the loss compares it, and how errors count.
         timesteps: the distribution from which t is drawn.
         optimizer: builds optimizer and learning-rate schedule.
         ema: makes the moving average of a network, or None to train without.
@@ -54,6 +56,7 @@ class DiffusionModule(LightningModule):
         self,
         network: nn.Module,
         schedule: Schedule,
+        target: Target,
         objective: Objective,
         timesteps: TimestepDistribution,
         optimizer: AdamW,
@@ -68,7 +71,7 @@ class DiffusionModule(LightningModule):
         if not 0 <= label_dropout <= 1:
             raise ValueError(f"label_dropout is a probability, from 0 to 1, not {label_dropout}")
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.denoiser = Denoiser(network, schedule, objective.predict, knows_none=label_dropout > 0)
+        self.denoiser = Denoiser(network, schedule, target, knows_none=label_dropout > 0)
         self.ema = None if ema is None else ema(network)
         self.objective = objective
         self.timesteps = timesteps
@@ -119,15 +122,15 @@ class DiffusionModule(LightningModule):
             withheld = draws.uniform(Purpose.LABEL_DROPOUT) < self.label_dropout
             label = torch.where(withheld, self.denoiser.num_classes, batch.labels)
         eps = draws.normal(Purpose.NOISE, tuple(x_0.shape[1:]))
-        loss = self._loss(self.denoiser, noised(self.denoiser.schedule, x_0, eps, t), label).mean()
+        loss = self._loss(self.denoiser, noise_batch(self.denoiser.schedule, x_0, eps, t), label).mean()
         self.log("train/loss", loss.detach(), prog_bar=True, sync_dist=True)
         return loss
 
     def _loss(self, denoiser: Denoiser, noised: Noised, label: Tensor | None) -> Tensor:
         """The objective per sample, (B,)."""
-        output = denoiser.output(noised.x_t, noised.t, label)
+        prediction = denoiser(noised.x_t, noised.t, label)
         with torch.autocast(noised.x_t.device.type, enabled=False):
-            return self.objective(output, noised)
+            return self.objective(prediction, noised)
 
     def on_validation_epoch_start(self) -> None:
         self._reset_diagnostics()
@@ -166,11 +169,11 @@ class DiffusionModule(LightningModule):
         eps = keyed_normal(VALIDATION_SEED, Purpose.VALIDATION_NOISE, batch.slots, tuple(x_0.shape[1:]))
 
         t = schedule.t_min + golden_spread(batch.slots) * (1 - schedule.t_min)
-        self.diagnostics["loss"].update(self._loss(denoiser, noised(schedule, x_0, eps, t), label))  # type: ignore[operator]
+        self.diagnostics["loss"].update(self._loss(denoiser, noise_batch(schedule, x_0, eps, t), label))  # type: ignore[operator]
 
         log_snr = fixed_log_snr(batch.slots)
         t, covered = schedule.time_of_log_snr(log_snr), covers(schedule, log_snr)
-        prediction = denoiser(noised(schedule, x_0, eps, t).x_t, t, label)
+        prediction = denoiser(noise_batch(schedule, x_0, eps, t).x_t, t, label)
         # Clipped as a sampler would: where alpha vanishes, an unclipped x_0 shows nothing but 1 / alpha.
         x_0_error = self.normalizer.clamp(prediction.x_0) - x_0
         low, high = self.normalizer.value_range

@@ -41,7 +41,7 @@ def check_stored(config: Mapping[Any, Any], origin: str | Path) -> None:
     if missing:
         raise ValueError(
             f"{origin} was made by an earlier version of ddpm-lightning, and this one cannot go on from it: its config "
-            f"has no {', '.join(missing)}"
+            f"has no {', '.join(missing)}. Use the version that made it, or train again"
         )
 
 
@@ -71,7 +71,7 @@ def modernized(config: Mapping[str, Any], origin: str | Path) -> dict[str, Any]:
     content: dict[str, Any] = _renamed(copy.deepcopy(dict(config)))
     content.setdefault("seeds", dict.fromkeys(("init", "order", "noise", "samples"), content["seed"]))
     content.setdefault("grid", {"_target_": "ddpm_lightning.samplers.grid.UniformGrid"})
-    content["metrics"].setdefault("labels", "uniform")
+    content["metrics"] = {"labels": "uniform", "real_seed": content["metrics"]["seed"], **content["metrics"]}
     content["trainer"].setdefault("inference_mode", False)
     content["timesteps"] = _modernized_timesteps(content["timesteps"], content["schedule"])
     for part in (content, *content["callbacks"].values()):
@@ -88,7 +88,7 @@ def _renamed(node: Any) -> Any:
 
 
 def _modernized_timesteps(timesteps: dict[str, Any], schedule: dict[str, Any]) -> dict[str, Any]:
-    """Being stratified was a class of its own."""
+    """The timesteps' part: earlier, stratified times had a class of their own, not an option."""
     module, _, name = timesteps["_target_"].rpartition(".")
     if name in ("Stratified", "UniformContinuous"):
         return {"_target_": f"{module}.UniformTimesteps", "stratified": name == "Stratified"}
@@ -99,8 +99,9 @@ def _modernized_timesteps(timesteps: dict[str, Any], schedule: dict[str, Any]) -
 
 
 def _modernized_sampler(sampler: dict[str, Any], grid: dict[str, Any]) -> dict[str, Any]:
-    """Samplers had no grid but the uniform one, and DDPM's variance was a number under another name."""
+    """A sampler's part: earlier, the grid was always uniform, and DDPM's variance a number under another name."""
     sampler = {"grid": dict(grid), **sampler}
     if "variance_mix" in sampler:
-        sampler["variance"] = sampler.pop("variance_mix")
+        v = sampler.pop("variance_mix")
+        sampler["variance"] = {0: "small", 1: "large"}.get(v, v)
     return sampler

@@ -1,4 +1,4 @@
-"""alpha^2 that follows a squared cosine."""
+"""The cosine schedule (Nichol & Dhariwal 2021)."""
 
 import math
 

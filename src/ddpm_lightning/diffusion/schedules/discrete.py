@@ -50,7 +50,8 @@ class DiscreteSchedule(Schedule):
         rounding = self.num_steps * torch.finfo(torch.float32).eps
         position = torch.where((position - node).abs() < rounding, node, position)
         left = position.floor().clamp(0, self.num_steps - 1).long()
-        low, high = self.log_alpha_bar_nodes[left], self.log_alpha_bar_nodes[left + 1]
+        # Indexing by a scalar tensor would wait for the device.
+        low, high = torch.take(self.log_alpha_bar_nodes, left), torch.take(self.log_alpha_bar_nodes, left + 1)
         fraction = position - left
         return torch.where(high.isneginf(), low + 2 * torch.log1p(-fraction), torch.lerp(low, high, fraction))
 
@@ -109,7 +110,9 @@ def beta_scale(num_steps: int, beta_start: float, beta_end: float, scale_betas: 
         )
     scale = 1000 / num_steps if scale_betas else 1.0
     largest = max(beta_start, beta_end)
-    if scale_betas and scale * largest >= 1:
+    if largest >= 1:
+        raise ValueError(f"schedule.beta_start and schedule.beta_end must be below 1, not {beta_start} and {beta_end}")
+    if scale * largest >= 1:
         raise ValueError(
             f"schedule.num_steps={num_steps} scales the largest beta to {scale * largest:.3g}, which must stay below "
             f"1: take more than {math.floor(1000 * largest)} steps or schedule.scale_betas=false"

@@ -36,7 +36,7 @@ class EDMSchedule(Schedule):
         if t_min == 1:
             raise ValueError("schedule.t_min must be below 1, where sigma is schedule.sigma_max")
         self.sigma_min, self.sigma_max, self.rho = sigma_min, sigma_max, rho
-        self._start, self._end = self._bent(sigma_min), self._bent(sigma_max)
+        self._start, self._end = self._warped(sigma_min), self._warped(sigma_max)
 
     def rates(self, t: Tensor) -> Rates:
         return Rates(torch.ones_like(t), self._sigma(t).to(t.dtype))
@@ -46,17 +46,17 @@ class EDMSchedule(Schedule):
 
     def time_of_log_snr(self, log_snr: Tensor) -> Tensor:
         sigma = (-log_snr.double() / 2).exp().clamp(self.sigma_min, self.sigma_max)
-        bent = sigma.log() if self.rho is None else sigma ** (1 / self.rho)
-        fraction = (bent - self._start) / (self._end - self._start)
+        warped = sigma.log() if self.rho is None else sigma ** (1 / self.rho)
+        fraction = (warped - self._start) / (self._end - self._start)
         return (self.t_min + fraction * (1 - self.t_min)).clamp(self.t_min, 1).to(log_snr.dtype)
 
-    def _bent(self, sigma: float) -> float:
+    def _warped(self, sigma: float) -> float:
         """The function of sigma that is linear in t."""
         return math.log(sigma) if self.rho is None else sigma ** (1 / self.rho)
 
     def _sigma(self, t: Tensor) -> Tensor:
         """Sigma in float64, shaped as t."""
         t = t.double()
-        bent = self._start + (t - self.t_min).clamp(min=0) / (1 - self.t_min) * (self._end - self._start)
-        sigma = bent.exp() if self.rho is None else bent**self.rho
+        warped = self._start + (t - self.t_min).clamp(min=0) / (1 - self.t_min) * (self._end - self._start)
+        sigma = warped.exp() if self.rho is None else warped**self.rho
         return torch.where(t < self.t_min, self.sigma_min * t / self.t_min, sigma)

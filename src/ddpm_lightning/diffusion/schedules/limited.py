@@ -16,7 +16,7 @@ from ddpm_lightning.diffusion.schedules.linear import LinearSchedule
 
 
 class LimitedCosineSchedule(DiscreteSchedule):
-    """The angle whose cosine is alpha rises linearly in t, from acos(max) at 0 to acos(min) at 1.
+    """The angle whose cosine is alpha rises linearly in t, from acos(max) just after 0 to acos(min) at 1.
 
     `diffusion_schedule` of Béres's Keras example. At the nodes i/T, i = 1..T, the angle is exact, so at t = 1/T it is
     a T-th of the way past acos(max_signal_rate).

@@ -1,15 +1,8 @@
-"""Betas that rise linearly."""
+"""The linear schedule (Ho et al. 2020)."""
 
 import torch
-from torch import Tensor
 
 from ddpm_lightning.diffusion.schedules.discrete import DiscreteSchedule, beta_scale
-
-
-def linear_betas(num_steps: int, beta_start: float, beta_end: float, scale_betas: bool) -> Tensor:
-    """The betas of `LinearSchedule`, (T,), float64."""
-    scale = beta_scale(num_steps, beta_start, beta_end, scale_betas)
-    return scale * torch.linspace(beta_start, beta_end, num_steps, dtype=torch.float64)
 
 
 class LinearSchedule(DiscreteSchedule):
@@ -31,4 +24,6 @@ class LinearSchedule(DiscreteSchedule):
         scale_betas: bool = True,
         zero_terminal_snr: bool = False,
     ) -> None:
-        super().__init__(linear_betas(num_steps, beta_start, beta_end, scale_betas), zero_terminal_snr)
+        scale = beta_scale(num_steps, beta_start, beta_end, scale_betas)
+        betas = torch.linspace(beta_start, beta_end, num_steps, dtype=torch.float64)
+        super().__init__(scale * betas, zero_terminal_snr)

@@ -1,4 +1,4 @@
-"""Betas that rise quadratically."""
+"""The quadratic schedule (Song et al. 2021, their code)."""
 
 import math
 

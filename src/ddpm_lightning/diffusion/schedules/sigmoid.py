@@ -1,4 +1,4 @@
-"""alpha^2 that follows a sigmoid."""
+"""The sigmoid schedule (Jabri et al. 2022)."""
 
 import torch
 
