@@ -20,7 +20,7 @@ WITHOUT_SIGNAL = [name for name in choices("predict") if name != "noise"]
 
 @for_every_sampler(steps=8)
 @pytest.mark.parametrize("target", choices("predict"))
-@pytest.mark.parametrize("schedule", [LimitedCosineSchedule(8), LimitedLinearSchedule(8)], ids=["cosine", "linear"])
+@pytest.mark.parametrize("schedule", [LimitedCosineSchedule(25), LimitedLinearSchedule(25)], ids=["cosine", "linear"])
 def test_between_limits_samplers_end_at_the_last_image(schedule, target, sampler, make_denoiser, start, noise_source):
     states = []
     denoiser = make_denoiser(make("predict", target), schedule)
