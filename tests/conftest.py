@@ -101,6 +101,7 @@ def card() -> MetricCard:
         num_generated=40,
         num_real=50,
         seed=0,
+        real_seed=0,
         seeds=dict.fromkeys(("init", "order", "noise", "samples"), 0),
         labels=None,
         sampler={"name": "ddim", "steps": 25, "grid": {"name": "uniform"}, "t_max": 0.98, "clip": True, "eta": 0.0},

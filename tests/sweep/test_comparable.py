@@ -71,7 +71,8 @@ EVERYTHING = {*SAMPLER, *PREDICTS, "guidance", "guidance.scale", "weights", "mod
         ("guidance", ({"name": "own", "order": 1}, {"name": "own", "order": 2}), "guidance.order",
          ["guidance", "guidance.scale", "experiment"]),
         ("nfe", (25, 50), "nfe", [*SAMPLER, "guidance", "guidance.scale"]),
-        ("labels", (None, "uniform"), "labels", ["model", "model.num_classes", "metrics.labels", "experiment"]),
+        ("labels", (None, "uniform"), "labels",
+         ["model", "model.num_classes", "guidance", "guidance.scale", "metrics.labels", "experiment"]),
         ("weights", ("ema", "raw"), "weights", ["weights"]),
     ],
 )  # fmt: skip
@@ -102,6 +103,12 @@ def test_a_sampler_of_ones_own_needs_no_change_elsewhere(make_run):
 def test_runs_of_one_seed_must_share_the_metrics_seed(make_run):
     runs = [make_run({"schedule": "linear"}, 0), make_run({"schedule": "cosine"}, 0, metrics_seed=5)]
     with pytest.raises(ValueError, match=r"among those of seed=0, metrics.seed is 0 in 1 run \(run1\) and 5 in 1 run"):
+        check_comparable(runs, ["schedule"])
+
+
+def test_runs_of_one_seed_must_share_the_real_images(make_run):
+    runs = [make_run({"schedule": "linear"}, 0), make_run({"schedule": "cosine"}, 0, real_seed=5)]
+    with pytest.raises(ValueError, match=r"metrics.real_seed is 0 in 1 run \(run1\) and 5 in 1 run"):
         check_comparable(runs, ["schedule"])
 
 

@@ -45,7 +45,9 @@ def test_every_verb_says_what_an_earlier_config_lacks(done, verbs):
     store(done, config)
     before = done.status_file.read_bytes()
     for verb in verbs:
-        with pytest.raises(ValueError, match=rf"{done.path}.* earlier version .* has no normalizer, dataset\.split$"):
+        with pytest.raises(
+            ValueError, match=rf"{done.path}.* earlier version .* has no normalizer, dataset\.split\. Use"
+        ):
             verb()
     assert done.status_file.read_bytes() == before
 
@@ -60,5 +62,7 @@ def test_what_is_needed_is_enough(done, verbs):
 
 
 def test_a_config_without_data_is_refused_as_well():
-    with pytest.raises(ValueError, match=r"run was made .* has no dataset, normalizer, model$"):
+    with pytest.raises(
+        ValueError, match=r"run was made .* has no dataset, normalizer, model\. Use the version that made it"
+    ):
         check_stored({key: {} for key in NEEDED if key not in ("dataset", "normalizer", "model")}, "run")

@@ -71,7 +71,11 @@ def modernized(config: Mapping[str, Any], origin: str | Path) -> dict[str, Any]:
     content: dict[str, Any] = _renamed(copy.deepcopy(dict(config)))
     content.setdefault("seeds", dict.fromkeys(("init", "order", "noise", "samples"), content["seed"]))
     content.setdefault("grid", {"_target_": "ddpm_lightning.samplers.grid.UniformGrid"})
-    content["metrics"] = {"labels": "uniform", "real_seed": content["metrics"]["seed"], **content["metrics"]}
+    content["metrics"] = {
+        "labels": "uniform",
+        "real_seed": content["metrics"].get("seed", content["seed"]),
+        **content["metrics"],
+    }
     content["trainer"].setdefault("inference_mode", False)
     content["timesteps"] = _modernized_timesteps(content["timesteps"], content["schedule"])
     for part in (content, *content["callbacks"].values()):
