@@ -17,6 +17,7 @@ from ddpm_lightning.callbacks.cost import log_costs, logged_costs, wait_for
 from ddpm_lightning.callbacks.pictures import show_picture
 from ddpm_lightning.data.datamodule import ImageDataModule
 from ddpm_lightning.data.images import SplitImages
+from ddpm_lightning.diffusion.denoiser import DenoiserLike
 from ddpm_lightning.diffusion.guidance import Guidance
 from ddpm_lightning.metrics.card import MetricCard
 from ddpm_lightning.metrics.extractor import FeatureExtractor, extract_features
@@ -160,7 +161,7 @@ class GenerativeMetrics(Callback):
         start = perf_counter()
         images = self._generate(trainer, module, data, "test")
         wait_for(module.device)
-        evaluations = self.sampler.evaluations(self.guidance(module.evaluation_denoiser()))
+        evaluations = self.sampler.evaluations(self._denoiser(module))
         log_costs(trainer, module, {"sampling_seconds": perf_counter() - start, "network_evaluations": evaluations})
         scored = self._score(trainer, module, data, images, "test")
         self._report = scored.report
@@ -195,8 +196,12 @@ class GenerativeMetrics(Callback):
         )
         return draw_images(stream, self.num_samples, module, trainer)
 
+    def _denoiser(self, module: DiffusionModule) -> DenoiserLike:
+        """The denoiser that is scored, guided."""
+        return self.guidance(module.evaluation_denoiser())
+
     def _labels_of(self, module: DiffusionModule, images: SplitImages) -> LabelsOf | None:
-        num_classes = self.guidance(module.evaluation_denoiser()).num_classes
+        num_classes = self._denoiser(module).num_classes
         if num_classes is None or self.labels == "uniform":
             return None
         labels = images.labels_at(np.arange(len(images)))
@@ -235,7 +240,7 @@ class GenerativeMetrics(Callback):
             )
 
     def _card(self, module: DiffusionModule, data: ImageDataModule, split: str) -> MetricCard:
-        denoiser = self.guidance(module.evaluation_denoiser())
+        denoiser = self._denoiser(module)
         return MetricCard(
             features=self.extractor.name,
             features_sha256=self.extractor.sha256,

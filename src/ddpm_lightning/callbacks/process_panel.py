@@ -1,4 +1,4 @@
-"""What the network sees and what it makes of it: noised, predicted and reconstructed, truth above and model below."""
+"""Panel of noised, predicted and reconstructed images, the truth above and the model below."""
 
 import torch
 from lightning.pytorch import Trainer

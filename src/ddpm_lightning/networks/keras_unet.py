@@ -41,8 +41,7 @@ class KerasUNet(nn.Module):
     bottleneck, have an encoder and a decoder. Any height and width are taken: the input is padded with zeros to a
     multiple of 2^(levels-1), and the output is cropped again; padding counts in the statistics of batch normalisation.
 
-    The weights start as Keras's do, whose example this is: Glorot's uniform law, biases at zero, and an output
-    convolution at zero.
+    Initialised as in Keras: Glorot's uniform distribution, zero biases, and an output convolution of zeros.
 
     Args:
         input_shape: (C, H, W) of the input.

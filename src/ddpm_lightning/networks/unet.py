@@ -19,7 +19,7 @@ ModuleType = TypeVar("ModuleType", bound=nn.Module)
 def group_norm(channels: int) -> nn.GroupNorm:
     """Group normalisation with groups of 16 channels (fewer where 16 does not divide the width).
 
-    Wide groups are no matter of taste: torch's channels-last kernels on the CPU vectorise over the channels of a group,
+    Wide groups are for speed: torch's channels-last kernels on the CPU vectorise over the channels of a group,
     and groups of 4 cost twenty times as much in bf16 as groups of 16.
     """
     return nn.GroupNorm(channels // math.gcd(channels, 16), channels)

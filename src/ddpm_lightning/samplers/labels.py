@@ -1,4 +1,4 @@
-"""Which class each sample is drawn of: functions of the samples' numbers, so that they do not depend on chunks."""
+"""Class labels by sample index: functions, so that a sample's class does not depend on chunks."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""How samples come out of the noise, as a few frames."""
+"""Frames of a sampling run."""
 
 from typing import NamedTuple
 

@@ -47,7 +47,7 @@ def draw_images(stream: SampleStream, count: int, module: DiffusionModule, train
 
 
 def gathered_rows(trainer: Trainer, rows: Tensor) -> Tensor:
-    """All ranks' rows, on every rank; each gives its own, and zeros in the others' places, so that they add up."""
+    """All ranks' rows, on every rank, summed in place: each gives its own, and zeros in the others' places."""
     if trainer.world_size > 1:
         torch.distributed.all_reduce(rows)
     return rows

@@ -40,8 +40,8 @@ def check_stored(config: Mapping[Any, Any], origin: str | Path) -> None:
         missing += [f"dataset.{key}" for key in NEEDED_OF_DATASET if key not in config["dataset"]]
     if missing:
         raise ValueError(
-            f"{origin} was made by an earlier version of ddpm-lightning, and this one cannot go on from it: its config "
-            f"has no {', '.join(missing)}. Use the version that made it, or train again"
+            f"{origin} was made by an earlier version of ddpm-lightning, and this one cannot continue from it: its "
+            f"config has no {', '.join(missing)}. Use the version that made it, or train again"
         )
 
 
