@@ -1,4 +1,4 @@
-"""Numbers in words that people use."""
+"""Human-readable counts and durations."""
 
 import math
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""This process's place among the processes of a job, told by the environment before a process group exists."""
+"""Rank and world size from the environment, before torch.distributed starts."""
 
 import os
 

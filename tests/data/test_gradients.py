@@ -134,7 +134,7 @@ def test_only_the_held_out_images_are_in_the_cache(make: Any, tmp_path: Path) ->
     assert np.load(images).shape == (20, *SHAPE)
 
 
-def test_endless_and_fixed_sets_are_told_apart(make: Any) -> None:
+def test_endless_and_fixed_sets_are_distinguished(make: Any) -> None:
     modules = [make(None), make(40), make(41), make(None, held_out=21)]
     assert len({data.split_hash for data in modules}) == 4
     fingerprints = {make(None, **change).split("train").fingerprint for change in ({}, {"seed": 1}, {"width": 9})}

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ddpm_lightning.metrics.jackknife import kernel_jackknife, shared_covariance
-from ddpm_lightning.sweep.statistics import interval_of_samples, interval_over_seeds, told_apart, verdicts
+from ddpm_lightning.sweep.statistics import interval_of_samples, interval_over_seeds, significantly_different, verdicts
 from ddpm_lightning.sweep.table import Verdict
 
 pytestmark = pytest.mark.slow
@@ -112,7 +112,7 @@ def called_different(spreads, shifts, num_seeds, same):
     for _ in range(5 * DRAWS):
         seeds = rng.standard_normal(num_seeds)  # what a seed does to all configurations
         values = seeds + np.array(spreads)[:, None] * rng.standard_normal((len(spreads), num_seeds))
-        count += told_apart(values + np.array(shifts)[:, None])[np.ix_(same, same)].any()
+        count += significantly_different(values + np.array(shifts)[:, None])[np.ix_(same, same)].any()
     return count / (5 * DRAWS)
 
 

@@ -6,11 +6,11 @@ from scipy import stats
 
 from ddpm_lightning.sweep import statistics
 from ddpm_lightning.sweep.statistics import (
-    inseparable,
+    confounded,
     interval_of_samples,
     interval_over_seeds,
     main_effects,
-    told_apart,
+    significantly_different,
     verdicts,
 )
 from ddpm_lightning.sweep.table import Effect, Verdict
@@ -74,7 +74,7 @@ def test_a_published_block_design():
     assert GRAFTS.mean(axis=1) == pytest.approx([92.82, 91.68, 88.92, 85.77], abs=0.01)
     expected = np.zeros((4, 4), dtype=bool)
     expected[[0, 1], 3] = expected[3, [0, 1]] = True
-    assert np.array_equal(told_apart(GRAFTS), expected)
+    assert np.array_equal(significantly_different(GRAFTS), expected)
 
 
 @pytest.mark.parametrize(("gap", "different"), [(4.46, False), (4.56, True)])
@@ -83,7 +83,7 @@ def test_the_honest_difference_of_the_published_design(gap, different):
     moved = GRAFTS.copy()
     moved[3] += GRAFTS[1].mean() - gap - GRAFTS[3].mean()
     assert stats.ttest_rel(moved[1], moved[3]).pvalue < 0.05  # so that Tukey's criterion decides
-    assert told_apart(moved)[1, 3] == different
+    assert significantly_different(moved)[1, 3] == different
 
 
 @pytest.mark.parametrize(("k", "freedom", "tabled"), [(3, 12, 3.77), (4, 15, 4.08), (3, 4, 5.04), (8, 14, 4.99)])
@@ -105,16 +105,16 @@ def test_two_configurations_are_a_paired_t_test():
     answers = []
     for _ in range(300):
         values = rng.standard_normal(4) + rng.standard_normal((2, 4)) + np.array([[0], [2]])
-        answers.append(told_apart(values)[0, 1])
+        answers.append(significantly_different(values)[0, 1])
         assert answers[-1] == (stats.ttest_rel(*values).pvalue < 0.05)
     assert 0 < sum(answers) < 300
 
 
 def test_what_seeds_do_to_all_alike_does_not_matter():
     values = np.array([[1.0, 1.1, 1.2], [2.0, 2.2, 2.1]])
-    assert told_apart(values)[0, 1]
-    assert told_apart(values + np.array([0, 100, -100]))[0, 1]
-    assert not told_apart(np.array([values[0] + [0, 100, -100], values[1]]))[0, 1]
+    assert significantly_different(values)[0, 1]
+    assert significantly_different(values + np.array([0, 100, -100]))[0, 1]
+    assert not significantly_different(np.array([values[0] + [0, 100, -100], values[1]]))[0, 1]
 
 
 def test_steady_others_make_no_difference_of_an_unsteady_pair():
@@ -125,16 +125,18 @@ def test_steady_others_make_no_difference_of_an_unsteady_pair():
     pooled = stats.studentized_range.ppf(0.95, 8, 14) * math.sqrt(np.square(residuals).sum() / 14 / 3)
     assert gap > pooled  # Tukey's test by itself would say so
     assert stats.ttest_rel(values[0], values[1]).pvalue > 0.05
-    assert not told_apart(values)[0, 1]
-    assert told_apart(values)[0, 7]
+    assert not significantly_different(values)[0, 1]
+    assert significantly_different(values)[0, 7]
 
 
 def test_equal_values_are_ties_and_a_constant_difference_is_one():
     values = np.array([[0.1, 0.2, 0.3], [0.1, 0.2, 0.3], [0.6, 0.7, 0.8]])
-    assert np.array_equal(told_apart(values), [[False, False, True], [False, False, True], [True, True, False]])
+    assert np.array_equal(
+        significantly_different(values), [[False, False, True], [False, False, True], [True, True, False]]
+    )
     assert verdicts(values) == [TIE, TIE, WORSE]
-    assert not told_apart(values[:2]).any()
-    assert told_apart(values[1:])[0, 1]
+    assert not significantly_different(values[:2]).any()
+    assert significantly_different(values[1:])[0, 1]
 
 
 def test_verdicts():
@@ -211,7 +213,7 @@ def test_factors_that_always_change_together_are_one():
         {"experiment": "x", "seeded": "2", "schedule": "linear", "fixed": "f"},
         {"experiment": "y", "seeded": "2", "schedule": "cosine", "fixed": "f"},
     ]
-    assert inseparable(list(configurations[0]), configurations) == [["experiment", "schedule"], ["seeded"]]
+    assert confounded(list(configurations[0]), configurations) == [["experiment", "schedule"], ["seeded"]]
     together, seeded = main_effects("kid", configurations, [{0: 1.0}, {0: 2.0}, {0: 4.0}, {0: 5.0}])
     assert together.factor == "experiment + schedule"
     assert (together.baseline, together.choice) == ("x + linear", "y + cosine")

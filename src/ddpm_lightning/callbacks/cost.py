@@ -23,13 +23,13 @@ class CostMeter(Callback):
       validations, pictures, checkpoints, the turn of an epoch and the warm-up.
     - `cost/wall_seconds`: of the whole fit.
 
-    The latter two are there after a training alone, and add up over the sittings of a resumed run. What a kill took
-    back, the steps since the last checkpoint, is not counted. List this callback before those whose work at the end of
+    The latter two are there after a training alone, and add up over the restarts of a resumed run. Steps lost to a
+    kill, those since the last checkpoint, are not counted. List this callback before those whose work at the end of
     a batch is part of the training.
 
     Args:
-        warmup_batches: batches at the start of each sitting that are too slow to count, for memory is got and
-            kernels are chosen or compiled.
+        warmup_batches: batches after each start that are too slow to count, because memory is allocated and kernels are
+            chosen or compiled.
     """
 
     def __init__(self, warmup_batches: int = 5) -> None:
@@ -38,10 +38,10 @@ class CostMeter(Callback):
         self.warmup_batches = warmup_batches
         self._images = 0
         self._train_seconds = 0.0
-        self._wall_seconds = 0.0  # of the sittings before this one
+        self._wall_seconds = 0.0  # before this start
         self._device = torch.device("cpu")
         self._fit_start: float | None = None
-        self._batches = 0  # of this sitting
+        self._batches = 0  # since this start
         self._last: float | None = None  # until when is counted; None while something else than training goes on
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

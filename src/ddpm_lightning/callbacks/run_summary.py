@@ -16,7 +16,7 @@ from ddpm_lightning.callbacks.cost import PREFIX, describe_costs, logged_costs
 from ddpm_lightning.config_hash import NOT_PART_OF_AN_EXPERIMENT
 from ddpm_lightning.training.module import DiffusionModule
 
-NOT_TOLD = (*NOT_PART_OF_AN_EXPERIMENT, "callbacks", "logger")
+NOT_SHOWN = (*NOT_PART_OF_AN_EXPERIMENT, "callbacks", "logger")
 """Sections of a config that say where a run was or how it was shown."""
 
 
@@ -73,10 +73,10 @@ def choices_and_options(config: Mapping[str, Any]) -> dict[str, Any]:
     Groups by their choice ("schedule" -> "cosine"), where the config has a section `hydra` with the `choices`, and
     options by their path ("sampler/steps" -> 25). Classes are left out, for they say what the choice says.
     """
-    told = {key: value for key, value in config.items() if key not in NOT_TOLD}
+    shown = {key: value for key, value in config.items() if key not in NOT_SHOWN}
     choices = config.get("hydra", {}).get("choices", {})
-    named = {group: choice for group, choice in choices.items() if choice and group.split("/")[0] not in NOT_TOLD}
-    return dict(_options(told)) | named
+    named = {group: choice for group, choice in choices.items() if choice and group.split("/")[0] not in NOT_SHOWN}
+    return dict(_options(shown)) | named
 
 
 def _options(node: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:

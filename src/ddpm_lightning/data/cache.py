@@ -179,7 +179,7 @@ def _report_damaged(source: ImageSource, entry: Path, cached: CachedImages) -> N
     what = f"{count} of {len(cached.images)} images of {source.name} cannot be read: {named} (all: {entry / _DAMAGED})"
     if not source.skip_damaged or len(cached.readable) == 0:
         raise DataFileError(
-            f"{what}. Mend or restore them, or train with dataset.source.skip_damaged=true, which leaves them out"
+            f"{what}. Fix or restore them, or train with dataset.source.skip_damaged=true, which leaves them out"
         )
     log.warning("%s. They are left out", what)
 

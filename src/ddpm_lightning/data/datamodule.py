@@ -122,7 +122,7 @@ class ImageDataModule(LightningDataModule):
 
     @cached_property
     def _cached(self) -> CachedImages:
-        """Opened once, so that what is wrong with the images is told once."""
+        """Opened once, so that damaged images are reported once."""
         return cached_images(self._source, self._cache_dir)
 
     def _loaded(self, cached: CachedImages) -> CachedImages:
@@ -158,14 +158,14 @@ class ImageDataModule(LightningDataModule):
         Raises:
             ValueError: it was made with other images, or another division, batch size or order.
         """
-        mended_by = {
+        fixes = {
             "images_hash": "restore the data set's files as they were",
             "split_hash": "restore the data set's files and dataset.split as they were",
             "batch_size": "set dataset.batch_size as it was",
             "seed": "set seeds.order (or seed) as it was",
         }
         wrong = [
-            f"{key} was {state_dict[key]!s:.12} and is {value!s:.12}: {mended_by[key]}"  # of a hash the beginning
+            f"{key} was {state_dict[key]!s:.12} and is {value!s:.12}: {fixes[key]}"  # of a hash the beginning
             for key, value in self._must_match().items()
             if state_dict.get(key, value) != value  # the first checkpoints do not say which images they saw
         ]

@@ -62,7 +62,7 @@ def lines_beside(count: int, legend: list[str]) -> tuple[Figure, list[Axes]]:
 
 
 def legend_below(figure: Figure, handles: list[Any], labels: list[str]) -> None:
-    """A legend of as many columns as there is room for; none where nothing is told apart."""
+    """A legend of as many columns as there is room for; none where there is nothing to distinguish."""
     if any(labels):
         columns = int(figure.get_figwidth() / _legend_width(labels))
         figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=8, frameon=False)

@@ -12,7 +12,7 @@ from ddpm_lightning.sweep.comparable import check_comparable
 from ddpm_lightning.sweep.estimate import WITH_SAMPLES, estimate, scores
 from ddpm_lightning.sweep.runs import FinishedRun
 from ddpm_lightning.sweep.scores import ERRORS, OF_SAMPLES, higher_is_better
-from ddpm_lightning.sweep.statistics import inseparable, main_effects, verdicts
+from ddpm_lightning.sweep.statistics import confounded, main_effects, verdicts
 from ddpm_lightning.sweep.table import Effect, Estimate, Row, Table, Verdict
 
 ABSENT = "-"
@@ -127,8 +127,8 @@ def _notes_on_factors(
     runs: Sequence[FinishedRun], configurations: Sequence[Choices], factors: Sequence[str]
 ) -> list[str]:
     unnamed = [name for name in _varying(runs) if name not in factors]
-    notes = [f"The runs also differ in {', '.join(unnamed)}, by which they are not told apart here."] if unnamed else []
-    groups = inseparable(factors, configurations)
+    notes = [f"The runs also differ in {', '.join(unnamed)}, which this table does not distinguish."] if unnamed else []
+    groups = confounded(factors, configurations)
     return notes + [
         f"{' and '.join(group)} always change together: their effects cannot be separated."
         for group in groups

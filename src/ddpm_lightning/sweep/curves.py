@@ -10,7 +10,7 @@ import numpy as np
 from ddpm_lightning.sweep.format import metric_name
 from ddpm_lightning.sweep.table import Table
 
-# TensorBoard keeps a random choice of points unless told otherwise; pictures in the same file are of no use here.
+# TensorBoard keeps a random choice of points by default; pictures in the same file are of no use here.
 _KEEP = {"scalars": 0, "tensors": 1, "images": 1, "audio": 1, "histograms": 1, "compressedHistograms": 1}
 
 

@@ -52,7 +52,7 @@ def write_figures(table: Table, samples: AlignedSamples, curves: list[Panel], fo
 def intervals_figure(table: Table) -> Figure:
     """A dot and an interval for each configuration, in the table's order; each seed is a small grey dot.
 
-    A hollow dot is told apart from the best mean.
+    A hollow dot is significantly worse than the best mean.
     """
     figure, axes = panels(len(table.metrics), [row_label(row) for row in table.rows])
     for ax, metric in zip(axes, table.metrics, strict=True):
@@ -66,7 +66,7 @@ def intervals_figure(table: Table) -> Figure:
             dot(ax, estimate.mean, place, estimate.low, estimate.high, filled)
         ax.set_title(metric_name(metric), fontsize=10)
         mark_better(ax, metric)
-    figure.suptitle("Mean and 95 % interval; grey: seeds; hollow: told apart from the best", fontsize=10)
+    figure.suptitle("Mean and 95 % interval; grey: seeds; hollow: significantly worse than the best", fontsize=10)
     return figure
 
 

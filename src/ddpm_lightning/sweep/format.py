@@ -9,8 +9,8 @@ from ddpm_lightning.sweep.table import Effect, Estimate, Row
 
 MISSING = "\N{EN DASH}"
 
-# After Okabe and Ito (2008), told apart with any colour vision; without their black and yellow, so that each can be
-# seen on white and on black.
+# After Okabe and Ito (2008), distinguishable with any colour vision; without their black and yellow, so that each can
+# be seen on white and on black.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#808080", "#999933")
 
 _COSTS = {

@@ -1,4 +1,4 @@
-"""What a sweep's table says, in whole sentences."""
+"""Sentences about a sweep's table."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -34,7 +34,7 @@ def reading(table: Table) -> list[str]:
         covered.setdefault(covers, []).append(metric_name(metric))
     sentences += [f"Intervals of {_listed(metrics)} cover {covers}." for covers, metrics in covered.items() if covers]
     if any(verdict is Verdict.TIE for row in table.rows for verdict in row.verdicts.values()):
-        sentences.append(f"{TIE_MARK} = not told apart from the best mean.")
+        sentences.append(f"{TIE_MARK} = not significantly different from the best mean.")
     return sentences
 
 
@@ -45,7 +45,7 @@ def improvement(table: Table) -> str:
 
 
 def verdict_sentences(table: Table) -> list[str]:
-    """One sentence for each metric: which configuration is told apart from the others, if any."""
+    """One sentence for each metric: which configuration is significantly better than the others, if any."""
     if len(table.rows) < 2:
         return []
     return [f"{metric_name(metric)}: {_verdict(table, metric)}" for metric in table.metrics]
@@ -58,13 +58,13 @@ def _verdict(table: Table, metric: str) -> str:
     comparative, superlative = ("higher", "highest") if higher_is_better(metric) else ("lower", "lowest")
     best, ties, unknown = groups[Verdict.BEST], groups[Verdict.TIE], groups[Verdict.UNKNOWN]
     if len(unknown) == len(table.rows):
-        return "the configurations cannot be compared, for want of two seeds in common."
+        return "the configurations cannot be compared: fewer than two common seeds."
     if best:
-        sentence = f"{_labels(best)} is {comparative} than every other configuration and told apart from each."
+        sentence = f"{_labels(best)} is significantly {comparative} than every other configuration."
     elif len(ties) == len(table.rows):
-        sentence = f"no configuration is separated: all {len(ties)} are ties."
+        sentence = f"no significant differences: all {len(ties)} are ties."
     else:
-        sentence = f"the {superlative} are not told apart: {_labels(ties)} are ties."
+        sentence = f"no significant difference among the {superlative}: {_labels(ties)} (ties)."
         if groups[Verdict.WORSE]:
             sentence += " The others are worse."
     if unknown:

@@ -59,7 +59,7 @@ def interval_of_samples(value: float, variance: float) -> Interval:
     return _symmetric(value, _t(math.inf) * math.sqrt(variance))
 
 
-def told_apart(values: np.ndarray) -> np.ndarray:
+def significantly_different(values: np.ndarray) -> np.ndarray:
     """Which of k configurations differ, from their (k, n) values on the same n seeds: (k, k) bool, symmetric.
 
     A pair differs when two tests both say so. The first is Tukey's honest significant difference in the randomised
@@ -69,7 +69,8 @@ def told_apart(values: np.ndarray) -> np.ndarray:
     than the rest it would trust that one too much. So the pair's own paired t-test, which knows of no other
     configuration, must agree. For k = 2 the two tests are the same.
 
-    Equal values are never told apart. A constant difference without any scatter always is: its t is infinite.
+    Equal values are never significantly different. A constant difference without any scatter always is: its t is
+    infinite.
     """
     k, n = values.shape
     if n < 2 or k < 2:
@@ -92,7 +93,7 @@ def verdicts(values: np.ndarray) -> list[Verdict]:
     if n < 2 or k < 2:
         return [Verdict.UNKNOWN] * k
     lowest = int(values.mean(axis=1).argmin())
-    apart = told_apart(values)[lowest]
+    apart = significantly_different(values)[lowest]
     if apart.sum() == k - 1:
         return [Verdict.BEST if row == lowest else Verdict.WORSE for row in range(k)]
     return [Verdict.WORSE if apart[row] else Verdict.TIE for row in range(k)]
@@ -105,7 +106,7 @@ def main_effects(
 
     For each seed the change is the mean over all pairs of configurations that differ in this factor alone; its interval
     is Student's t over the seeds. A choice that is in no such pair has no effect in the list. Factors that always
-    change together cannot be told from each other and are treated as one, called "a + b".
+    change together are confounded and treated as one, called "a + b".
 
     Args:
         metric: name of the score.
@@ -114,7 +115,7 @@ def main_effects(
     """
     names = list(configurations[0]) if configurations else []
     effects = []
-    for group in inseparable(names, configurations):
+    for group in confounded(names, configurations):
         others = [name for name in names if name not in group]
         # Setting of the other factors -> choice of these -> scores.
         settings: dict[tuple[str, ...], dict[tuple[str, ...], Mapping[int, float]]] = {}
@@ -144,7 +145,7 @@ def main_effects(
     return effects
 
 
-def inseparable(factors: Sequence[str], configurations: Sequence[Mapping[str, str]]) -> list[list[str]]:
+def confounded(factors: Sequence[str], configurations: Sequence[Mapping[str, str]]) -> list[list[str]]:
     """The factors that change, in groups of which each member's choice tells the others'; most have one member."""
     groups: dict[tuple[int, ...], list[str]] = {}
     for factor in factors:

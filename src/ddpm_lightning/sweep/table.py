@@ -11,11 +11,11 @@ class Verdict(StrEnum):
     """What the paired comparison says of a configuration's score."""
 
     BEST = "best"
-    """Better than every other one, and told apart from each."""
+    """Significantly better than every other one."""
     TIE = "tie"
-    """Not told apart from the one with the best mean."""
+    """Not significantly different from the one with the best mean."""
     WORSE = "worse"
-    """Told apart from the one with the best mean."""
+    """Significantly worse than the one with the best mean."""
     UNKNOWN = "unknown"
     """No comparison is possible: fewer than two seeds in common."""
 
@@ -29,7 +29,7 @@ class Estimate:
         mean: over seeds.
         deviation: sample standard deviation over seeds; NaN for one seed.
         low, high: 95 % interval of the expected value; NaN where there is none.
-        covers: what the interval covers, in words; empty where there is none.
+        covers: what the interval covers, as text; empty where there is none.
     """
 
     values: dict[int, float]

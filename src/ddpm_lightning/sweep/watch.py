@@ -47,7 +47,7 @@ class HeldSweep:
             ) from error
 
     def count_failed(self) -> int:
-        """How many jobs have failed in this sitting."""
+        """How many jobs have failed since this start."""
         began = self.sweep.read_plan()["began"]
         jobs = self.sweep.jobs()
         return len(self.failed | {job.folder for job in jobs if job.state is JobState.FAILED and job.changed >= began})

@@ -57,7 +57,7 @@ def test_intervals_are_in_the_order_of_the_table(eight):
     ]
     bars = [line for line in ax.lines if line.get_marker() == "None"]
     assert [tuple(line.get_xdata()) for line in bars] == [(estimate.low, estimate.high) for estimate in estimates]
-    # Ties are filled, what is told apart is hollow.
+    # Ties are filled, what is significantly worse is hollow.
     assert [line.get_markerfacecolor() == "white" for line in dots] == [False] * 2 + [True] * 6
     first_label = ax.get_yticklabels()[0].get_text()
     assert first_label == "schedule=cosine\nloss_on=noise\nsampler.steps=10"

@@ -34,28 +34,31 @@ def test_comparison_says_that_a_seed_is_missing(make_table):
 def test_best_is_named(make_table):
     table = with_verdicts(three(make_table), Verdict.BEST, Verdict.WORSE, Verdict.WORSE)
     assert verdict_sentences(table) == [
-        "KID (lenet): schedule=cosine is lower than every other configuration and told apart from each."
+        "KID (lenet): schedule=cosine is significantly lower than every other configuration."
     ]
 
 
 def test_ties_are_said_to_be_ties(make_table):
     table = with_verdicts(three(make_table), Verdict.TIE, Verdict.TIE, Verdict.WORSE)
     assert verdict_sentences(table) == [
-        "KID (lenet): the lowest are not told apart: schedule=cosine; schedule=linear are ties. The others are worse."
+        "KID (lenet): no significant difference among the lowest: schedule=cosine; schedule=linear (ties). "
+        "The others are worse."
     ]
-    assert any("not told apart from the best mean" in sentence for sentence in reading(table))
+    assert any("not significantly different from the best mean" in sentence for sentence in reading(table))
     all_tie = with_verdicts(three(make_table), *[Verdict.TIE] * 3)
-    assert verdict_sentences(all_tie) == ["KID (lenet): no configuration is separated: all 3 are ties."]
+    assert verdict_sentences(all_tie) == ["KID (lenet): no significant differences: all 3 are ties."]
 
 
 def test_the_best_precision_is_the_highest(make_table):
     table = make_table({"schedule": ["cosine", "linear", "sigmoid"]}, metrics=["precision_lenet", "kid_lenet"])
     assert verdict_sentences(with_verdicts(table, Verdict.BEST, Verdict.WORSE, Verdict.WORSE)) == [
-        "precision (lenet): schedule=cosine is higher than every other configuration and told apart from each.",
-        "KID (lenet): schedule=cosine is lower than every other configuration and told apart from each.",
+        "precision (lenet): schedule=cosine is significantly higher than every other configuration.",
+        "KID (lenet): schedule=cosine is significantly lower than every other configuration.",
     ]
     ties = verdict_sentences(with_verdicts(table, Verdict.TIE, Verdict.TIE, Verdict.WORSE))
-    assert ties[0].startswith("precision (lenet): the highest are not told apart: schedule=cosine; schedule=linear")
+    assert ties[0].startswith(
+        "precision (lenet): no significant difference among the highest: schedule=cosine; schedule=linear"
+    )
 
 
 def test_the_reader_is_told_of_which_scores_higher_is_better(make_table):
@@ -72,14 +75,14 @@ def test_the_reader_is_told_of_which_scores_higher_is_better(make_table):
 def test_no_verdict_is_claimed_where_none_is_possible(make_table):
     none = with_verdicts(three(make_table), *[Verdict.UNKNOWN] * 3)
     assert "cannot be compared" in verdict_sentences(none)[0]
-    assert not any("told apart" in sentence for sentence in reading(none))
+    assert not any("significantly different" in sentence for sentence in reading(none))
     assert verdict_sentences(make_table({"schedule": ["cosine"]})) == []
 
 
 def test_a_configuration_out_of_the_comparison_is_named(make_table):
     some = with_verdicts(three(make_table), Verdict.TIE, Verdict.TIE, Verdict.UNKNOWN)
     assert verdict_sentences(some) == [
-        "KID (lenet): the lowest are not told apart: schedule=cosine; schedule=linear are ties. "
+        "KID (lenet): no significant difference among the lowest: schedule=cosine; schedule=linear (ties). "
         "Not compared: schedule=sigmoid."
     ]
 
