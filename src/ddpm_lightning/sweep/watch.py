@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -191,7 +192,38 @@ def _planned_jobs(config: DictConfig, overrides: list[Override]) -> list[str] | 
         return None
     loader = GlobalHydra.instance().config_loader()
     (jobs,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
-    return [str(loader.load_sweep_config(config, list(words)).hydra.sweep.subdir) for words in jobs]
+    composed = [loader.load_sweep_config(config, list(words)) for words in jobs]
+    folders = [str(job.hydra.sweep.subdir) for job in composed]
+    varied = {override.key_or_group for override in overrides if override.is_sweep_override()}
+    names = [" ".join(word for word in words if word.partition("=")[0].lstrip("+~") in varied) for words in jobs]
+    for name, job in zip(names, composed, strict=True):
+        _check_grid(config, name, job)
+    _check_distinct(names, folders)
+    return folders
+
+
+def _check_grid(config: DictConfig, name: str, job: DictConfig) -> None:
+    """Raises ValueError if a job's experiment brings a grid of its own, which Hydra would ignore."""
+    grid = job.hydra.sweeper.params
+    if grid and grid != config.hydra.sweeper.params:
+        params = " ".join(f"{key}={value}" for key, value in grid.items())
+        raise ValueError(
+            f"{name}: this experiment is a sweep of its own ({params}), which would be ignored where "
+            "experiments are swept over. Run a command for each experiment"
+        )
+
+
+def _check_distinct(names: Sequence[str], folders: Sequence[str]) -> None:
+    """Raises ValueError if two jobs would be the same run, and share its folder."""
+    by_hash: dict[str, list[str]] = {}
+    for name, folder in zip(names, folders, strict=True):
+        by_hash.setdefault(folder.rpartition("-")[2], []).append(name)
+    for same in by_hash.values():
+        if len(same) > 1:
+            raise ValueError(
+                f"these jobs would be one run and share its folder: {'; '.join(same)}. They differ in nothing that "
+                "changes what a run computes: leave that out of the sweep, or run a command for each"
+            )
 
 
 def _tell_of_changes(sweep: SweepFolder) -> None:
