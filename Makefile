@@ -1,6 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/.setup-done
+CORE := tests/test_every_combination.py tests/diffusion tests/samplers tests/networks
 
 .PHONY: help setup demo test test-core test-slow lint benchmark clean
 
@@ -20,12 +21,11 @@ $(SETUP): pyproject.toml
 demo: setup  ## Train on MNIST for five minutes, score the samples, say where the pictures are
 	$(BIN)/python train.py experiment=mnist_quick
 
-test: setup  ## Run all tests but the slow ones (minutes)
-	$(BIN)/python -m pytest -m 'not slow'
+test: test-core  ## Run all tests but the slow ones (minutes)
+	$(BIN)/python -m pytest -m 'not slow' $(CORE:%=--ignore=%)
 
-test-core: setup  ## Run the tests of the plain mathematics (under a minute)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q -m 'not slow' \
-	  tests/test_every_combination.py tests/diffusion tests/samplers tests/networks
+test-core: setup  ## Run the tests of the plain mathematics (a minute)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q -m 'not slow' $(CORE)
 
 test-slow: setup  ## Run the slow tests: kills, several processes, simulations
 	$(BIN)/python -m pytest -m slow
