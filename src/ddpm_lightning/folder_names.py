@@ -25,7 +25,8 @@ def _now() -> str:
     return datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
 
 
-def _hash(root: DictConfig) -> str:
+def job_hash(root: DictConfig) -> str:
+    """The hash of a composed config, that of Hydra left out: what identifies a job wherever it runs."""
     config = OmegaConf.masked_copy(root, [str(key) for key in root if key != "hydra"])
     try:
         return config_hash(plain(resolved(config)))
@@ -35,7 +36,7 @@ def _hash(root: DictConfig) -> str:
 
 def _stamp(*, _root_: DictConfig) -> str:
     """The time and a hash of the config: two runs begun in one second differ."""
-    return f"{_now()}-{_hash(_root_)}"
+    return f"{_now()}-{job_hash(_root_)}"
 
 
 def _run_folder(*, _root_: DictConfig) -> str:
@@ -73,7 +74,7 @@ def _job_folder(*, _root_: DictConfig) -> str:
 
     The hash is what identifies the job: a folder that an earlier sweep of other options named otherwise is its own.
     """
-    identity = _hash(_root_)
+    identity = job_hash(_root_)
     earlier = sorted(path.name for path in Path(_root_.hydra.sweep.dir).glob(f"*-{identity}"))
     if earlier:
         return earlier[0]

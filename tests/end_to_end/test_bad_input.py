@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import open_dict
 
 from ddpm_lightning.metrics import inception_weights
+from ddpm_lightning.sweep.watch import _check_grid
 
 PERMISSIONS_HOLD = os.geteuid() != 0
 
@@ -103,6 +106,16 @@ def test_a_sweep_over_sweeps_is_refused(shell_here, tiny_options, tmp_path):
     grid = "seed=0,1,2 schedule=linear,cosine"
     assert f"experiment=mnist_ablation: this experiment is a sweep of its own ({grid}" in result.stderr
     assert (result.returncode, (tmp_path / "sweep").exists()) == (1, False)
+
+
+def test_experiments_may_be_swept_if_their_grids_are_given(compose_verb, tmp_path):
+    """By the command line, so that nothing of them is ignored."""
+    config = compose_verb("train", "experiment=mnist_ablation")
+    with open_dict(config):
+        config.hydra = HydraConfig.get()
+    _check_grid("experiment=mnist_ablation", config, {"seed", "schedule", "loss", "loss_on"})
+    with pytest.raises(ValueError, match=r"a sweep of its own \(loss_on=noise,image\)"):
+        _check_grid("experiment=mnist_ablation", config, {"seed", "schedule", "loss"})
 
 
 @pytest.mark.usefixtures("no_network")

@@ -112,6 +112,13 @@ def test_all_four_seeds_were_the_one_there_was():
     assert modernized(earlier(), "run")["seeds"] == {"init": 7, "order": 7, "noise": 7, "samples": 7}
 
 
+def test_a_resumed_run_keeps_the_real_images_of_its_seed():
+    """One seed chose them and drew the samples."""
+    config = modernized(earlier(metrics={"seed": 3}, callbacks={"generative_metrics": {"seed": 3}}), "run")
+    scoring = config["callbacks"]["generative_metrics"]
+    assert (config["metrics"]["real_seed"], scoring["real_seed"], scoring["seeds"]) == (3, 3, config["seeds"])
+
+
 def targets(node: Any) -> Iterator[dict[str, Any]]:
     if isinstance(node, dict):
         if "_target_" in node:

@@ -70,7 +70,7 @@ class DiscreteTimesteps(TimestepDistribution):
 
 def normal_log_ratio_times(uniform: Tensor, schedule: Schedule, mean: float, std: float) -> Tensor:
     """Times at which log(sigma / alpha) = -log SNR / 2 is normal, cut off at t_min and 1. (B,) to (B,)."""
-    ends = uniform.new_tensor([schedule.t_min, 1.0], dtype=torch.float64)
+    ends = torch.linspace(schedule.t_min, 1, 2, dtype=torch.float64, device=uniform.device)
     low, high = (-schedule.log_snr(ends) / 2 - mean) / std
     # Numbers near 1 have no digits left for an upper tail, so a piece above the mean is reflected below it. Beyond the
     # smallest numbers (37 standard deviations) all of the piece is at its end nearest to the mean.

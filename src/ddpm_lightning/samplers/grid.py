@@ -67,8 +67,9 @@ class QuadraticGrid(Grid):
     name = "quadratic"
 
     def nodes(self, schedule: Schedule, steps: int, t_max: float) -> list[float]:
-        start, end = math.sqrt(t_max), math.sqrt(min(schedule.t_min, t_max))
-        return [(start + i * (end - start) / max(steps - 1, 1)) ** 2 for i in range(steps)]
+        last = min(schedule.t_min, t_max)
+        start, end = math.sqrt(t_max), math.sqrt(last)
+        return [*((start + i * (end - start) / (steps - 1)) ** 2 for i in range(steps - 1)), last]
 
 
 def _levels(schedule: Schedule, t_max: float) -> tuple[float, float]:

@@ -55,7 +55,8 @@ def check_comparable(runs: Sequence[FinishedRun], factors: Sequence[str]) -> Non
         for seed in sorted({run.seed for run in runs}):
             of_seed = [run for run in runs if run.seed == seed]
             groups = _folders_by_value(of_seed, [getattr(run.card, part) for run in of_seed])
-            if len(groups) > 1 and not {option, "seeds.samples"} & set(factors):
+            studied = {option, "seeds.samples"} if part == "seed" else {option}
+            if len(groups) > 1 and not studied & set(factors):
                 raise ValueError(
                     f"these runs cannot be compared in pairs: among those of seed={seed}, {_describe(option, groups)}; "
                     f"evaluate all runs of one seed with the same {option}"

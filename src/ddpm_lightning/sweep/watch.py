@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, flag_override
 
-import ddpm_lightning.folder_names  # noqa: F401  (registers the folders' names, also where a launcher sends a job)
+from ddpm_lightning.folder_names import job_hash  # registers the folders' names, also where a launcher sends a job
 from ddpm_lightning.ranks import global_rank, num_ranks
 from ddpm_lightning.sweep.status import JobState, SweepFolder, print_table, summary
 from ddpm_lightning.training.run_folder import RunFolder
@@ -193,36 +193,40 @@ def _planned_jobs(config: DictConfig, overrides: list[Override]) -> list[str] | 
     loader = GlobalHydra.instance().config_loader()
     (jobs,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
     composed = [loader.load_sweep_config(config, list(words)) for words in jobs]
-    folders = [str(job.hydra.sweep.subdir) for job in composed]
     varied = {override.key_or_group for override in overrides if override.is_sweep_override()}
     names = [" ".join(word for word in words if word.partition("=")[0].lstrip("+~") in varied) for words in jobs]
     for name, job in zip(names, composed, strict=True):
-        _check_grid(config, name, job)
+        _check_grid(name, job, {override.key_or_group for override in overrides})
+    folders = [str(job.hydra.sweep.subdir) for job in composed]
+    _check_distinct(names, [job_hash(job) for job in composed])
     _check_distinct(names, folders)
     return folders
 
 
-def _check_grid(config: DictConfig, name: str, job: DictConfig) -> None:
-    """Raises ValueError if a job's experiment brings a grid of its own, which Hydra would ignore."""
-    grid = job.hydra.sweeper.params
-    if grid and grid != config.hydra.sweeper.params:
-        params = " ".join(f"{key}={value}" for key, value in grid.items())
+def _check_grid(name: str, job: DictConfig, given: Set[str]) -> None:
+    """Raises ValueError if a job's experiment brings a grid of its own, which Hydra ignores.
+
+    It does not matter if everything that the grid would vary is `given`, by the command line or the sweep's own grid.
+    """
+    ignored = {key: value for key, value in (job.hydra.sweeper.params or {}).items() if key not in given}
+    if ignored:
+        params = " ".join(f"{key}={value}" for key, value in ignored.items())
         raise ValueError(
-            f"{name}: this experiment is a sweep of its own ({params}), which would be ignored where "
-            "experiments are swept over. Run a command for each experiment"
+            f"{name}: this experiment is a sweep of its own ({params}), which would be ignored where experiments are "
+            "swept over. Run a command for each experiment, or say on the command line what is to be varied"
         )
 
 
-def _check_distinct(names: Sequence[str], folders: Sequence[str]) -> None:
-    """Raises ValueError if two jobs would be the same run, and share its folder."""
-    by_hash: dict[str, list[str]] = {}
-    for name, folder in zip(names, folders, strict=True):
-        by_hash.setdefault(folder.rpartition("-")[2], []).append(name)
-    for same in by_hash.values():
+def _check_distinct(names: Sequence[str], identities: Sequence[str]) -> None:
+    """Raises ValueError if two jobs are the same run, or have the same folder."""
+    jobs: dict[str, list[str]] = {}
+    for name, identity in zip(names, identities, strict=True):
+        jobs.setdefault(identity, []).append(name)
+    for same in jobs.values():
         if len(same) > 1:
             raise ValueError(
                 f"these jobs would be one run and share its folder: {'; '.join(same)}. They differ in nothing that "
-                "changes what a run computes: leave that out of the sweep, or run a command for each"
+                "says what a run computes: leave that out of the sweep, or run a command for each"
             )
 
 

@@ -77,6 +77,9 @@ def modernized(config: Mapping[str, Any], origin: str | Path) -> dict[str, Any]:
         **content["metrics"],
     }
     content["trainer"].setdefault("inference_mode", False)
+    if scoring := content["callbacks"].get("generative_metrics"):
+        scoring.setdefault("real_seed", content["metrics"]["real_seed"])
+        scoring.setdefault("seeds", dict(content["seeds"]))
     content["timesteps"] = _modernized_timesteps(content["timesteps"], content["schedule"])
     for part in (content, *content["callbacks"].values()):
         if part and part.get("sampler"):
