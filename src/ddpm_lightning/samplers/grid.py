@@ -23,7 +23,7 @@ class Grid(ABC):
     """The word used for it in options and tables."""
 
     def __call__(self, schedule: Schedule, steps: int, t_max: float) -> list[float]:
-        """Steps + 1 times, from exactly t_max down to exactly 0.
+        """The `steps` + 1 times, from exactly t_max down to exactly 0.
 
         Raises:
             ValueError: `steps` is below 1, t_max outside (0, 1], or there are too many steps for so short a path.
