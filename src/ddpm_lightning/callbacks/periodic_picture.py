@@ -23,7 +23,7 @@ class PeriodicPicture(Callback):
 
     @abstractmethod
     def draw(self, trainer: Trainer, module: DiffusionModule) -> Tensor:
-        """The picture, (3, H, W), uint8. Every rank is asked, for drawing samples may need them all."""
+        """The picture, (3, H, W), uint8. Called on every rank, because drawing samples may use them all."""
 
     @torch.no_grad()
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ddpm_lightning.diffusion.conditioning import Conditioning
-from ddpm_lightning.diffusion.schedule import Schedule
+from ddpm_lightning.diffusion.schedule import Schedule, scalar_time
 from ddpm_lightning.diffusion.target import Prediction, Target
 
 
@@ -83,7 +83,7 @@ class Denoiser(nn.Module):
 
     def predicts_at(self, t: float) -> bool:
         """Whether x_0 can be predicted at t: not from predicted noise where x_t holds no signal."""
-        rates = self.schedule.rates(torch.tensor(t, dtype=torch.float64, device=self.schedule.device))
+        rates = self.schedule.rates(scalar_time(t, self.schedule.device))
         return bool(self.target.determinant(rates) != 0)
 
     def forward(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Prediction:

@@ -27,6 +27,14 @@ class Rates(NamedTuple):
         return 1 / self.std().clamp(min=1)
 
 
+def scalar_time(t: float, device: torch.device) -> Tensor:
+    """The time t as a scalar, (), float64, made on the device, so that nothing is copied or waited for.
+
+    In float64 because coefficients may be differences of nearly equal numbers; a scalar leaves x_t in float32.
+    """
+    return torch.full((), t, dtype=torch.float64, device=device)
+
+
 class Schedule(nn.Module, ABC):
     """A path from the image at t = 0 to (nearly) noise at t = 1: x_t = alpha(t) x_0 + sigma(t) eps.
 

@@ -59,9 +59,8 @@ class Target(ABC):
             little below 1.
     """
 
-    t_max: float | None = field(
-        default=None, compare=False, kw_only=True
-    )  # two targets are equal if they are the same space
+    # Two targets are equal if they are the same space, wherever sampling starts.
+    t_max: float | None = field(default=None, compare=False, kw_only=True)
 
     default_t_max: ClassVar[float] = 1.0
     conditioning: ClassVar[Conditioning] = Conditioning.TIME
@@ -81,7 +80,7 @@ class Target(ABC):
         """The coefficients a and b at these rates."""
 
     def determinant(self, rates: Rates) -> Tensor:
-        """Det = alpha b - sigma a, shaped as the rates; 0 where the target and x_t do not determine x_0."""
+        """The determinant alpha b - sigma a, shaped as the rates; 0 where the target and x_t do not determine x_0."""
         a, b = self.coefficients(rates)
         return rates.alpha * b - rates.sigma * a
 

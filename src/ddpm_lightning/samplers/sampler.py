@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ddpm_lightning.diffusion.denoiser import DenoiserLike
 from ddpm_lightning.diffusion.forward_process import Posterior, posterior
-from ddpm_lightning.diffusion.schedule import Rates, Schedule
+from ddpm_lightning.diffusion.schedule import Rates, Schedule, scalar_time
 from ddpm_lightning.diffusion.target import Prediction, eps_from_x_0
 from ddpm_lightning.samplers.grid import Grid, UniformGrid
 
@@ -98,11 +98,8 @@ class LoopState:
     history: deque[Node] = field(default_factory=deque)
 
     def time(self, t: float) -> Tensor:
-        """The time t as a scalar, (), float64, made on the samples' device, so that nothing is copied or waited for.
-
-        In float64 because coefficients may be differences of nearly equal numbers; a scalar leaves x_t in float32.
-        """
-        return torch.full((), t, dtype=torch.float64, device=self.device)
+        """The time t as a scalar on the samples' device."""
+        return scalar_time(t, self.device)
 
     def rates(self, t: float) -> Rates:
         """Alpha and sigma at t, each (), float64."""
@@ -216,6 +213,5 @@ class Sampler(ABC):
     ) -> Tensor:
         """x: (B, C, H, W), standard normal. Returns images shaped as x, float32, about `value_range`."""
         times = self.times(denoiser)
-        start = torch.full((), times[0], dtype=torch.float64, device=x.device)
-        x = denoiser.schedule.rates(start).std() * x.float()
+        x = denoiser.schedule.rates(scalar_time(times[0], x.device)).std() * x.float()
         return self.loop(denoiser, x, times, noise_source, label, value_range if self.clip else None, callback)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ddpm_lightning.diffusion.schedule import scalar_time
 from ddpm_lightning.samplers.generation import SampleStream
 from ddpm_lightning.samplers.sampler import SamplerState
 
@@ -29,8 +30,8 @@ def record_trajectory(stream: SampleStream, indices: Tensor, num_frames: int) ->
     def record(state: SamplerState) -> None:
         if state.step in wanted:
             times.append(state.t)
-            t = torch.full((), state.t, dtype=torch.float64, device=state.x_t.device)
-            frames.append(stream.denoiser.schedule.rates(t).input_scale() * state.x_t)
+            rates = stream.denoiser.schedule.rates(scalar_time(state.t, state.x_t.device))
+            frames.append(rates.input_scale() * state.x_t)
 
     samples = stream.draw(indices, record)
     return Trajectory([*times, 0.0], torch.stack([*frames, samples]))
