@@ -2,12 +2,12 @@
 
 from omegaconf import DictConfig
 
-from ddpm_lightning.cli import verb
+from ddpm_lightning.verbs.cli import verb
 
 
 def main(config: DictConfig) -> None:
     """One evaluation, or one job of a sweep."""
-    from ddpm_lightning.training.evaluate import evaluate  # torch is not needed for --help or a misspelt option
+    from ddpm_lightning.verbs.evaluate import evaluate  # torch is not needed for --help or a misspelt option
 
     evaluate(config)
 

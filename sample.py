@@ -2,12 +2,12 @@
 
 from omegaconf import DictConfig
 
-from ddpm_lightning.cli import verb
+from ddpm_lightning.verbs.cli import verb
 
 
 def main(config: DictConfig) -> None:
     """One set of images."""
-    from ddpm_lightning.training.sample import sample  # torch is not needed for --help or a misspelt option
+    from ddpm_lightning.verbs.sample import sample  # torch is not needed for --help or a misspelt option
 
     sample(config)
 

@@ -2,12 +2,12 @@
 
 from omegaconf import DictConfig
 
-from ddpm_lightning.cli import verb
+from ddpm_lightning.verbs.cli import verb
 
 
 def main(config: DictConfig) -> float | None:
     """One run, or one job of a sweep."""
-    from ddpm_lightning.training.train import train_for_sweeper  # no torch for --help or a misspelt option
+    from ddpm_lightning.verbs.train import train_for_sweeper  # no torch for --help or a misspelt option
 
     return train_for_sweeper(config)
 

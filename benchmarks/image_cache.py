@@ -21,10 +21,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from ddpm_lightning.child_process import available_cores
-from ddpm_lightning.data.flowers import FlowersSource
-from ddpm_lightning.data.folder import FolderSource
-from ddpm_lightning.data.source import ImageSource
+from ddpm_lightning.data.sources.flowers import FlowersSource
+from ddpm_lightning.data.sources.folder import FolderSource
+from ddpm_lightning.data.sources.source import ImageSource
+from ddpm_lightning.processes import available_cores
 
 # Torch is imported where it is used: the processes that decode import this file, and do not need it.
 
@@ -81,7 +81,7 @@ def square(image: Image.Image) -> Image.Image:
 
 def build_speed(images: ImageSet, cache_dir: Path) -> float:
     """Images per second."""
-    from ddpm_lightning.data.cache import cached_images
+    from ddpm_lightning.data.cache.cache import cached_images
 
     start = time.perf_counter()
     cached = cached_images(images.source, cache_dir)

@@ -9,8 +9,8 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 from training_step import STEPS, ours
 
-from ddpm_lightning.training.build import build_data
-from ddpm_lightning.training.hardware import resolve_auto
+from ddpm_lightning.runs.build import build_data
+from ddpm_lightning.runs.hardware import resolve_auto
 
 BATCHES = 1500
 

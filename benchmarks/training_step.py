@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from ddpm_lightning.training.build import build_data, build_fitted_module, build_module, build_trainer
-from ddpm_lightning.training.hardware import resolve_auto
+from ddpm_lightning.runs.build import build_data, build_fitted_module, build_module, build_trainer
+from ddpm_lightning.runs.hardware import resolve_auto
 
 STEPS = 60
 WARM_UP = 10

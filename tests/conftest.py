@@ -19,12 +19,12 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, open_dict
 
-import ddpm_lightning.folder_names  # noqa: F401  (registers the interpolations of conf/hydra)
+import ddpm_lightning.sweep.folder_names  # noqa: F401  (registers the interpolations of conf/hydra)
 from ddpm_lightning.data.datamodule import ImageDataModule
 from ddpm_lightning.metrics.card import MetricCard
-from ddpm_lightning.training.build import build_data, build_fitted_module, build_trainer
+from ddpm_lightning.runs.build import build_data, build_fitted_module, build_trainer
+from ddpm_lightning.runs.config import plain, resolved
 from ddpm_lightning.training.module import DiffusionModule
-from ddpm_lightning.training.plain_config import plain, resolved
 
 REPOSITORY = Path(__file__).parents[1]
 CONF = REPOSITORY / "conf"

@@ -10,9 +10,9 @@ from hydra.utils import instantiate
 from lightning.pytorch.strategies import DDPStrategy
 from omegaconf import DictConfig, OmegaConf
 
-from ddpm_lightning.training.build import build_trainer
-from ddpm_lightning.training.launch import ranks_to_start
-from ddpm_lightning.training.train import train
+from ddpm_lightning.runs.build import build_trainer
+from ddpm_lightning.runs.launch import ranks_to_start
+from ddpm_lightning.verbs.train import train
 
 CONF = Path(__file__).parents[1] / "conf"
 VERBS = ("train", "evaluate", "sample")

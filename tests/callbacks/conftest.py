@@ -6,7 +6,7 @@ import pytest
 from lightning.pytorch import Callback
 from torch import nn
 
-from ddpm_lightning.training.build import build_callbacks, build_loggers
+from ddpm_lightning.runs.build import build_callbacks, build_loggers
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from ddpm_lightning.atomic import write_json
+from ddpm_lightning.atomic_files import write_json
 from ddpm_lightning.callbacks.cost import logged_costs
 
 

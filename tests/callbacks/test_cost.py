@@ -10,7 +10,7 @@ from choices import choices
 from ddpm_lightning.callbacks import cost
 from ddpm_lightning.callbacks.checkpointing import Checkpointing
 from ddpm_lightning.callbacks.cost import CostMeter, describe_costs
-from ddpm_lightning.training.run_folder import RunFolder
+from ddpm_lightning.runs.run_folder import RunFolder
 
 BATCH_SIZE = 4  # of the tiny runs; epochs of 10 batches
 

@@ -11,13 +11,13 @@ from hydra.errors import InstantiationException
 
 from choices import choices
 from ddpm_lightning.metrics.card import MetricCard
-from ddpm_lightning.metrics.extractor import extract_features
+from ddpm_lightning.metrics.features.extractor import extract_features
+from ddpm_lightning.metrics.features.lenet import LeNetFeatures
+from ddpm_lightning.metrics.features.reference import choose_real_indices
 from ddpm_lightning.metrics.frechet import frechet_distance
 from ddpm_lightning.metrics.kernel import kernel_distance, kernel_distance_subsets
-from ddpm_lightning.metrics.lenet import LeNetFeatures
 from ddpm_lightning.metrics.precision_recall import precision_recall
-from ddpm_lightning.metrics.reference import choose_real_indices
-from ddpm_lightning.training.generation import sample_stream
+from ddpm_lightning.runs.drawing import sample_stream
 
 METRICS = (
     "callbacks=generative_metrics",

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from ddpm_lightning.diffusion.guidance import GuidedDenoiser
 from ddpm_lightning.diffusion.target import Prediction, eps_from_x_0
-from ddpm_lightning.samplers.picture import image_grid
-from ddpm_lightning.training.sample import sample
-from ddpm_lightning.training.train import train
+from ddpm_lightning.pictures import image_grid
+from ddpm_lightning.verbs.sample import sample
+from ddpm_lightning.verbs.train import train
 
 SCORED = ("callbacks=[generative_metrics,pictures,checkpointing]", "logger=none", "trainer.max_steps=1",
           "trainer.limit_train_batches=1", "metrics.chunk_size=7", "callbacks.sample_grid.num_samples=16",

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from ddpm_lightning.samplers.picture import image_grid
+from ddpm_lightning.pictures import image_grid
 
 # (columns, rows) of images of 28 pixels, which are enlarged to 56 and framed by 2.
 LAYOUTS = {"samples": (2, 2), "process": (5, 6), "trajectory": (3, 3)}

@@ -9,7 +9,7 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 from ddpm_lightning.callbacks.cost import CostMeter
 from ddpm_lightning.callbacks.progress import ImageProgressBar
 from ddpm_lightning.callbacks.run_summary import RunSummary, choices_and_options
-from ddpm_lightning.quantities import magnitude
+from ddpm_lightning.readable_numbers import magnitude
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from ddpm_lightning.data.source import ImageSource
+from ddpm_lightning.data.sources.source import ImageSource
 
 REPOSITORY_DATA = Path(__file__).resolve().parents[2] / "data"
 
@@ -170,8 +170,8 @@ class _QuietHandler(SimpleHTTPRequestHandler):
 BUILD_SCRIPT = """
 import os, sys, time
 import numpy as np
-from ddpm_lightning.data.cache import cached_images
-from ddpm_lightning.data.source import ImageSource
+from ddpm_lightning.data.cache.cache import cached_images
+from ddpm_lightning.data.sources.source import ImageSource
 
 
 class NumberSource(ImageSource):

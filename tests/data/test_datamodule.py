@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from ddpm_lightning.data import datamodule
-from ddpm_lightning.data.cache import cached_images
+from ddpm_lightning.data.cache.cache import cached_images
 from ddpm_lightning.data.datamodule import ImageDataModule
-from ddpm_lightning.data.mnist import MNISTSource
-from ddpm_lightning.data.source import ImageSource
+from ddpm_lightning.data.sources.mnist import MNISTSource
+from ddpm_lightning.data.sources.source import ImageSource
 from ddpm_lightning.data.split import OfficialSplit, Resplit, ValFromTrain
-from ddpm_lightning.training.restore import check_split
+from ddpm_lightning.runs.restore import check_split
 
 MakeModule = Callable[..., ImageDataModule]
 OTHER_DIVISIONS: list[dict[str, Any]] = [

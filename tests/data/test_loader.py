@@ -12,13 +12,13 @@ import torch
 from torch.utils.data import DataLoader
 
 from ddpm_lightning.data.batch import Batch
-from ddpm_lightning.data.cache import cached_images
-from ddpm_lightning.data.endless import EndlessImages
-from ddpm_lightning.data.gradients import EndlessGradientsSource
-from ddpm_lightning.data.images import IndexedImages, SplitImages
+from ddpm_lightning.data.cache.cache import cached_images
+from ddpm_lightning.data.image_dataset import IndexedImages, SplitImages
 from ddpm_lightning.data.loader import TrainingLoader, evaluation_loader
 from ddpm_lightning.data.order import global_batch
-from ddpm_lightning.data.source import ImageSource
+from ddpm_lightning.data.sources.endless import EndlessImages
+from ddpm_lightning.data.sources.gradients import EndlessGradientsSource
+from ddpm_lightning.data.sources.source import ImageSource
 
 
 @pytest.fixture

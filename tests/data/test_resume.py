@@ -11,8 +11,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from ddpm_lightning.data.batch import Batch
 from ddpm_lightning.data.datamodule import ImageDataModule
-from ddpm_lightning.data.gradients import EndlessGradientsSource
-from ddpm_lightning.data.source import ImageSource
+from ddpm_lightning.data.sources.gradients import EndlessGradientsSource
+from ddpm_lightning.data.sources.source import ImageSource
 from ddpm_lightning.data.split import OfficialSplit
 
 EPOCHS = {"max_epochs": 3}

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from ddpm_lightning.training.run_folder import RunFolder
+from ddpm_lightning.runs.run_folder import RunFolder
 
 Logged = dict[tuple[int, str], str]
 COSTS = ("cost", "CostMeter")

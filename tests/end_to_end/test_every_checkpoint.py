@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig
 
-from ddpm_lightning.training.build import build_callbacks, build_data, build_loggers, build_module, build_trainer
+from ddpm_lightning.runs.build import build_callbacks, build_data, build_loggers, build_module, build_trainer
+from ddpm_lightning.runs.config import plain
+from ddpm_lightning.runs.run_folder import RunFolder
 from ddpm_lightning.training.checkpoint import AtomicCheckpointIO, read_checkpoint
-from ddpm_lightning.training.plain_config import plain
-from ddpm_lightning.training.run_folder import RunFolder
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 

@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from ddpm_lightning.data.batch import Batch
-from ddpm_lightning.training.build import build_data, build_fitted_module
+from ddpm_lightning.runs.build import build_data, build_fitted_module
+from ddpm_lightning.runs.config import resolved
 from ddpm_lightning.training.module import DiffusionModule
-from ddpm_lightning.training.plain_config import resolved
 
 RECORDED = json.loads((Path(__file__).parent / "first_losses.json").read_text())
 DISTURBANCE = 0.02

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from ddpm_lightning.training.run_folder import RunFolder
+from ddpm_lightning.runs.run_folder import RunFolder
 
 pytestmark = pytest.mark.slow
 

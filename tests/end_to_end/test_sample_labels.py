@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from ddpm_lightning.networks.unet import UNet
-from ddpm_lightning.training.run_folder import RunFolder
-from ddpm_lightning.training.sample import sample
-from ddpm_lightning.training.train import train
+from ddpm_lightning.runs.run_folder import RunFolder
+from ddpm_lightning.verbs.sample import sample
+from ddpm_lightning.verbs.train import train
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+from ddpm_lightning.runs.run_folder import RunFolder
 from ddpm_lightning.sweep.status import JobState, SweepFolder
 from ddpm_lightning.training.checkpoint import CONFIG_KEY, read_checkpoint
-from ddpm_lightning.training.run_folder import RunFolder
 
 pytestmark = [
     pytest.mark.slow,

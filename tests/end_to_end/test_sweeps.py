@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ddpm_lightning.training.run_folder import RunFolder
+from ddpm_lightning.runs.run_folder import RunFolder
 
 pytestmark = [
     pytest.mark.slow,

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddpm_lightning.training.evaluate import evaluate
-from ddpm_lightning.training.run_folder import RunFolder, find_checkpoint
-from ddpm_lightning.training.sample import sample
+from ddpm_lightning.runs.run_folder import RunFolder, find_checkpoint
+from ddpm_lightning.verbs.evaluate import evaluate
+from ddpm_lightning.verbs.sample import sample
 
 
 class Finished(NamedTuple):
@@ -116,7 +116,7 @@ class TestTrain:
 
     @pytest.mark.parametrize("override", ["optimizer.lr=1", "schedule=linear", "seed=4"])
     def test_a_resumed_run_may_not_become_another_one(self, compose_verb, finished, override):
-        from ddpm_lightning.training.train import train
+        from ddpm_lightning.verbs.train import train
 
         config = compose_verb("train", f"resume={finished.folder}", override, folder=finished.folder)
         with pytest.raises(ValueError, match="resume continues a run as it was configured; .* another run"):

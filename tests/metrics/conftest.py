@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.utils.data import Subset
 from torch_fidelity import calculate_metrics
 
-from ddpm_lightning.metrics.extractor import FeatureExtractor, extract_features
-from ddpm_lightning.metrics.inception import InceptionFeatures
+from ddpm_lightning.metrics.features.extractor import FeatureExtractor, extract_features
+from ddpm_lightning.metrics.features.inception import InceptionFeatures
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from ddpm_lightning.runs.run_folder import RunFolder
 from ddpm_lightning.sweep import status
 from ddpm_lightning.sweep.status import Job, JobState, SweepFolder, main, print_table, seconds_left, summary
-from ddpm_lightning.training.run_folder import RunFolder
 
 BEGAN = 1000.0
 Write = Callable[..., RunFolder]

@@ -13,9 +13,9 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from ddpm_lightning.runs.run_folder import RunFolder
 from ddpm_lightning.sweep.status import SweepFolder
 from ddpm_lightning.sweep.watch import SweepWatch, end_sweep
-from ddpm_lightning.training.run_folder import RunFolder
 
 CONF = Path(__file__).parents[2] / "conf"
 SCHEDULES = ", ".join(sorted(path.stem for path in (CONF / "schedule").iterdir()))
@@ -23,8 +23,8 @@ TORCHRUN = {"TORCHELASTIC_RUN_ID": "a", "WORLD_SIZE": "2", "RANK": "0"}
 PROBE = """
 from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
-from ddpm_lightning.cli import verb
-from ddpm_lightning.training.run_folder import RunFolder
+from ddpm_lightning.verbs.cli import verb
+from ddpm_lightning.runs.run_folder import RunFolder
 
 def main(config):
     run = RunFolder(Path(HydraConfig.get().runtime.output_dir))

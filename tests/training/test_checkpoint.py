@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from safetensors.torch import load_file
 
-from ddpm_lightning.training.build import build_callbacks, build_trainer
+from ddpm_lightning.runs.build import build_callbacks, build_trainer
 from ddpm_lightning.training.checkpoint import CONFIG_KEY, AtomicCheckpointIO, read_checkpoint
 
 CONTENT = {CONFIG_KEY: {"seed": 0}, "state_dict": {"weight": torch.arange(1000.0)}}

@@ -13,14 +13,14 @@ from ddpm_lightning.data.batch import Batch
 from ddpm_lightning.data.normalizer import StandardizedNormalizer
 from ddpm_lightning.diffusion.forward_process import noise_batch
 from ddpm_lightning.diffusion.randomness import Purpose
+from ddpm_lightning.runs.restore import restore_run
+from ddpm_lightning.runs.run_folder import RunFolder
 from ddpm_lightning.training.checkpoint import read_checkpoint
 from ddpm_lightning.training.draws import StepDraws
-from ddpm_lightning.training.evaluate import evaluate
 from ddpm_lightning.training.module import DiffusionModule
-from ddpm_lightning.training.restore import restore_run
-from ddpm_lightning.training.run_folder import RunFolder
-from ddpm_lightning.training.sample import sample
-from ddpm_lightning.training.train import train
+from ddpm_lightning.verbs.evaluate import evaluate
+from ddpm_lightning.verbs.sample import sample
+from ddpm_lightning.verbs.train import train
 
 NO_VALIDATION = "trainer.limit_val_batches=0"
 
@@ -130,7 +130,7 @@ def weights_after(run) -> list[torch.Tensor]:
 
 
 def test_pictures_and_scores_change_no_bit_of_the_training(tiny_run):
-    from ddpm_lightning.training.build import build_callbacks
+    from ddpm_lightning.runs.build import build_callbacks
 
     noisy = ("trainer.max_steps=25", "model.dropout=0.1")
     alone = weights_after(tiny_run(*noisy, "trainer.limit_val_batches=0"))

@@ -13,11 +13,11 @@ from ddpm_lightning.callbacks.generative_metrics import GenerativeMetrics
 from ddpm_lightning.callbacks.sample_grid import SampleGrid
 from ddpm_lightning.callbacks.trajectory import DenoisingTrajectory
 from ddpm_lightning.diffusion.randomness import Purpose
-from ddpm_lightning.training.build import build_callbacks
+from ddpm_lightning.runs.build import build_callbacks
+from ddpm_lightning.runs.drawing import sample_stream
+from ddpm_lightning.runs.run_folder import RunFolder
 from ddpm_lightning.training.draws import StepDraws
-from ddpm_lightning.training.generation import sample_stream
-from ddpm_lightning.training.run_folder import RunFolder
-from ddpm_lightning.training.train import train
+from ddpm_lightning.verbs.train import train
 
 NAMES = ("init", "order", "noise", "samples")
 CHANGED_BY = {

@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning_utilities.core.rank_zero import rank_zero_warn
 
-from ddpm_lightning.training.run_folder import RunFolder
+from ddpm_lightning.runs.run_folder import RunFolder
 
 
 class Checkpointing(Callback):

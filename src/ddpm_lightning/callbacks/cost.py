@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from ddpm_lightning.data.batch import Batch
-from ddpm_lightning.quantities import duration, magnitude
+from ddpm_lightning.readable_numbers import duration, magnitude
 from ddpm_lightning.training.module import DiffusionModule
 
 PREFIX = "cost/"

@@ -12,22 +12,22 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from ddpm_lightning.atomic import write_arrays, write_json
+from ddpm_lightning.atomic_files import write_arrays, write_json
 from ddpm_lightning.callbacks.cost import log_costs, logged_costs, wait_for
-from ddpm_lightning.callbacks.pictures import show_picture
+from ddpm_lightning.callbacks.periodic_picture import show_picture
 from ddpm_lightning.data.datamodule import ImageDataModule
-from ddpm_lightning.data.images import SplitImages
+from ddpm_lightning.data.image_dataset import SplitImages
 from ddpm_lightning.diffusion.denoiser import DenoiserLike
 from ddpm_lightning.diffusion.guidance import Guidance
 from ddpm_lightning.metrics.card import MetricCard
-from ddpm_lightning.metrics.extractor import FeatureExtractor, extract_features
+from ddpm_lightning.metrics.features.extractor import FeatureExtractor, extract_features
+from ddpm_lightning.metrics.features.reference import choose_real_indices, reference_features
 from ddpm_lightning.metrics.precision_recall import NEIGHBORHOOD
-from ddpm_lightning.metrics.reference import choose_real_indices, reference_features
-from ddpm_lightning.metrics.report import GenerationReport, compare_features
+from ddpm_lightning.metrics.scores import Scores, compare_features
+from ddpm_lightning.pictures import image_grid, save_picture
+from ddpm_lightning.runs.drawing import draw_images, gathered_rows, sample_stream
 from ddpm_lightning.samplers.labels import LabelsOf, proportional_labels
-from ddpm_lightning.samplers.picture import image_grid, save_picture
 from ddpm_lightning.samplers.sampler import Sampler
-from ddpm_lightning.training.generation import draw_images, gathered_rows, sample_stream
 from ddpm_lightning.training.module import DiffusionModule
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class Scored(NamedTuple):
         real_indices: (M,) int64, which images of the split the real ones are.
     """
 
-    report: GenerationReport
+    report: Scores
     features: Tensor
     real_features: Tensor
     real_indices: np.ndarray
@@ -138,7 +138,7 @@ class GenerativeMetrics(Callback):
         self.kid_subset_size = kid_subset_size
         self.every_n_epochs = every_n_epochs
         self.chunk_size = chunk_size
-        self._report: GenerationReport | None = None
+        self._report: Scores | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Finds out before any work whether the scores can be computed."""

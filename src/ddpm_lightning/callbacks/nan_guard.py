@@ -7,7 +7,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from ddpm_lightning.training.run_folder import RunFolder
+from ddpm_lightning.runs.run_folder import RunFolder
 
 
 class NanGuard(Callback):

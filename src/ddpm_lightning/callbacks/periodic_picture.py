@@ -1,12 +1,14 @@
-"""Base class of pictures drawn after validation."""
+"""Base class of pictures drawn after validation, and where pictures go."""
 
 from abc import abstractmethod
+from pathlib import Path
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
-from ddpm_lightning.callbacks.pictures import publish
+from ddpm_lightning.pictures import save_picture
 from ddpm_lightning.training.module import DiffusionModule
 
 
@@ -34,3 +36,16 @@ class PeriodicPicture(Callback):
             picture = self.draw(trainer, pl_module)
         if trainer.is_global_zero:
             publish(trainer, self.name, picture)
+
+
+def show_picture(trainer: Trainer, tag: str, picture: Tensor) -> None:
+    """Sends a picture (3, H, W), uint8, to every TensorBoard logger."""
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoardLogger):
+            logger.experiment.add_image(tag, picture, trainer.global_step)
+
+
+def publish(trainer: Trainer, name: str, picture: Tensor) -> None:
+    """Writes `<run folder>/pictures/<name>/step-<step>.png` and shows the picture in TensorBoard."""
+    save_picture(picture, Path(trainer.default_root_dir) / "pictures" / name / f"step-{trainer.global_step:07d}.png")
+    show_picture(trainer, name, picture)

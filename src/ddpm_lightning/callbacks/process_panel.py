@@ -8,7 +8,7 @@ from ddpm_lightning.callbacks.periodic_picture import PeriodicPicture
 from ddpm_lightning.data.order import spread_indices
 from ddpm_lightning.diffusion.forward_process import noise_batch
 from ddpm_lightning.diffusion.randomness import Purpose, keyed_normal
-from ddpm_lightning.samplers.picture import image_grid
+from ddpm_lightning.pictures import image_grid
 from ddpm_lightning.training.module import VALIDATION_SEED, DiffusionModule
 
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ddpm_lightning.callbacks.cost import PREFIX, describe_costs, logged_costs
-from ddpm_lightning.config_hash import NOT_PART_OF_AN_EXPERIMENT
+from ddpm_lightning.runs.config_hash import NOT_PART_OF_AN_EXPERIMENT
 from ddpm_lightning.training.module import DiffusionModule
 
 NOT_SHOWN = (*NOT_PART_OF_AN_EXPERIMENT, "callbacks", "logger")

@@ -5,9 +5,9 @@ from torch import Tensor
 
 from ddpm_lightning.callbacks.periodic_picture import PeriodicPicture
 from ddpm_lightning.diffusion.guidance import Guidance
-from ddpm_lightning.samplers.picture import image_grid
+from ddpm_lightning.pictures import image_grid
+from ddpm_lightning.runs.drawing import draw_images, sample_stream
 from ddpm_lightning.samplers.sampler import Sampler
-from ddpm_lightning.training.generation import draw_images, sample_stream
 from ddpm_lightning.training.module import DiffusionModule
 
 

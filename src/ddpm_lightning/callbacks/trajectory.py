@@ -7,10 +7,10 @@ from torch import Tensor
 
 from ddpm_lightning.callbacks.periodic_picture import PeriodicPicture
 from ddpm_lightning.diffusion.guidance import Guidance
-from ddpm_lightning.samplers.picture import image_grid
+from ddpm_lightning.pictures import image_grid
+from ddpm_lightning.runs.drawing import sample_stream
 from ddpm_lightning.samplers.sampler import Sampler
 from ddpm_lightning.samplers.trajectory import record_trajectory
-from ddpm_lightning.training.generation import sample_stream
 from ddpm_lightning.training.module import DiffusionModule
 
 

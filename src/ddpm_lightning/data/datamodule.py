@@ -11,11 +11,11 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from ddpm_lightning.data.batch import Batch
-from ddpm_lightning.data.cache import CachedImages, cached_images
-from ddpm_lightning.data.images import IndexedImages, SplitImages, hash_rows
+from ddpm_lightning.data.cache.cache import CachedImages, cached_images
+from ddpm_lightning.data.image_dataset import IndexedImages, SplitImages, hash_rows
 from ddpm_lightning.data.loader import TrainingLoader, evaluation_loader
 from ddpm_lightning.data.order import batches_per_epoch
-from ddpm_lightning.data.source import ImageSource
+from ddpm_lightning.data.sources.source import ImageSource
 from ddpm_lightning.data.split import Split
 
 log = logging.getLogger(__name__)

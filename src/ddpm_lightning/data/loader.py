@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from ddpm_lightning.data.batch import Batch
-from ddpm_lightning.data.images import SplitImages
+from ddpm_lightning.data.image_dataset import SplitImages
 from ddpm_lightning.data.order import batches_per_epoch, rank_slice, spread_indices
 
 

@@ -1,122 +1,17 @@
-"""How far a sweep is: `python -m ddpm_lightning.sweep.status SWEEP` prints it at any time, from any terminal.
+"""Progress of a sweep: `python -m ddpm_lightning.sweep.status SWEEP` prints it at any time, from any terminal."""
 
-All of it is read from the jobs' folders, so it is the same whichever launcher runs the jobs, and wherever.
-"""
-
-import json
 import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
-from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ddpm_lightning.atomic import write_json
-from ddpm_lightning.quantities import duration
-from ddpm_lightning.training.run_folder import RunFolder
-
-PLAN_FILE = "sweep.json"
-
-
-class JobState(StrEnum):
-    """What is known of a job."""
-
-    DONE = "done"
-    RUNNING = "running"
-    FAILED = "failed"
-    INTERRUPTED = "interrupted"
-    TO_DO = "to do"
-
-
-@dataclass(frozen=True)
-class Job:
-    """One job of a sweep.
-
-    Attributes:
-        folder: its folder's name within the sweep's.
-        state: how far it is.
-        resumed: whether it went on from a checkpoint when it was last started.
-        seconds: what it took when it was last started; None unless done.
-        error: the message of a failed one.
-        changed: when its status last changed, in seconds of the clock; 0 where there is none.
-    """
-
-    folder: str
-    state: JobState
-    resumed: bool = False
-    seconds: float | None = None
-    error: str = ""
-    changed: float = 0.0
-
-
-@dataclass(frozen=True)
-class SweepFolder:
-    """A sweep's folder: its plan and its jobs."""
-
-    path: Path
-
-    def write_plan(self, folders: Sequence[str] | None, command: Sequence[str]) -> None:
-        """Notes the jobs' folders (None: a sweeper decides as it goes), when they were begun, and by which command."""
-        plan = {
-            "command": list(command),
-            "began": time.time(),
-            "jobs": None if folders is None else list(folders),
-        }
-        write_json(self.path / PLAN_FILE, plan)
-
-    def read_plan(self) -> dict[str, Any]:
-        """What `write_plan` wrote.
-
-        Raises:
-            FileNotFoundError: if this is not the folder of a sweep.
-        """
-        file = self.path / PLAN_FILE
-        if not file.is_file():
-            raise FileNotFoundError(f"{self.path} is not the folder of a sweep: it holds no {PLAN_FILE}")
-        plan: dict[str, Any] = json.loads(file.read_text())
-        return plan
-
-    def jobs(self) -> list[Job]:
-        """The planned jobs, or those that have begun where the plan leaves it open."""
-        folders = self.read_plan()["jobs"]
-        if folders is None:
-            folders = sorted(path.parent.name for path in self.path.glob("*/status"))
-        return [job_in(self.path / folder) for folder in folders]
-
-
-def job_in(folder: Path) -> Job:
-    """The job of a folder, which may not exist yet."""
-    run = RunFolder(folder)
-    status = run.read_status()
-    if status["state"] == "new":
-        return Job(folder.name, JobState.TO_DO)
-    state = JobState(status["state"])
-    if state is JobState.RUNNING and not _at_work(run):
-        state = JobState.INTERRUPTED
-    return Job(
-        folder=folder.name,
-        state=state,
-        resumed=status.get("resumed", False),
-        seconds=status.get("seconds"),
-        error=status.get("error", ""),
-        changed=run.status_file.stat().st_mtime,
-    )
-
-
-def _at_work(run: RunFolder) -> bool:
-    """Whether a process holds the run's folder: a status alone cannot tell of a kill."""
-    try:
-        with FileLock(run.lock_file, timeout=0):
-            return False
-    except Timeout:
-        return True
+from ddpm_lightning.readable_numbers import duration
+from ddpm_lightning.runs.sweep_folder import Job, JobState, SweepFolder
 
 
 def seconds_left(jobs: Sequence[Job], began: float, now: float) -> float | None:

@@ -19,10 +19,13 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, flag_override
 
-from ddpm_lightning.folder_names import job_hash  # registers the folders' names, also where a launcher sends a job
-from ddpm_lightning.ranks import global_rank, num_ranks
-from ddpm_lightning.sweep.status import JobState, SweepFolder, print_table, summary
-from ddpm_lightning.training.run_folder import RunFolder
+from ddpm_lightning.runs.ranks import global_rank, num_ranks
+from ddpm_lightning.runs.run_folder import RunFolder
+from ddpm_lightning.runs.sweep_folder import JobState, SweepFolder
+from ddpm_lightning.sweep.folder_names import (
+    job_hash,  # registers the folders' names, also where a launcher sends a job
+)
+from ddpm_lightning.sweep.status import print_table, summary
 
 _held: "HeldSweep | None" = None
 """The sweep of this process: Hydra gives its callbacks nothing that would outlast one of their calls."""
@@ -131,11 +134,15 @@ def end_sweep() -> int | None:
 
 
 def _report(sweep: SweepFolder) -> None:
-    from ddpm_lightning.sweep.report import plain_warnings, report, show  # what draws figures is of no use before
+    from ddpm_lightning.report.make_report import (  # what draws figures is of no use before
+        make_report,
+        plain_warnings,
+        show,
+    )
 
     try:
         with plain_warnings():
-            show(report([Path(os.path.relpath(sweep.path))]))
+            show(make_report([Path(os.path.relpath(sweep.path))]))
     except Exception as error:  # whatever it is: the sweep itself has ended well
         print(f"no report: {str(error) or repr(error)}")
 

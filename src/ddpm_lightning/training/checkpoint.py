@@ -10,7 +10,7 @@ import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.fabric.utilities.types import _PATH
 
-from ddpm_lightning.atomic import atomic_path
+from ddpm_lightning.atomic_files import atomic_path
 
 CONFIG_KEY = "ddpm_lightning_config"
 """Where a checkpoint holds the resolved config of its run, as plain dicts."""

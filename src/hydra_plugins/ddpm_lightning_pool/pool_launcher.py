@@ -14,10 +14,10 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from ddpm_lightning.child_process import child_environment, threads_for_each
-from ddpm_lightning.job_command import job_command
-from ddpm_lightning.training.optimized_score import optimises, optimized_score
-from ddpm_lightning.training.run_folder import RunFolder
+from ddpm_lightning.processes import child_environment, threads_for_each
+from ddpm_lightning.runs.job_command import job_command
+from ddpm_lightning.runs.optimized_score import optimises, optimized_score
+from ddpm_lightning.runs.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
 

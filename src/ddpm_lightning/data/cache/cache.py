@@ -1,0 +1,213 @@
+"""Each data set is stored once per image shape as one uint8 array, memory-mapped by every run that uses it."""
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from ddpm_lightning.atomic_files import atomic_path, sync_folder, write_json, write_text
+from ddpm_lightning.data.cache.fill import fill
+from ddpm_lightning.data.sources.source import DataFileError, ImageSource
+
+log = logging.getLogger(__name__)
+
+_FORMAT_VERSION = 2
+_IMAGES, _LABELS, _MANIFEST, _DAMAGED = "images.npy", "labels.npy", "manifest.json", "damaged.txt"
+_JOURNAL = "progress.jsonl"
+_FILES = {_IMAGES, _LABELS, _MANIFEST, _DAMAGED, _JOURNAL}
+_CHUNK = 4096  # images hashed at one time; a fixed number, so that hashing needs no more memory for a larger data set
+_MOST_NAMED = 3  # damaged files named in a message; the report names all
+
+
+@dataclass(frozen=True)
+class CachedImages:
+    """A data set as arrays.
+
+    Attributes:
+        images: uint8 (N, C, H, W), memory-mapped and read-only.
+        labels: int64 (N,).
+        readable: int64 (n,), increasing rows of the images that could be read; those of damaged ones hold nothing.
+        fingerprint: hash of the arrays' contents: the same data gives the same hash on every machine.
+        path: the file of `images`.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    readable: np.ndarray
+    fingerprint: str
+    path: Path
+
+
+def cached_images(source: ImageSource, cache_dir: str | Path) -> CachedImages:
+    """Open the cache entry of a data set, building it first if it is absent or a file of it is of another size.
+
+    Any number of processes may call this at once: one builds, the others wait for it. A build that was cut short goes
+    on where it stopped. The entry's manifest says what it was made from, and the entry's name is a hash of that, so a
+    changed source has another entry.
+
+    Args:
+        source: where the images come from.
+        cache_dir: the folder of all cache entries; a complete entry in a read-only folder is fine.
+
+    Raises:
+        DataFileError: the source's files are missing, or an image is damaged and `source.skip_damaged` is false, or all
+            are.
+        OSError: the cache cannot be written (no permission, disk full).
+        MemoryError: an image is too large to be decoded, or the system killed a reading process.
+        ValueError: the source has no labels, or they are not int64 (N,).
+    """
+    made_from = {
+        "source": source.name,
+        "files": source.fingerprint(),
+        "transform": source.transform,
+        "image_shape": list(source.image_shape),
+        "format_version": _FORMAT_VERSION,
+    }
+    key = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]
+    channels, height, width = source.image_shape
+    entry = Path(cache_dir) / f"{source.name}-{height}x{width}x{channels}-{key}"
+    cached = _open(entry)
+    if cached is None:
+        with _locked(entry):
+            cached = _open(entry)  # another process may have built it while this one waited
+            if cached is None:
+                _build(entry, source, made_from)
+                cached = _open(entry)
+    if cached is None:
+        raise OSError(f"the cache entry {entry} cannot be read back after it was written: is the disk failing?")
+    _report_damaged(source, entry, cached)
+    return cached
+
+
+def _open(entry: Path) -> CachedImages | None:
+    """The entry, or None if it is absent, incomplete or not what its manifest says."""
+    try:
+        manifest = json.loads((entry / _MANIFEST).read_text())
+        if any((entry / name).stat().st_size != size for name, size in manifest["file_sizes"].items()):
+            return None
+        images = np.load(entry / _IMAGES, mmap_mode="r", allow_pickle=False)
+        labels = np.load(entry / _LABELS, allow_pickle=False)
+        if list(images.shape) != manifest["shape"] or labels.shape != images.shape[:1]:
+            return None
+        readable = np.setdiff1d(np.arange(len(images)), np.array(manifest["damaged"], np.int64))
+        return CachedImages(images, labels, readable, manifest["fingerprint"], entry / _IMAGES)
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError, AttributeError, EOFError):
+        return None
+
+
+def _build(entry: Path, source: ImageSource, made_from: dict[str, Any]) -> None:
+    """Write the entry under another name, and rename it when it is whole. The caller holds the lock.
+
+    A folder left by a build that was cut short is used: its name says that it is made from the same files.
+    """
+    labels = _checked_labels(source)
+    shape = (len(labels), *source.image_shape)
+    building = entry.with_name(f".{entry.name}.building")
+    with _explained(entry.parent):
+        building.mkdir(exist_ok=True)
+        for path in building.iterdir():
+            if path.name not in _FILES:  # as large as all images, if a kill came while the array was allocated
+                path.unlink()
+        _allocate(building / _IMAGES, shape)
+        damaged = fill(source, building / _IMAGES, building / _JOURNAL)
+        with atomic_path(building / _LABELS) as temporary:
+            np.save(temporary, labels, allow_pickle=False)
+        write_text(building / _DAMAGED, "".join(f"{reason}\n" for _, reason in sorted(damaged.items())))
+        images = np.load(building / _IMAGES, mmap_mode="r", allow_pickle=False)
+        manifest = made_from | {
+            "versions": {package: version(package) for package in ("ddpm-lightning", "numpy", "pillow", "torchvision")},
+            "shape": list(shape),
+            "damaged": sorted(damaged),
+            "file_sizes": {name: (building / name).stat().st_size for name in (_IMAGES, _LABELS, _DAMAGED)},
+            "fingerprint": _content_hash(images, labels, sorted(damaged)),
+        }
+        write_json(building / _MANIFEST, manifest)
+        shutil.rmtree(entry, ignore_errors=True)  # only one that is not whole can be here
+        os.rename(building, entry)
+        sync_folder(entry.parent)
+        (entry / _JOURNAL).unlink()  # not before: a build that is killed here has nothing to read again
+
+
+def _allocate(path: Path, shape: tuple[int, ...]) -> None:
+    """Make the array's file unless it is there, with all its blocks: a full disk must show here.
+
+    Writing to a memory map for which the disk has no block left would kill the process without a word.
+    """
+    if path.exists():
+        return
+    with atomic_path(path) as temporary:
+        np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape).flush()
+        if hasattr(os, "posix_fallocate"):
+            with temporary.open("rb+") as file:
+                os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
+
+
+def _checked_labels(source: ImageSource) -> np.ndarray:
+    labels = source.labels()
+    if labels.dtype != np.int64 or labels.ndim != 1 or not len(labels):
+        raise ValueError(
+            f"source {source.name!r} must have labels int64 (N,), N at least 1, not {labels.dtype} {labels.shape}"
+        )
+    return labels
+
+
+def _content_hash(images: np.ndarray, labels: np.ndarray, damaged: list[int]) -> str:
+    digest = hashlib.sha256(repr((images.shape, damaged)).encode())
+    for start in range(0, len(images), _CHUNK):
+        digest.update(np.ascontiguousarray(images[start : start + _CHUNK]).reshape(-1).data)
+    digest.update(labels.astype("<i8").tobytes())
+    return digest.hexdigest()
+
+
+def _report_damaged(source: ImageSource, entry: Path, cached: CachedImages) -> None:
+    """Raises DataFileError where images are damaged, or warns if they are to be skipped."""
+    count = len(cached.images) - len(cached.readable)
+    if count == 0:
+        return
+    reasons = (entry / _DAMAGED).read_text().splitlines()
+    named = "; ".join(reasons[:_MOST_NAMED]) + ("; ..." if count > _MOST_NAMED else "")
+    what = f"{count} of {len(cached.images)} images of {source.name} cannot be read: {named} (all: {entry / _DAMAGED})"
+    if not source.skip_damaged or len(cached.readable) == 0:
+        raise DataFileError(
+            f"{what}. Fix or restore them, or train with dataset.source.skip_damaged=true, which leaves them out"
+        )
+    log.warning("%s. They are left out", what)
+
+
+@contextlib.contextmanager
+def _locked(entry: Path) -> Iterator[None]:
+    """Hold an advisory lock on the entry; the system releases it when the process ends, however it ends."""
+    lock = FileLock(entry.parent / f".{entry.name}.lock")
+    with _explained(entry.parent):
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            log.info("waiting for the process that builds the image cache %s", entry)
+            lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def _explained(cache_dir: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"cannot write the image cache in {cache_dir} ({error.strerror or error}): "
+            "set paths.cache_dir to a writable folder with free space",
+        ) from error

@@ -1,0 +1,62 @@
+"""Fetching the files of a data set, and checking them."""
+
+import hashlib
+from collections.abc import Callable
+from http.client import HTTPException
+from pathlib import Path
+
+from filelock import FileLock
+
+from ddpm_lightning.data.sources.source import DataFileError
+
+
+def download(fetch: Callable[[], object], title: str, folder: Path, files: str) -> None:
+    """Have torchvision download a data set; of the processes that want it at once, one does and the others wait.
+
+    Args:
+        fetch: downloads the data set, but does nothing where it finds the files.
+        title: the data set's name in words.
+        folder: where the files belong.
+        files: which files those are, in words.
+
+    Raises:
+        DataFileError: it cannot be downloaded; the message says how to get it by hand.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_name(f".{folder.name}.lock")):
+            fetch()
+    except (RuntimeError, OSError, HTTPException) as error:
+        raise DataFileError(
+            f"{title} is not complete in {folder} and could not be downloaded. Put {files} there, or set "
+            f"paths.data_dir to a folder that has {folder.name}. The download said: {str(error).strip()}"
+        ) from error
+
+
+def check_md5(path: Path, published: str, how_to_restore: str) -> None:
+    """
+    Args:
+        path: a file that is there.
+        published: its md5 sum, in hexadecimal digits.
+        how_to_restore: a sentence for the error.
+
+    Raises:
+        DataFileError: the file has another sum, or cannot be read.
+    """
+    if (found := md5_sum(path)) != published:
+        raise DataFileError(
+            f"{path} is truncated or altered: its md5 is {found}, the published one {published}. {how_to_restore}"
+        )
+
+
+def md5_sum(path: Path) -> str:
+    """The md5 sum of a file, in hexadecimal digits.
+
+    Raises:
+        DataFileError: the system does not let it be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    except OSError as error:
+        raise DataFileError(f"cannot read {path}: {error.strerror}") from error

@@ -1,0 +1,133 @@
+"""Colour gradients: a toy data set without files, for smoke tests and teaching."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from ddpm_lightning.data.sources.endless import EndlessSource
+from ddpm_lightning.data.sources.source import ImageSource
+
+
+class _Gradients(ImageSource):
+    """Images between four random corner colours: an image is a function of (seed, its row) alone.
+
+    The first rows are held out and the others trained on, so the held-out ones are the same for any number of others.
+    """
+
+    name = "gradients"
+    num_classes = 0
+    transform = "none"
+
+    def __init__(self, channels: int, height: int, width: int, seed: int, size: int, held_out: int) -> None:
+        """As `GradientsSource`; `size` may be 0."""
+        positive = {"channels": channels, "height": height, "width": width, "held_out": held_out}
+        for option, value in positive.items():
+            if value < 1:
+                raise ValueError(f"dataset.source.{option} must be at least 1, not {value}")
+        if seed < 0:
+            raise ValueError(f"dataset.source.seed must not be negative, not {seed}")
+        self.image_shape = (channels, height, width)
+        self._seed = seed
+        self._size = size
+        self._held_out = held_out
+
+    def fingerprint(self) -> str:
+        made_from = f"bilinear, Philox by row, seed {self._seed}, {self._held_out} held out, {self._size} others"
+        return hashlib.sha256(made_from.encode()).hexdigest()
+
+    def images_hash(self) -> str:
+        return self.fingerprint()
+
+    def labels(self) -> np.ndarray:
+        return np.zeros(self._held_out + self._size, np.int64)
+
+    def official_splits(self) -> dict[str, np.ndarray]:
+        rows = np.arange(self._held_out + self._size)
+        return {"train": rows[self._held_out :], "test": rows[: self._held_out]}
+
+    def read(self, rows: range, images: np.ndarray) -> dict[int, str]:
+        images[:] = self._images(np.array(rows))
+        return {}
+
+    def _images(self, rows: np.ndarray) -> np.ndarray:
+        channels, height, width = self.image_shape
+        return between_corners(corner_colours(rows, channels, self._seed), height, width)
+
+
+class GradientsSource(_Gradients):
+    """A fixed number of gradients, all of them in the cache."""
+
+    def __init__(
+        self, root: str | Path, channels: int, height: int, width: int, seed: int, size: int, held_out: int
+    ) -> None:
+        """
+        Args:
+            root: not needed.
+            channels: 1 for greyscale, 3 for colour.
+            height: in pixels.
+            width: in pixels.
+            seed: of the colours.
+            size: images to train on.
+            held_out: images to validate and test on.
+
+        Raises:
+            ValueError: a size is not positive or the seed is negative.
+        """
+        super().__init__(channels, height, width, seed, size, held_out)
+        if size < 1:
+            raise ValueError(f"dataset.source.size must be at least 1, not {size}")
+
+
+class EndlessGradientsSource(_Gradients, EndlessSource):
+    """As many gradients to train on as are asked for; only the held-out ones are in the cache."""
+
+    def __init__(
+        self, root: str | Path, channels: int, height: int, width: int, seed: int, epoch_size: int, held_out: int
+    ) -> None:
+        """As `GradientsSource`, with `epoch_size`, the training images that count as an epoch."""
+        super().__init__(channels, height, width, seed, 0, held_out)
+        if epoch_size < 1:
+            raise ValueError(f"dataset.source.epoch_size must be at least 1, not {epoch_size}")
+        self.epoch_size = epoch_size
+
+    def make(self, indices: np.ndarray) -> np.ndarray:
+        return self._images(self._held_out + indices)
+
+
+def corner_colours(numbers: np.ndarray, channels: int, seed: int) -> np.ndarray:
+    """Independent uniform colours from a counter-based generator, whose counter is the image's number.
+
+    Args:
+        numbers: int64 (n,), not negative.
+        channels: of an image.
+        seed: not negative.
+
+    Returns:
+        uint8 (n, channels, 2, 2): top left, top right; bottom left, bottom right.
+    """
+    size = 4 * channels
+    words = -(-size // 8)  # of 64 bits
+    key = np.random.SeedSequence(seed).generate_state(2, np.uint64)
+    drawn = [np.random.Philox(key=key, counter=[0, int(number), 0, 0]).random_raw(words) for number in numbers]
+    colours = np.array(drawn, "<u8").reshape(-1, words).view(np.uint8)[:, :size]
+    return colours.reshape(-1, channels, 2, 2)
+
+
+def between_corners(colours: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Bilinear interpolation, in float32 and rounded once; the corner pixels have the corners' colours.
+
+    Args:
+        colours: uint8 (n, C, 2, 2).
+        height: in pixels.
+        width: in pixels.
+
+    Returns:
+        uint8 (n, C, height, width).
+    """
+    corners = colours.astype(np.float32)
+    rightwards = np.linspace(0, 1, width, dtype=np.float32)
+    downwards = np.linspace(0, 1, height, dtype=np.float32)[:, None]
+    edges = corners[..., :1] + rightwards * (corners[..., 1:] - corners[..., :1])  # (n, C, 2, width): top and bottom
+    top, bottom = edges[..., :1, :], edges[..., 1:, :]
+    return np.rint(top + downwards * (bottom - top)).astype(np.uint8)

@@ -1,0 +1,94 @@
+"""Data sets with a file for each image."""
+
+import hashlib
+import os
+from abc import abstractmethod
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from ddpm_lightning.data.sources.decode import SQUARE, UnreadableImageError, read_square
+from ddpm_lightning.data.sources.resize import check_image_size
+from ddpm_lightning.data.sources.source import DataFileError, ImageSource
+
+
+class ImageFiles(ImageSource):
+    """Images in files of any format and size, made square and small."""
+
+    transform = SQUARE
+    slow_to_read = True
+
+    def __init__(self, folder: Path, image_size: int, channels: int = 3, skip_damaged: bool = False) -> None:
+        """
+        Args:
+            folder: the folder that the images' paths begin from.
+            image_size: height and width of the images that are made.
+            channels: 1 for greyscale, 3 for colour.
+            skip_damaged: whether images that cannot be read are left out; otherwise they are an error.
+
+        Raises:
+            ValueError: image_size is not positive, or another number of channels.
+        """
+        check_image_size(image_size)
+        if channels not in (1, 3):
+            raise ValueError(f"dataset.source.channels must be 1 (greyscale) or 3 (colour), not {channels}")
+        self.image_shape = (channels, image_size, image_size)
+        self.skip_damaged = skip_damaged
+        self._folder = folder
+
+    @abstractmethod
+    def list_files(self) -> Sequence[str]:
+        """The images' paths below the folder, in the order of `labels`.
+
+        Raises:
+            DataFileError: what lists them is missing or damaged.
+        """
+
+    @cached_property
+    def _files(self) -> Sequence[str]:
+        return self.list_files()
+
+    def fingerprint(self) -> str:
+        """Hash of the folder, of each file's name, size and times, and of the labels.
+
+        Reading the files would take as long as decoding them.
+
+        Files of other contents may agree in name, size and time of modification, which programs set as they like. The
+        system's own time of change they cannot set, and the folder tells apart files that were written at once.
+        """
+        digest = hashlib.sha256(os.fsencode(f"{self._folder.resolve()}\n"))
+        for name in self._files:
+            try:
+                status = os.stat(self._folder / name)
+                times = f"{status.st_mtime_ns} {status.st_ctime_ns}"
+                digest.update(os.fsencode(f"{name} {status.st_size} {times}\n"))
+            except FileNotFoundError:  # an image that cannot be read, like any other
+                digest.update(os.fsencode(f"{name} missing\n"))
+        digest.update(self.labels().tobytes())
+        return digest.hexdigest()
+
+    def images_hash(self) -> str:
+        """Hash of the files' names without their suffixes, which say how they are encoded, and of the labels."""
+        stems = "".join(f"{os.path.splitext(name)[0]}\0" for name in self._files)
+        return hashlib.sha256(os.fsencode(stems) + self.labels().astype("<i8").tobytes()).hexdigest()
+
+    def read(self, rows: range, images: np.ndarray) -> dict[int, str]:
+        damaged = {}
+        channels, size, _ = self.image_shape
+        for image, row in zip(images, rows, strict=True):
+            path = self._folder / self._files[row]
+            try:
+                image[:] = read_square(path, channels, size)
+            except UnreadableImageError as error:
+                damaged[row] = _printable(f"{path}: {error}")
+            except OSError as error:  # not to be kept as damage: the file may be readable the next time
+                raise DataFileError(f"cannot read {_printable(str(path))}: {error.strerror}") from error
+        return damaged
+
+
+def _printable(text: str) -> str:
+    """One line of text: on Unix a file's name may have new lines, and bytes that are no text."""
+    decoded = os.fsencode(text).decode(errors="backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in decoded)

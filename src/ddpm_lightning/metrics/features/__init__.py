@@ -1,0 +1,1 @@
+"""Features that samples and real images are compared by."""

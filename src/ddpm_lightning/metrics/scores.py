@@ -1,0 +1,67 @@
+"""Scores together with the card that says how they were made."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from ddpm_lightning.metrics.card import MetricCard
+from ddpm_lightning.metrics.frechet import frechet_distance
+from ddpm_lightning.metrics.kernel import kernel_distance, kernel_distance_subsets
+from ddpm_lightning.metrics.precision_recall import precision_recall
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of one set of samples.
+
+    Attributes:
+        values: name -> score; each name carries the extractor's name.
+        card: how they were made.
+    """
+
+    values: dict[str, float]
+    card: MetricCard
+
+    def to_dict(self) -> dict[str, Any]:
+        """{"values": ..., "card": ...} of plain values, ready for JSON."""
+        return {"values": dict(self.values), "card": self.card.to_dict()}
+
+
+def compare_features(
+    real_features: Tensor,
+    generated_features: Tensor,
+    card: MetricCard,
+    *,
+    kid_subsets: int,
+    kid_subset_size: int,
+    seed: int,
+) -> Scores:
+    """KID, FID, precision and recall of real (N, D) and generated (M, D) features.
+
+    The values are, for features named NAME: `kid_NAME`, the unbiased estimate from all samples; `fid_NAME`;
+    `precision_NAME` and `recall_NAME`, from 3 neighbours; `kid_NAME_subsets_mean` and `kid_NAME_subsets_std`,
+    torch-fidelity's over `kid_subsets` subsets of `kid_subset_size` drawn with `seed`.
+
+    Raises:
+        ValueError: the card's numbers of images are not those of the features, or the features cannot be compared.
+    """
+    counted = (len(real_features), len(generated_features))
+    if counted != (card.num_real, card.num_generated):
+        raise ValueError(
+            f"the card says {card.num_real} real and {card.num_generated} generated images, "
+            f"the features are of {counted[0]} and {counted[1]}"
+        )
+    # First, since these are the ones that may refuse the number of samples.
+    mean, deviation = kernel_distance_subsets(real_features, generated_features, kid_subsets, kid_subset_size, seed)
+    precision, recall = precision_recall(real_features, generated_features)
+    name = card.features
+    values = {
+        f"kid_{name}": kernel_distance(real_features, generated_features),
+        f"fid_{name}": frechet_distance(real_features, generated_features),
+        f"precision_{name}": precision,
+        f"recall_{name}": recall,
+        f"kid_{name}_subsets_mean": mean,
+        f"kid_{name}_subsets_std": deviation,
+    }
+    return Scores(values, card)

@@ -1,0 +1,1 @@
+"""A sweep's report: from finished runs to tables with error bars."""

@@ -1,0 +1,207 @@
+"""From finished runs to a table: which runs make one configuration, and how the configurations compare."""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from ddpm_lightning.metrics.card import MetricCard
+from ddpm_lightning.report.comparable import check_comparable
+from ddpm_lightning.report.estimate import WITH_SAMPLES, estimate, scores
+from ddpm_lightning.report.finished_run import FinishedRun
+from ddpm_lightning.report.score_names import ERRORS, OF_SAMPLES, higher_is_better
+from ddpm_lightning.report.shared_snr_buckets import on_common_levels
+from ddpm_lightning.report.statistics import confounded, main_effects, verdicts
+from ddpm_lightning.report.table import Effect, Estimate, Row, Table, Verdict
+
+ABSENT = "-"
+"""The choice of a run that does not have the option."""
+
+Choices = dict[str, str]
+Runs = dict[int, FinishedRun]  # by seed
+Values = TypeVar("Values", float, np.ndarray)
+
+
+def build_table(runs: Sequence[FinishedRun], by: Sequence[str] | None = None, metric: str = "kid") -> Table:
+    """The table of a sweep.
+
+    Args:
+        runs: in the order in which choices shall be listed; the first choice of a factor is its baseline.
+        by: options that make a configuration; None for every option that takes more than one value.
+        metric: what the rows are sorted by, one of `scores.NAMES`.
+
+    Raises:
+        ValueError: no runs, an unknown option or metric, runs that cannot be compared, several runs of one
+            configuration and seed, or features that do not give the KID of their run.
+    """
+    if not runs:
+        raise ValueError("there are no finished runs to report")
+    factors = _factors(runs, by)
+    check_comparable(runs, factors)
+    runs, notes_on_errors = on_common_levels(runs)
+    metrics = _metrics(runs, metric, notes_on_errors)
+    groups = _group(runs, factors)
+    notes = _notes_on_factors(runs, [choices for choices, _ in groups], factors) + notes_on_errors
+    estimates = [{name: estimate(name, members) for name in metrics} for _, members in groups]
+    effects, compared = [], {}
+    for name in metrics:
+        of_metric = [(choices, of[name]) for (choices, _), of in zip(groups, estimates, strict=True)]
+        notes += _notes_on_scores(name, of_metric)
+        effects += _effects(name, of_metric)
+        compared[name] = _compare(name, of_metric, notes)
+    rows = [
+        Row(
+            configuration=choices,
+            runs=list(members.values()),
+            estimates=estimates[i],
+            verdicts={name: compared[name][i] for name in metrics},
+            cost=_cost(members.values()),
+        )
+        for i, (choices, members) in enumerate(groups)
+    ]
+    rows.sort(key=lambda row: _broken_last(_as_cost(metrics[0], row.estimates[metrics[0]].mean)))
+    cards: dict[tuple, MetricCard] = {}
+    for run in runs:
+        cards.setdefault(tuple(run.card.flat().items()), run.card)
+    return Table(factors, metrics, rows, effects, list(cards.values()), notes)
+
+
+def _factors(runs: Sequence[FinishedRun], by: Sequence[str] | None) -> list[str]:
+    if by is None:
+        return _varying(runs)
+    options = dict.fromkeys(name for run in runs for name in run.options)
+    unknown = [name for name in by if name not in options]
+    if unknown:
+        raise ValueError(f"no run chose {', '.join(unknown)}, which by= names: these runs chose {', '.join(options)}")
+    return list(dict.fromkeys(by))
+
+
+def _varying(runs: Sequence[FinishedRun]) -> list[str]:
+    """The options that take more than one value over the runs, in order of appearance."""
+    options = dict.fromkeys(name for run in runs for name in run.options)
+    return [name for name in options if len({run.options.get(name, ABSENT) for run in runs}) > 1]
+
+
+def _metrics(runs: Sequence[FinishedRun], metric: str, notes_on_errors: Sequence[str]) -> list[str]:
+    """The scores that any run has, `metric` first; the notes may say why it is not there."""
+    features = runs[0].card.features
+    names = {**{short: f"{short}_{features}" for short in OF_SAMPLES}, **{error: error for error in ERRORS}}
+    present = {short: name for short, name in names.items() if any(name in scores(run) for run in runs)}
+    first = present.get(metric, metric)
+    if first not in present.values():
+        known = f"these runs have {', '.join(present) or 'no scores'}"
+        raise ValueError("; ".join([f"unknown metric {metric!r}: {known}", *notes_on_errors]))
+    return [first, *(name for name in present.values() if name != first)]
+
+
+def _group(runs: Sequence[FinishedRun], factors: Sequence[str]) -> list[tuple[Choices, Runs]]:
+    """The configurations in order of appearance, each with its runs by seed."""
+    groups: dict[tuple[str, ...], dict[int, list[FinishedRun]]] = {}
+    for run in runs:
+        chosen = tuple(run.options.get(factor, ABSENT) for factor in factors)
+        groups.setdefault(chosen, {}).setdefault(run.seed, []).append(run)
+    configurations = []
+    for chosen, by_seed in groups.items():
+        choices = dict(zip(factors, chosen, strict=True))
+        for seed, same in by_seed.items():
+            if len(same) > 1:
+                folders = ", ".join(str(run.folder) for run in same)
+                raise ValueError(f"{len(same)} runs of {_label(choices)} have seed={seed}: {folders}; {_tell(same)}")
+        configurations.append((choices, {seed: by_seed[seed][0] for seed in sorted(by_seed)}))
+    return configurations
+
+
+def _tell(same: Sequence[FinishedRun]) -> str:
+    differing = _varying(same)
+    if differing:
+        return f"they differ in {', '.join(differing)}: add to by= what is studied, and leave out the other runs"
+    return "they have the same options: leave out all but one"
+
+
+def _label(choices: Choices) -> str:
+    return ", ".join(f"{factor}={choice}" for factor, choice in choices.items()) or "the one configuration"
+
+
+def _notes_on_factors(
+    runs: Sequence[FinishedRun], configurations: Sequence[Choices], factors: Sequence[str]
+) -> list[str]:
+    unnamed = [name for name in _varying(runs) if name not in factors]
+    notes = [f"The runs also differ in {', '.join(unnamed)}, which this table does not distinguish."] if unnamed else []
+    groups = confounded(factors, configurations)
+    return notes + [
+        f"{' and '.join(group)} always change together: their effects cannot be separated."
+        for group in groups
+        if len(group) > 1
+    ]
+
+
+Scored = Sequence[tuple[Choices, Estimate]]  # one metric of all configurations
+
+
+def _notes_on_scores(metric: str, scored: Scored) -> list[str]:
+    notes = []
+    for choices, of in scored:
+        seeds = [seed for seed, value in of.values.items() if not math.isfinite(value)]
+        if seeds:
+            notes.append(
+                f"{metric} of {_label(choices)} is not a finite number for seed {_list(seeds)}: this configuration is "
+                "left out of the comparison and of the effects."
+            )
+    bare = [_label(choices) for choices, of in scored if math.isfinite(of.mean) and of.covers not in WITH_SAMPLES]
+    if metric.startswith("kid_") and bare:
+        notes.append(
+            f"The error bar of {metric} shows only the scatter between seeds, and is absent for a single one, where a "
+            f"run kept no features of its samples and real images: {'; '.join(bare)}."
+        )
+    return notes
+
+
+def _effects(metric: str, scored: Scored) -> list[Effect]:
+    """Of the factors on a metric. The baseline is a factor's first choice, whether its scores are finite or not."""
+    return main_effects(
+        metric,
+        [choices for choices, _ in scored],
+        [of.values if math.isfinite(of.mean) else {} for _, of in scored],
+    )
+
+
+def _compare(metric: str, scored: Scored, notes: list[str]) -> list[Verdict]:
+    """The verdict on each configuration, on the seeds that all those with finite scores have in common."""
+    verdict_of = dict.fromkeys(range(len(scored)), Verdict.UNKNOWN)
+    values = {place: of.values for place, (_, of) in enumerate(scored) if math.isfinite(of.mean)}
+    if len(values) > 1:
+        everywhere = sorted(set.intersection(*map(set, values.values())))
+        elsewhere = sorted(set.union(*map(set, values.values())) - set(everywhere))
+        if len(everywhere) < 2:
+            notes.append(f"{metric} is not compared: that takes two seeds which all configurations have.")
+        elif elsewhere:
+            notes.append(
+                f"{metric} is compared on the seeds that all configurations have ({_list(everywhere)}), without "
+                f"{_list(elsewhere)}."
+            )
+        by_seed = np.array([[of_seed[seed] for seed in everywhere] for of_seed in values.values()])
+        found = verdicts(_as_cost(metric, by_seed))
+        verdict_of |= dict(zip(values, found, strict=True))
+    return list(verdict_of.values())
+
+
+def _cost(runs: Iterable[FinishedRun]) -> dict[str, float]:
+    measured: dict[str, list[float]] = {}
+    for run in runs:
+        for name, value in run.cost.items():
+            measured.setdefault(name, []).append(value)
+    return {name: float(np.mean(values)) for name, values in measured.items()}
+
+
+def _as_cost(metric: str, values: Values) -> Values:
+    """Values negated where higher is better, so that lower always is."""
+    return -values if higher_is_better(metric) else values
+
+
+def _list(seeds: Iterable[int]) -> str:
+    return ", ".join(map(str, seeds))
+
+
+def _broken_last(value: float) -> tuple[bool, float]:
+    return (False, value) if math.isfinite(value) else (True, 0.0)

@@ -1,0 +1,97 @@
+"""The score of one configuration with its error bar, out of its runs."""
+
+import math
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
+
+import numpy as np
+
+from ddpm_lightning.metrics.jackknife import Jackknife, kernel_jackknife, shared_covariance
+from ddpm_lightning.report.finished_run import FinishedRun
+from ddpm_lightning.report.score_names import is_of_samples
+from ddpm_lightning.report.statistics import Interval, interval_of_samples, interval_over_seeds
+from ddpm_lightning.report.table import Estimate
+
+WITH_SAMPLES = ("samples", "seeds and samples")
+"""What KID's intervals cover, for one seed and for several, when they are made of the features too."""
+
+SamplingErrors = list[tuple[Jackknife, np.ndarray]]
+"""What each sample adds to the error of a run's KID, and the indices of the real images; in the order of the runs."""
+
+
+def scores(run: FinishedRun) -> dict[str, float]:
+    """Everything about a run that a table can compare."""
+    return run.diagnostics | run.values
+
+
+def estimate(metric: str, runs: Mapping[int, FinishedRun]) -> Estimate:
+    """Mean and interval of a score over the runs of one configuration.
+
+    KID's interval holds the error of the samples too, by its jackknife, where the runs kept their features; without
+    them it says so in `covers`.
+
+    Args:
+        metric: name of the score; runs without it do not count.
+        runs: by seed.
+
+    Raises:
+        ValueError: features that do not give the KID of their run.
+    """
+    having = {seed: run for seed, run in runs.items() if metric in scores(run)}
+    values = {seed: scores(run)[metric] for seed, run in having.items()}
+    seen = list(values.values())
+    if not seen or not np.isfinite(seen).all():
+        return Estimate(values, math.nan, math.nan, math.nan, math.nan, "")
+    deviation = float(np.std(seen, ddof=1)) if len(seen) > 1 else math.nan
+    interval, covers = interval_over_seeds(seen), _covered_by_scatter(metric, having.values())
+    if metric.startswith("kid_"):
+        errors = _sampling_errors(metric, having.values())
+        if errors is not None:
+            interval, covers = _kid_interval(seen, list(having.values()), errors)
+    return Estimate(values, float(np.mean(seen)), deviation, interval.low, interval.high, covers)
+
+
+def _covered_by_scatter(metric: str, runs: Iterable[FinishedRun]) -> str:
+    """What differs between the seeds, and so is seen in the scatter of their scores."""
+    sampled = [run.card.seed for run in runs]
+    if len(sampled) < 2:
+        return ""
+    draws_its_own = is_of_samples(metric) and len(set(sampled)) == len(sampled)
+    return "seeds and generated samples" if draws_its_own else "seeds"
+
+
+def _sampling_errors(metric: str, runs: Iterable[FinishedRun]) -> SamplingErrors | None:
+    """None where a run's features are missing, or damaged, of which it warns."""
+    errors = []
+    for run in runs:
+        try:
+            features = run.load_features()
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            warnings.warn(str(error), stacklevel=2)
+            return None
+        jackknife = kernel_jackknife(features.real, features.generated)
+        stored = run.values[metric]
+        if not math.isclose(jackknife.value, stored, rel_tol=1e-5, abs_tol=1e-9):
+            raise ValueError(
+                f"{run.folder}: features.npz gives a {metric} of {jackknife.value:.6g}, the run's metrics say "
+                f"{stored:.6g}: files of different runs were mixed; evaluate the run again"
+            )
+        errors.append((jackknife, features.real_indices))
+    return errors
+
+
+def _kid_interval(values: Sequence[float], runs: Sequence[FinishedRun], errors: SamplingErrors) -> tuple[Interval, str]:
+    if len(values) == 1:
+        return interval_of_samples(values[0], errors[0][0].variance), WITH_SAMPLES[0]
+    covariances = []
+    for a, b in combinations(range(len(runs)), 2):
+        (first, first_indices), (second, second_indices) = errors[a], errors[b]
+        covariance = shared_covariance(first.real, first_indices, second.real, second_indices)
+        if runs[a].card.seed == runs[b].card.seed:  # then the samples of one index start from one x_T: shared as well
+            indices = np.arange(len(first.generated))
+            covariance += shared_covariance(first.generated, indices, second.generated, indices)
+        covariances.append(covariance)
+    return interval_over_seeds(values, max(0.0, float(np.mean(covariances)))), WITH_SAMPLES[1]

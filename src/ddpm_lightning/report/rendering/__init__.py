@@ -1,0 +1,1 @@
+"""A report as Markdown, CSV, figures and one HTML page."""

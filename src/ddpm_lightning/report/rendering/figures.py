@@ -1,0 +1,115 @@
+"""A sweep's table as pictures: intervals, main effects and samples, one line for each configuration."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from ddpm_lightning.atomic_files import atomic_path
+from ddpm_lightning.report.rendering.aligned_samples import AlignedSamples
+from ddpm_lightning.report.rendering.axes import (
+    LINE_HEIGHT,
+    dot,
+    empty_figure,
+    label_width,
+    mark_better,
+    panels,
+    row_label,
+    shortened,
+)
+from ddpm_lightning.report.rendering.curves import Panel
+from ddpm_lightning.report.rendering.format import metric_name
+from ddpm_lightning.report.rendering.line_figures import cost_quality_figure, curves_figure
+from ddpm_lightning.report.table import Table, Verdict
+
+# Inches.
+_STRIP_WIDTH = 7.0
+
+
+def write_figures(table: Table, samples: AlignedSamples, curves: list[Panel], folder: Path) -> list[Path]:
+    """Writes the figures that the table has data for; a figure of an earlier report that it has none for is removed."""
+    figures: dict[str, Callable[[], Figure | None]] = {
+        "samples.png": lambda: samples_figure(table, samples),
+        "intervals.png": lambda: intervals_figure(table),
+        "effects.png": lambda: effects_figure(table),
+        "cost_quality.png": lambda: cost_quality_figure(table),
+        "curves.png": lambda: curves_figure(table, curves),
+    }
+    written = []
+    for name, draw in figures.items():
+        figure = draw()
+        if figure is None:
+            (folder / name).unlink(missing_ok=True)
+            continue
+        with atomic_path(folder / name) as temporary:
+            figure.savefig(temporary, dpi=150)
+        written.append(folder / name)
+    return written
+
+
+def intervals_figure(table: Table) -> Figure:
+    """A dot and an interval for each configuration, in the table's order; each seed is a small grey dot.
+
+    A hollow dot is significantly worse than the best mean.
+    """
+    figure, axes = panels(len(table.metrics), [row_label(row) for row in table.rows])
+    for ax, metric in zip(axes, table.metrics, strict=True):
+        for place, row in enumerate(table.rows):
+            estimate = row.estimates.get(metric)
+            if estimate is None or not math.isfinite(estimate.mean):
+                continue
+            values = list(estimate.values.values())
+            ax.plot(values, [place + 0.2] * len(values), ".", color="#999999", markersize=4)
+            filled = row.verdicts.get(metric) is not Verdict.WORSE
+            dot(ax, estimate.mean, place, estimate.low, estimate.high, filled)
+        ax.set_title(metric_name(metric), fontsize=10)
+        mark_better(ax, metric)
+    figure.suptitle("Mean and 95 % interval; grey: seeds; hollow: significantly worse than the best", fontsize=10)
+    return figure
+
+
+def effects_figure(table: Table) -> Figure | None:
+    """Main effects with their intervals and a line at no effect; None for a table without effects."""
+    if not table.effects:
+        return None
+    shown = [metric for metric in table.metrics if any(effect.metric == metric for effect in table.effects)]
+    changes = list(dict.fromkeys((effect.factor, effect.baseline, effect.choice) for effect in table.effects))
+    labels = [f"{shortened(factor)}\n{shortened(f'{baseline} → {choice}')}" for factor, baseline, choice in changes]
+    figure, axes = panels(len(shown), labels)
+    for ax, metric in zip(axes, shown, strict=True):
+        ax.axvline(0, color="black", linewidth=0.8, zorder=1)
+        for effect in table.effects:
+            if effect.metric == metric and math.isfinite(effect.mean):
+                place = changes.index((effect.factor, effect.baseline, effect.choice))
+                dot(ax, effect.mean, place, effect.low, effect.high, filled=True)
+        ax.set_title(metric_name(metric), fontsize=10)
+        mark_better(ax, metric)
+    figure.suptitle("Difference made by one factor alone", fontsize=10)
+    return figure
+
+
+def samples_figure(table: Table, samples: AlignedSamples) -> Figure | None:
+    """One strip of samples for each configuration, in the table's order; None where no samples were kept."""
+    strips = [strip for strip in samples.strips if strip is not None]
+    if not strips:
+        return None
+    labels = [row_label(row) for row in table.rows]
+    lines = max(label.count("\n") + 1 for label in labels)
+    height = max(_STRIP_WIDTH * strips[0].shape[1] / strips[0].shape[2], (lines + 0.5) * LINE_HEIGHT)
+    figure = empty_figure(label_width(labels) + _STRIP_WIDTH, len(labels) * (height + 0.06) + 0.4)
+    figure.get_layout_engine().set(h_pad=0.03, hspace=0)  # type: ignore[union-attr, call-arg]  # of constrained layout
+    axes = figure.subplots(len(labels), 1, squeeze=False)[:, 0]
+    for ax, label, strip in zip(axes, labels, samples.strips, strict=True):
+        ax.set_xticks([])
+        ax.set_yticks([])
+        ax.spines[:].set_visible(False)
+        ax.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=8)
+        if strip is None:
+            ax.text(0.5, 0.5, "no samples were kept", ha="center", va="center", transform=ax.transAxes, color="grey")
+        else:
+            picture = strip.transpose(1, 2, 0)
+            ax.imshow(np.broadcast_to(picture, (*picture.shape[:2], 3)), interpolation="nearest")
+    figure.suptitle(samples.caption[0].upper() + samples.caption[1:], fontsize=10)
+    return figure

@@ -1,0 +1,106 @@
+"""A sweep's lines: losses and scores over steps, and scores against the number of sampling steps."""
+
+import math
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
+
+from ddpm_lightning.report.rendering.axes import (
+    legend_below,
+    line_style,
+    lines_beside,
+    row_label,
+    shortened,
+    spans_decades,
+)
+from ddpm_lightning.report.rendering.curves import Panel
+from ddpm_lightning.report.rendering.format import metric_name
+from ddpm_lightning.report.table import Estimate, Row, Table
+
+_MOST_POINTS = 300
+STEPS = "sampler.steps"
+
+
+def curves_figure(table: Table, curves: list[Panel]) -> Figure | None:
+    """Losses and scores over steps: a colour for each configuration, a line for each seed; None without logs."""
+    if not curves:
+        return None
+    labels = [", ".join(row_label(row).splitlines()) for row in table.rows]
+    shown = sorted({line.row for panel in curves for line in panel.lines})
+    figure, axes = lines_beside(len(curves), [labels[row] for row in shown])
+    handles: dict[int, Any] = {}
+    for ax, panel in zip(axes, curves, strict=True):
+        for line in panel.lines:
+            curve = line.curve.thinned(_MOST_POINTS)
+            marker = "." if len(curve.steps) == 1 else ""
+            style = line_style(line.row)
+            (handles[line.row],) = ax.plot(curve.steps, curve.values, linewidth=0.9, alpha=0.85, marker=marker, **style)
+        if spans_decades(np.concatenate([line.curve.values for line in panel.lines])):
+            ax.set_yscale("log")
+            ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            ax.yaxis.set_major_formatter("{x:g}")
+            ax.yaxis.set_minor_locator(NullLocator())
+        ax.set_title(panel.title, fontsize=10)
+        ax.set_xlabel("step", fontsize=9)
+    legend_below(figure, [handles[row] for row in shown], [labels[row] for row in shown])
+    return figure
+
+
+def cost_quality_figure(table: Table) -> Figure | None:
+    """Each metric against the number of sampling steps, one line for each setting of the other factors.
+
+    None where the number of steps is not what is studied.
+    """
+    numbers = _numbers(table, STEPS) if STEPS in table.factors else {}
+    if len(numbers) < 2:
+        return None
+    settings: dict[str, list[Row]] = {}
+    for row in sorted(table.rows, key=lambda row: numbers[row.configuration[STEPS]]):
+        settings.setdefault(_others(row), []).append(row)
+    figure, axes = lines_beside(len(table.metrics), [setting for setting in settings if setting])
+    for ax, metric in zip(axes, table.metrics, strict=True):
+        for number, rows in enumerate(settings.values()):
+            known = [row for row in rows if metric in row.estimates]
+            places = np.array([numbers[row.configuration[STEPS]] for row in known])
+            _error_bars(ax, places, [row.estimates[metric] for row in known], number)
+        ax.set_xscale("log")
+        ax.xaxis.set_minor_locator(NullLocator())
+        ax.set_xticks(list(numbers.values()), [shortened(choice) for choice in numbers])
+        ax.set_xlabel(STEPS, fontsize=9)
+        ax.set_title(metric_name(metric), fontsize=10)
+    legend_below(figure, list(axes[0].containers), list(settings))
+    return figure
+
+
+def _numbers(table: Table, factor: str) -> dict[str, float]:
+    """Choice -> number, rising; empty where a choice is no number."""
+    try:
+        numbers = {choice: float(choice) for choice in (row.configuration[factor] for row in table.rows)}
+    except ValueError:
+        return {}
+    finite = all(math.isfinite(number) for number in numbers.values())
+    return dict(sorted(numbers.items(), key=lambda pair: pair[1])) if finite else {}
+
+
+def _others(row: Row) -> str:
+    return ", ".join(shortened(f"{name}={choice}") for name, choice in row.configuration.items() if name != STEPS)
+
+
+def _error_bars(ax: Axes, places: np.ndarray, estimates: list[Estimate], number: int) -> None:
+    reaches = [
+        (estimate.mean - estimate.low, estimate.high - estimate.mean) if math.isfinite(estimate.low) else (0.0, 0.0)
+        for estimate in estimates
+    ]
+    ax.errorbar(
+        places,
+        [estimate.mean for estimate in estimates],
+        yerr=np.array(reaches).reshape(-1, 2).T,
+        marker="o",
+        markersize=4,
+        linewidth=1.2,
+        capsize=2.5,
+        **line_style(number),
+    )

@@ -1,0 +1,120 @@
+"""Sentences about a sweep's table."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ddpm_lightning.metrics.card import MetricCard
+from ddpm_lightning.report.rendering.format import configuration_label, metric_name
+from ddpm_lightning.report.score_names import higher_is_better
+from ddpm_lightning.report.table import Row, Table, Verdict
+
+TIE_MARK = "⁼"
+
+
+def comparison(table: Table) -> str:
+    """What was compared: the factors, how many runs, which seeds."""
+    runs = sum(len(row.runs) for row in table.rows)
+    by_row = [{run.seed for run in row.runs} for row in table.rows]
+    seeds = sorted(set().union(*by_row))
+    what = f"{_count(len(table.rows), 'configuration')} from {_count(runs, 'run')}"
+    factors = f", which differ in {_listed(table.factors)}" if table.factors else ""
+    incomplete = "" if all(own == set(seeds) for own in by_row) else " (not every configuration has each)"
+    return f"{what}{factors}; {'seeds' if len(seeds) != 1 else 'seed'} {_listed(seeds)}{incomplete}."
+
+
+def reading(table: Table) -> list[str]:
+    """How the numbers are to be read, and what each metric's interval covers."""
+    higher = _names_of_higher_is_better(table)
+    better = f"Higher is better for {higher}, else lower" if higher else "Lower is better throughout"
+    sentences = [f"{better}. Shown is: mean ± standard deviation over seeds [95 % interval]."]
+    covered: dict[str, list[str]] = {}
+    for metric in table.metrics:
+        found = [row.estimates[metric].covers for row in table.rows if metric in row.estimates]
+        covers = " or ".join(dict.fromkeys(words for words in found if words))
+        covered.setdefault(covers, []).append(metric_name(metric))
+    sentences += [f"Intervals of {_listed(metrics)} cover {covers}." for covers, metrics in covered.items() if covers]
+    if any(verdict is Verdict.TIE for row in table.rows for verdict in row.verdicts.values()):
+        sentences.append(f"{TIE_MARK} = not significantly different from the best mean.")
+    return sentences
+
+
+def improvement(table: Table) -> str:
+    """Which sign of a main effect is for the better."""
+    higher = _names_of_higher_is_better(table)
+    return "a negative difference is an improvement" + (f", for {higher} a positive one" if higher else "")
+
+
+def verdict_sentences(table: Table) -> list[str]:
+    """One sentence for each metric: which configuration is significantly better than the others, if any."""
+    if len(table.rows) < 2:
+        return []
+    return [f"{metric_name(metric)}: {_verdict(table, metric)}" for metric in table.metrics]
+
+
+def _verdict(table: Table, metric: str) -> str:
+    groups: dict[Verdict, list[Row]] = {verdict: [] for verdict in Verdict}
+    for row in table.rows:
+        groups[row.verdicts.get(metric, Verdict.UNKNOWN)].append(row)
+    comparative, superlative = ("higher", "highest") if higher_is_better(metric) else ("lower", "lowest")
+    best, ties, unknown = groups[Verdict.BEST], groups[Verdict.TIE], groups[Verdict.UNKNOWN]
+    if len(unknown) == len(table.rows):
+        return "the configurations cannot be compared: fewer than two common seeds."
+    if best:
+        sentence = f"{_labels(best)} is significantly {comparative} than every other configuration."
+    elif len(ties) == len(table.rows):
+        sentence = f"no significant differences: all {len(ties)} are ties."
+    else:
+        sentence = f"no significant difference among the {superlative}: {_labels(ties)} (ties)."
+        if groups[Verdict.WORSE]:
+            sentence += " The others are worse."
+    if unknown:
+        sentence += f" Not compared: {_labels(unknown)}."
+    return sentence
+
+
+def card_line(card: MetricCard) -> str:
+    """A metric card in one line."""
+    labels = "" if card.labels is None else f", labels {card.labels.replace('_', ' ')}"
+    return (
+        f"features {card.features} (sha256 {card.features_sha256[:12]}, resize: {card.resize}); "
+        f"{card.num_generated:,} generated against {card.num_real:,} real images, "
+        f"split {card.split} of {card.dataset}{labels}; sampler {_described(card.sampler)}, "
+        f"{_count(card.nfe, 'network evaluation')} per sample; "
+        f"guidance {_described(card.guidance)}; {card.weights} weights"
+    )
+
+
+def _described(part: Mapping[str, Any]) -> str:
+    """A named part of a card with its options: "ddim (steps 25, grid uniform, eta 0)"."""
+    options = ", ".join(
+        f"{option} {_described(value) if isinstance(value, Mapping) else _word(value)}"
+        for option, value in part.items()
+        if option != "name"
+    )
+    return f"{part['name']} ({options})" if options else str(part["name"])
+
+
+def _word(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return "no" if not value else "yes"
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
+
+
+def _names_of_higher_is_better(table: Table) -> str:
+    """The metrics of which higher values are better; empty where there are none."""
+    higher = [metric_name(metric) for metric in table.metrics if higher_is_better(metric)]
+    return _listed(higher) if higher else ""
+
+
+def _labels(rows: list[Row]) -> str:
+    # Labels hold commas of their own.
+    return "; ".join(configuration_label(row) for row in rows)
+
+
+def _listed(items: list[str] | list[int]) -> str:
+    *others, last = map(str, items)
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -1,0 +1,40 @@
+"""A sweep's report: all of its files."""
+
+from pathlib import Path
+
+from ddpm_lightning.report.rendering.aligned_samples import read_aligned_samples
+from ddpm_lightning.report.rendering.curves import read_panels
+from ddpm_lightning.report.rendering.figures import write_figures
+from ddpm_lightning.report.rendering.html import write_html
+from ddpm_lightning.report.rendering.markdown import write_csv, write_markdown
+from ddpm_lightning.report.table import Table
+
+
+def write_report(table: Table, folder: Path, title: str, command: str) -> list[Path]:
+    """Writes `report.md`, `report.csv`, `report.html` and the figures, in place of an earlier report in the folder.
+
+    Args:
+        table: what is reported; samples and curves are read from the folders of its runs.
+        folder: where to write; made when absent.
+        title: the report's heading.
+        command: what made the report, quoted so that it can be made again.
+
+    Returns:
+        the files written.
+
+    Raises:
+        ValueError: the table has no rows or no metrics.
+    """
+    if not table.rows or not table.metrics:
+        raise ValueError(
+            f"there is nothing to report: the table has {len(table.rows)} configurations and {len(table.metrics)} "
+            "metrics. Report at least one run that has finished and was scored"
+        )
+    samples = read_aligned_samples(table)
+    curves = read_panels(table)
+    pages = [folder / "report.md", folder / "report.csv", folder / "report.html"]
+    figures = write_figures(table, samples, curves, folder)
+    write_markdown(table, pages[0], title, command, figures)
+    write_csv(table, pages[1])
+    write_html(table, samples, curves, pages[2], title, command)
+    return [*pages, *figures]

@@ -1,0 +1,181 @@
+"""From a resolved config to the objects of a run, and to the scores of its test pass."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import LearningRateMonitor
+from lightning.pytorch.loggers import Logger
+from omegaconf import DictConfig
+
+from ddpm_lightning.data.datamodule import ImageDataModule
+from ddpm_lightning.diffusion.objective import Objective
+from ddpm_lightning.diffusion.target import Target
+from ddpm_lightning.runs.ranks import started_from_outside
+from ddpm_lightning.training.checkpoint import AtomicCheckpointIO
+from ddpm_lightning.training.module import DiffusionModule
+
+LOADING = ("batch_size", "num_workers", "diagnostic_size", "eval_batch_size", "in_memory")
+"""Options of `dataset` that are the data module's."""
+
+
+def build_data(config: DictConfig) -> ImageDataModule:
+    """The data module of `config.dataset`.
+
+    Raises:
+        ValueError: `config.dataset` has an option that nothing asks for, or with a value that cannot be; or a seed is
+            out of range.
+    """
+    for part, seed in config.seeds.items():
+        if not 0 <= seed < 2**32:
+            raise ValueError(f"seeds.{part} (seed, unless it is set) must be from 0 to 2^32 - 1, not {seed}")
+    # What the data module does not take is read elsewhere, or named as the option of the source that refers to it.
+    known = [*LOADING, "name", "source", "split", "flip", *map(str, config.dataset.source)]
+    if unknown := [str(key) for key in config.dataset if key not in known]:
+        there_are = ", ".join(sorted({key for key in known if key[0] != "_"}))
+        raise ValueError(f"dataset has no option {', '.join(unknown)}; it has {there_are}")
+    options = {key: value for key, value in config.dataset.items() if key in LOADING}
+    source = instantiate(config.dataset.source, root=config.paths.data_dir)
+    split = instantiate(config.dataset.split)
+    return ImageDataModule(source, split, seed=config.seeds.order, cache_dir=config.paths.cache_dir, **options)
+
+
+def build_module(config: DictConfig, image_shape: tuple[int, int, int], num_classes: int) -> DiffusionModule:
+    """The module to train; its initial weights are a function of `config.seeds.init`.
+
+    Its normaliser has seen no images: load a checkpoint, or use `build_fitted_module`.
+
+    Raises:
+        ValueError: if the network cannot take the images, or has another number of classes than the data, or no image
+            can be predicted where sampling should start or the loss compares images.
+    """
+    target, objective = build_target_and_objective(config)
+    network = build_network(config, target, image_shape)
+    if network.num_classes is not None and num_classes == 0:
+        raise ValueError(f"dataset {config.dataset.name} has no labels: set model.num_classes=null")
+    if network.num_classes not in (None, num_classes):
+        raise ValueError(
+            f"model.num_classes={network.num_classes}, but dataset {config.dataset.name} has {num_classes} classes: "
+            f"set model.num_classes={num_classes}, or null for an unconditional model"
+        )
+    module = DiffusionModule(
+        network=network,
+        schedule=instantiate(config.schedule),
+        target=target,
+        objective=objective,
+        timesteps=instantiate(config.timesteps),
+        optimizer=instantiate(config.optimizer),
+        ema=instantiate(config.ema) or None,  # ema=none is an empty config
+        normalizer=instantiate(config.normalizer, channels=image_shape[0]),
+        seed=config.seeds.noise,
+        flip=config.dataset.flip,
+        label_dropout=config.label_dropout,
+        weights=config.weights,
+    )
+    check_training_times(module)
+    # Guidance and sampler refuse a model that they cannot use, before it is trained.
+    instantiate(config.sampler).times(instantiate(config.guidance)(module.denoiser))
+    if config.compile:
+        network.compile()  # in place: compiling to a new module would rename the keys of every checkpoint
+    return module
+
+
+def build_target_and_objective(config: DictConfig) -> tuple[Target, Objective]:
+    """What the network predicts, and how errors count; without `predict`, it predicts what the loss compares.
+
+    Raises:
+        ValueError: `loss_on.t_max` is set although another group says what is predicted.
+    """
+    loss_on = instantiate(config.loss_on)
+    target = instantiate(config.predict) if config.get("predict") else loss_on
+    if target is not loss_on and loss_on.t_max is not None:
+        raise ValueError(
+            f"loss_on.t_max={loss_on.t_max} has no effect here: where sampling starts depends on what the network "
+            "predicts, and predict says that. Set predict.t_max instead"
+        )
+    return target, Objective(loss_on, instantiate(config.loss), instantiate(config.weighting))
+
+
+def build_network(config: DictConfig, target: Target, image_shape: tuple[int, int, int]) -> torch.nn.Module:
+    """The network for images of this shape and this target; its weights are a function of `config.seeds.init`.
+
+    Where `model.conditioning` is null, it is the measure of noise level that suits what is predicted.
+    """
+    torch.manual_seed(config.seeds.init)
+    options: dict[str, Any] = {"input_shape": image_shape, "out_channels": target.output_channels(image_shape[0])}
+    if "conditioning" in config.model and config.model.conditioning is None:
+        options["conditioning"] = target.conditioning
+    network: torch.nn.Module = instantiate(config.model, **options)
+    return network
+
+
+def check_training_times(module: DiffusionModule) -> None:
+    """Raises ValueError where training would draw a time at which the loss is infinite.
+
+    That is so where no signal is left and the loss compares what cannot be computed from predicted noise.
+    """
+    target, loss_on, schedule = module.denoiser.target, module.objective.loss_on, module.denoiser.schedule
+    latest = module.timesteps.times(torch.tensor([1 - torch.finfo(torch.float32).eps / 2]), schedule)
+    if loss_on != target and not module.denoiser.predicts_at(float(latest)):
+        raise ValueError(
+            f"predict={target.name} loss_on={loss_on.name}: at t = {float(latest):g}, which these timesteps draw, this "
+            f"schedule leaves no signal to compute the loss from. Take another predict, loss_on={target.name} or "
+            "timesteps=stratified"
+        )
+
+
+def build_fitted_module(config: DictConfig, data: ImageDataModule) -> DiffusionModule:
+    """The module to train on these data, whose normaliser has seen the training split.
+
+    Raises:
+        ValueError: as `build_module`, or if the images cannot be normalised in the way of `config.normalizer`.
+    """
+    module = build_module(config, data.image_shape, data.num_classes)
+    module.normalizer.fit(data.split("train"))
+    return module
+
+
+def build_trainer(config: DictConfig, folder: Path, callbacks: list[Callback], loggers: list[Logger]) -> Trainer:
+    """A trainer whose files go to `folder`.
+
+    Raises:
+        ValueError: for several devices with a strategy that would start the whole command again in each process.
+    """
+    torch.set_float32_matmul_precision("high")
+    # Lightning's own messages (which accelerators there are, one per checkpoint) would bury ours.
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    plugins: list[Any] = [AtomicCheckpointIO()]
+    if not started_from_outside():
+        # Else variables of a SLURM allocation would make Lightning wait for ranks that nobody starts.
+        plugins.append(LightningEnvironment())
+    trainer: Trainer = instantiate(
+        config.trainer,
+        default_root_dir=str(folder),
+        callbacks=callbacks,
+        logger=loggers,
+        plugins=plugins,
+    )
+    if trainer.world_size > 1 and not started_from_outside():
+        raise ValueError("several devices need a process each: start the run with train.py, evaluate.py or torchrun")
+    return trainer
+
+
+def build_callbacks(config: DictConfig) -> list[Callback]:
+    """The callbacks of the config, in the config's order; one that needs a logger is left out where there is none."""
+    callbacks = [instantiate(options) for options in config.callbacks.values() if options]
+    return [c for c in callbacks if config.get("logger") or not isinstance(c, LearningRateMonitor)]
+
+
+def build_loggers(config: DictConfig, folder: Path) -> list[Logger]:
+    """The loggers of the config, writing to `folder`."""
+    return [instantiate(options, save_dir=str(folder)) for options in config.logger.values() if options]
+
+
+def final_scores(trainer: Trainer, module: DiffusionModule, data: ImageDataModule) -> dict[str, float]:
+    """The values of a pass over the test split, with the callbacks that score samples; empty without a pass."""
+    results = trainer.test(module, data, verbose=False)
+    return {name: float(value) for result in results for name, value in result.items()}

@@ -1,0 +1,149 @@
+"""Several processes per job, under Hydra.
+
+Lightning starts the other ranks of a DDP job by running `sys.argv` again. Under Hydra that is wrong: with `-m` each of
+them starts the whole sweep once more. Here the process that Hydra runs starts all ranks, with this job's own overrides
+and in this job's folder, through torchrun's agent: when one fails the others are ended, and the sweep's process, which
+is no rank itself, is as clean for the next job as it was for this one.
+"""
+
+import json
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+from uuid import uuid4
+
+from hydra.core.hydra_config import HydraConfig
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.accelerators import AcceleratorRegistry
+from omegaconf import DictConfig, ListConfig
+from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
+from torch.distributed.elastic.multiprocessing.api import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, get_error_handler
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+from ddpm_lightning.processes import child_environment, threads_for_each
+from ddpm_lightning.runs.job_command import job_command
+from ddpm_lightning.runs.ranks import started_from_outside
+
+SECONDS_UNTIL_KILL = 30
+"""What torch's agent gives a rank to end by itself; fixed there."""
+
+
+class RankError(RuntimeError):
+    """A rank of a job failed.
+
+    Attributes:
+        details: its traceback, as far as it is known.
+    """
+
+    def __init__(self, message: str, details: str) -> None:
+        super().__init__(message)
+        self.details = details
+
+
+def ranks_to_start(trainer: DictConfig) -> int:
+    """How many processes this job needs here; 1 if it needs no others, or somebody else starts them.
+
+    Raises:
+        ValueError: for several nodes without a launcher that starts ranks on all of them; for devices that this
+            machine does not have.
+    """
+    if started_from_outside():
+        return 1
+    if trainer.num_nodes > 1:
+        raise ValueError(
+            f"trainer.num_nodes={trainer.num_nodes}: start a process for each device of each node with srun or torchrun"
+        )
+    devices = list(trainer.devices) if isinstance(trainer.devices, ListConfig) else trainer.devices
+    try:
+        accelerator = AcceleratorRegistry.get("cuda" if trainer.accelerator == "gpu" else trainer.accelerator)
+        if devices == "auto":
+            return max(1, accelerator.auto_device_count())
+        parsed = accelerator.parse_devices(devices)
+    except (TypeError, KeyError, MisconfigurationException) as error:
+        raise ValueError(
+            f"trainer.accelerator={trainer.accelerator} with trainer.devices={devices} cannot be: {error.args[0]}"
+        ) from error
+    return max(1, parsed if isinstance(parsed, int) else len(parsed or ()))
+
+
+def run_ranks(count: int) -> None:
+    """Runs this very job on `count` processes of this machine, and waits for them.
+
+    Raises:
+        RankError: if one fails; the others have been ended.
+    """
+    hydra = HydraConfig.get()
+    _, *words = job_command(hydra, hydra.overrides.task, hydra.runtime.output_dir)
+    with tempfile.TemporaryDirectory() as errors, _surroundings_restored():
+        os.environ.update(child_environment(**threads_for_each(count)))
+        launch = LaunchConfig(
+            min_nodes=1,
+            max_nodes=1,
+            nproc_per_node=count,
+            run_id=uuid4().hex,
+            rdzv_backend="c10d",
+            rdzv_endpoint="localhost:0",
+            max_restarts=0,
+            monitor_interval=0.2,
+            logs_specs=DefaultLogsSpecs(log_dir=errors),
+        )
+        try:
+            elastic_launch(launch, sys.executable)(*words)
+        except ChildFailedError as error:
+            _raise_first_failure(error, Path(errors))
+        except SignalException as error:  # as without an agent: a sweep must not go on after Ctrl-C
+            if error.sigval == signal.SIGINT:
+                raise KeyboardInterrupt from error
+            sys.exit(128 + error.sigval)
+
+
+@contextmanager
+def _surroundings_restored() -> Iterator[None]:
+    """The agent leaves variables and signal handlers behind."""
+    variables = dict(os.environ)
+    signals = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+    handlers = {number: signal.getsignal(number) for number in signals}
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(variables)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _raise_first_failure(error: ChildFailedError, logs: Path) -> NoReturn:
+    """Tells of the rank that began it: ranks that lose their connection to it fail as well, often before it has ended.
+
+    The agent's own choice goes by whole seconds. A rank without a word (it was killed) comes first, since all that is a
+    mere consequence has been recorded as an exception; then the one that recorded its exception first. No cause are
+    those that the agent itself has ended: by SIGTERM, or half a minute later by SIGKILL.
+    """
+    earliest = min(failure.timestamp for failure in error.failures.values())
+    silent = [
+        rank
+        for rank, failure in error.failures.items()
+        if isinstance(failure.message, str)
+        and failure.exitcode != -signal.SIGTERM
+        and failure.timestamp < earliest + SECONDS_UNTIL_KILL
+    ]
+    recorded = sorted(logs.rglob("error.json"), key=lambda path: path.stat().st_mtime_ns)
+    if recorded and not silent:
+        first = recorded[0]  # LOGS/.../RANK/error.json
+        told = json.loads(first.read_text())["message"]
+        message = f"rank {first.parent.name} of this job failed: {told['message']}"
+        raise RankError(message, told["extraInfo"]["py_callstack"]) from None
+    rank = min(silent, default=next(iter(error.failures)))  # the agent notes first those that ended by themselves
+    message = str(error.failures[rank].message)
+    raise RankError(f"rank {rank} of this job failed: {message}", message) from None
+
+
+def record_error(error: BaseException) -> None:
+    """In a rank: tells the process that started it what went wrong."""
+    get_error_handler().record_exception(error)

@@ -1,0 +1,117 @@
+"""A checkpoint's model with the config of its run, changed where the command line says so."""
+
+import copy
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from omegaconf import DictConfig, open_dict
+
+from ddpm_lightning.data.datamodule import ImageDataModule
+from ddpm_lightning.runs.build import build_data, build_module
+from ddpm_lightning.runs.config import command_record
+from ddpm_lightning.runs.hardware import resolve_auto
+from ddpm_lightning.runs.run_folder import find_checkpoint
+from ddpm_lightning.runs.stored_config import modernized
+from ddpm_lightning.training.checkpoint import CONFIG_KEY, read_checkpoint
+from ddpm_lightning.training.module import DiffusionModule
+
+
+class RestoredRun(NamedTuple):
+    """A model as it was trained, its data, and the config that now holds."""
+
+    config: DictConfig
+    module: DiffusionModule
+    data: ImageDataModule
+    checkpoint: dict[str, Any]
+
+
+def restore_run(command: DictConfig, groups: tuple[str, ...]) -> RestoredRun:
+    """The run of `command.checkpoint`.
+
+    Everything is as the checkpoint has it, except `trainer` and `paths`, which belong to this machine, and what
+    `command` sets for `weights` and in the given groups: null there means "as the checkpoint has it".
+
+    Copies to `command` the top-level keys that only the checkpoint's config has, so that what its options refer to, as
+    in metrics.seed=${seed}, resolves.
+
+    Raises:
+        FileNotFoundError, ValueError: if there is no checkpoint, or none that can be used.
+    """
+    path = find_checkpoint(command.checkpoint)
+    checkpoint = read_checkpoint(path)
+    stored = DictConfig(modernized(checkpoint[CONFIG_KEY], path))
+    config = copy.deepcopy(stored)
+    with open_dict(command):
+        for key in stored.keys() - command.keys():
+            command[key] = stored[key]
+    config.hydra = _merged_record(stored.get("hydra"), command_record(command))
+    config.paths = command.paths
+    config.trainer = command.trainer
+    if config.trainer.precision == "auto":
+        config.trainer.precision = stored.trainer.precision
+    resolve_auto(config)
+    if command.weights is not None:
+        config.weights = command.weights
+    for group in groups:
+        config[group] = _overridden(stored[group], command[group], group)
+    data = build_data(config)
+    # The classes are those of the training; the data's own need the files, which drawing samples does without.
+    module = build_module(config, data.image_shape, config.model.get("num_classes") or 0)
+    module.load_state_dict(checkpoint["state_dict"])
+    module.on_load_checkpoint(checkpoint)
+    module.eval()
+    return RestoredRun(config, module, data, checkpoint)
+
+
+def _merged_record(stored: DictConfig | None, own: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+    """What the training's command line and this one chose."""
+    choices = {group: choice for group, choice in own["choices"].items() if choice != "from_checkpoint"}
+    if stored is None:
+        return {"choices": choices, "options": own["options"]}
+    return {"choices": {**stored.choices, **choices}, "options": {**stored.options, **own["options"]}}
+
+
+def _overridden(stored: DictConfig, wanted: DictConfig, group: str) -> DictConfig:
+    """`stored` with what is not null in `wanted`; `wanted` itself where it names another class.
+
+    Raises:
+        ValueError: for an option that the stored class does not have.
+    """
+    if wanted.get("_target_") is not None:
+        return copy.deepcopy(wanted)
+    result = copy.deepcopy(stored)
+    for key in map(str, wanted):
+        value = wanted[key]
+        if value is None:
+            continue
+        if key not in stored:
+            kind, other = "", ""
+            if "_target_" in stored:
+                kind, other = f" ({stored._target_})", f". Choose another one with {group.replace('.', '/')}=..."
+            options = sorted(str(option) for option in stored if option not in ("_target_", "_partial_"))
+            raise ValueError(
+                f"the checkpoint's {group}{kind} has no option {key!r}; it has {', '.join(options) or 'none'}{other}"
+            )
+        if isinstance(value, DictConfig):
+            options_below = stored[key] if isinstance(stored[key], DictConfig) else DictConfig({})
+            value = _overridden(options_below, value, f"{group}.{key}")
+        result[key] = value
+    return result
+
+
+def check_split(checkpoint: Mapping[str, Any], data: ImageDataModule) -> None:
+    """Raises ValueError if the data are other images, or divide otherwise, than they did for the checkpoint.
+
+    Warns if they are the same by name, but not in their pixels.
+    """
+    stored = checkpoint[type(data).__qualname__]
+    for differ, was, now in (
+        ("others than", stored.get("images_hash", data.images_hash), data.images_hash),  # early ones had none
+        ("split differently from", stored["split_hash"], data.split_hash),
+    ):
+        if was != now:
+            raise ValueError(
+                f"the images on this machine are {differ} those the model was trained on ({was[:8]}, here {now[:8]}): "
+                "images it was trained on could be among those it is judged by. Restore the data set as it was"
+            )
+    data.warn_of_other_pixels(stored)

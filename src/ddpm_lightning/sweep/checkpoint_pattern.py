@@ -1,0 +1,61 @@
+"""`checkpoint='multirun/NAME/*'`: all runs whose folders match, as a sweep over them."""
+
+import glob
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra.core.override_parser.types import Quote, QuotedString
+
+from ddpm_lightning.runs.run_folder import RunFolder
+
+KEY = "checkpoint="
+_typed: dict[str, str] = {}
+
+
+def expand_checkpoints(words: Sequence[str]) -> list[str]:
+    """The command line's words, with a pattern for `checkpoint` replaced by what matches it, comma-separated.
+
+    A folder that is not of a finished run with a checkpoint is left out, and told of if it holds a run. A value in
+    Hydra's quotes is no pattern.
+
+    Raises:
+        FileNotFoundError: if nothing is left.
+        ValueError: if several match and this is no sweep.
+    """
+    return [_expanded(word, words) if word.startswith(KEY) and glob.has_magic(word) else word for word in words]
+
+
+def _expanded(word: str, words: Sequence[str]) -> str:
+    pattern = word.removeprefix(KEY)
+    if pattern.startswith(("'", '"')):
+        return word
+    if Path(pattern).exists():  # brackets may be part of a name
+        return KEY + _quoted(pattern)
+    found = [path for path in map(Path, sorted(glob.glob(pattern))) if _is_finished(path)]
+    if not found:
+        raise FileNotFoundError(f"no checkpoint and no finished run with checkpoints/last.ckpt matches {pattern}")
+    if len(found) > 1 and not {"-m", "--multirun"} & set(words):
+        raise ValueError(f"{len(found)} runs match {pattern}: add -m to take one after the other")
+    expanded = KEY + ",".join(_quoted(str(path)) for path in found)
+    _typed[expanded] = word
+    return expanded
+
+
+def _is_finished(path: Path) -> bool:
+    if path.is_file():
+        return path.suffix == ".ckpt"
+    run = RunFolder(path)
+    state = run.read_status()["state"]
+    if state not in ("new", "done"):
+        print(f"{path} is left out: its run is {state}", file=sys.stderr)
+    return state == "done" and run.last_checkpoint.is_file()
+
+
+def as_typed(word: str) -> str:
+    """The word that `expand_checkpoints` made this one of: what the user asks for, however many runs match today."""
+    return _typed.get(word, word)
+
+
+def _quoted(path: str) -> str:
+    return QuotedString(path, Quote.single).with_quotes()

@@ -1,0 +1,1 @@
+"""The commands, named as the scripts at the root."""

@@ -1,0 +1,45 @@
+"""`python report.py SWEEP`: the table of a sweep, with error bars, figures and one page to browse."""
+
+import sys
+from pathlib import Path
+
+from ddpm_lightning.report.make_report import make_report, plain_warnings, show
+from ddpm_lightning.report.score_names import NAMES
+
+USAGE = f"""\
+python report.py SWEEP... [by=OPTION,OPTION] [metric=kid] [out=FOLDER]
+
+Writes report.md, report.csv, report.html and figures to SWEEP/report.
+
+  SWEEP   folder of a sweep (multirun/...) or of a run; several are put into one table
+  by      the options that make the rows, as schedule,loss; without it, all that differ between the runs
+  metric  what the rows are sorted by: {", ".join(NAMES)}
+  out     where to write"""
+OPTIONS = ("by", "metric", "out")
+
+
+def main() -> None:
+    """Reads the command line."""
+    words = sys.argv[1:]
+    if not words or words[0] in ("-h", "--help"):
+        print(USAGE)
+        sys.exit(0 if words else 2)
+    settings = [word for word in words if "=" in word and not Path(word).exists()]
+    options = dict(word.split("=", 1) for word in settings)
+    unknown = [option for option in options if option not in OPTIONS]
+    if unknown:
+        sys.exit(f"report.py: unknown option {unknown[0]!r}: there are {', '.join(OPTIONS)}\n\n{USAGE}")
+    sweeps = [Path(word) for word in words if word not in settings]
+    if not sweeps:
+        sys.exit(f"report.py: name the folder of a sweep\n\n{USAGE}")
+    try:
+        with plain_warnings():
+            written = make_report(
+                sweeps,
+                by=options["by"].split(",") if "by" in options else None,
+                metric=options.get("metric", "kid"),
+                out=Path(options["out"]) if "out" in options else None,
+            )
+    except (ValueError, OSError) as error:
+        sys.exit(f"report.py: {error}")
+    show(written)

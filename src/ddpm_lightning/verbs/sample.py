@@ -1,0 +1,83 @@
+"""Images from a checkpoint."""
+
+import os
+from pathlib import Path
+
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from torch import Tensor
+
+from ddpm_lightning.atomic_files import write_arrays
+from ddpm_lightning.pictures import image_grid, save_animation, save_picture
+from ddpm_lightning.runs.build import build_trainer
+from ddpm_lightning.runs.config import plain, resolved
+from ddpm_lightning.runs.drawing import draw_images, sample_stream
+from ddpm_lightning.runs.job import run_job
+from ddpm_lightning.runs.launch import ranks_to_start
+from ddpm_lightning.runs.ranks import global_rank, is_own_rank
+from ddpm_lightning.runs.restore import restore_run
+from ddpm_lightning.runs.run_folder import RunFolder, find_checkpoint
+from ddpm_lightning.samplers.labels import one_label
+from ddpm_lightning.samplers.trajectory import record_trajectory
+
+FORMATS = ("grid", "npz", "folder")
+SHOWN = 64
+"""Images in the grid and the animation, at most."""
+FRAMES = 40
+"""Frames of the animation, at most."""
+
+
+def sample(command: DictConfig) -> Path:
+    """Draws images and writes them in Hydra's output folder, which is returned.
+
+    Always `samples.png`; `samples.npz` (key `images`: (N, C, H, W), uint8) with `format=npz`; `samples/000000.png` and
+    so on with `format=folder`; `trajectory.gif` with `trajectory=true`.
+
+    Raises:
+        ValueError: for an unknown format, a count below 1, or a class that the model does not know.
+    """
+    if command.format not in FORMATS:
+        raise ValueError(f"unknown format {command.format!r}: choose from {', '.join(FORMATS)}")
+    for option in ("num", "chunk_size"):
+        if command[option] < 1:
+            raise ValueError(f"{option} must be at least 1, not {command[option]}")
+    folder = RunFolder(Path(HydraConfig.get().runtime.output_dir))
+    run = restore_run(command, groups=("grid", "sampler", "guidance"))
+    guidance, sampler = instantiate(run.config.guidance), instantiate(run.config.sampler)
+    guided = guidance(run.module.evaluation_denoiser())
+    labels_of = None if command.label is None else one_label(command.label, guided.num_classes)
+
+    def draw() -> dict[str, float]:
+        trainer = build_trainer(run.config, folder.path, [], [])
+        trainer.strategy.setup_environment()  # several devices: the ranks find each other
+        module = run.module.to(trainer.strategy.root_device)
+        stream = sample_stream(
+            module, run.data.image_shape, sampler, guidance, command.seed, command.chunk_size, labels_of
+        )
+        images = draw_images(stream, command.num, module, trainer)
+        if trainer.is_global_zero:
+            save_picture(image_grid(images[:SHOWN]), folder.path / "samples.png")
+            _write(images.cpu(), folder.path, command.format)
+        if trainer.is_global_zero and command.trajectory:
+            with trainer.precision_plugin.forward_context():
+                frames = record_trajectory(stream, torch.arange(min(command.num, SHOWN)), FRAMES).frames
+            pictures = (image_grid(module.normalizer.to_uint8(frame)) for frame in frames)
+            save_animation(pictures, folder.path / "trajectory.gif")
+        return {}
+
+    run.config.checkpoint = {"path": str(find_checkpoint(command.checkpoint)), "step": run.checkpoint["global_step"]}
+    run.config.sample = {key: command[key] for key in ("num", "seed", "label", "chunk_size", "format", "trajectory")}
+    run_job(folder, plain(resolved(run.config)), ranks_to_start(run.config.trainer), draw)
+    if global_rank() == 0 and not is_own_rank():
+        print(f"Open {os.path.relpath(folder.path)}/samples.png")
+    return folder.path
+
+
+def _write(images: Tensor, folder: Path, how: str) -> None:
+    if how == "npz":
+        write_arrays(folder / "samples.npz", images=images.numpy())
+    elif how == "folder":
+        for index, image in enumerate(images):
+            save_picture(image, folder / "samples" / f"{index:06d}.png")

@@ -1,0 +1,107 @@
+import dataclasses
+
+from ddpm_lightning.report.rendering.sentences import card_line, comparison, improvement, reading, verdict_sentences
+from ddpm_lightning.report.table import Verdict
+
+
+def with_verdicts(table, *given):
+    rows = [
+        dataclasses.replace(row, verdicts=dict.fromkeys(table.metrics, one))
+        for row, one in zip(table.rows, given, strict=True)
+    ]
+    return dataclasses.replace(table, rows=rows)
+
+
+def three(make_table):
+    return make_table({"schedule": ["cosine", "linear", "sigmoid"]}, metrics=["kid_lenet"])
+
+
+def test_comparison_counts_configurations_runs_and_seeds(make_table):
+    assert comparison(three(make_table)) == (
+        "3 configurations from 9 runs, which differ in schedule; seeds 0, 1 and 2."
+    )
+    assert comparison(make_table({}, seeds=(4,))) == "1 configuration from 1 run; seed 4."
+
+
+def test_comparison_says_that_a_seed_is_missing(make_table):
+    table = three(make_table)
+    cut = dataclasses.replace(table.rows[0], runs=table.rows[0].runs[:2])
+    sentence = comparison(dataclasses.replace(table, rows=[cut, *table.rows[1:]]))
+    assert "from 8 runs" in sentence
+    assert sentence.endswith("seeds 0, 1 and 2 (not every configuration has each).")
+
+
+def test_best_is_named(make_table):
+    table = with_verdicts(three(make_table), Verdict.BEST, Verdict.WORSE, Verdict.WORSE)
+    assert verdict_sentences(table) == [
+        "KID (lenet): schedule=cosine is significantly lower than every other configuration."
+    ]
+
+
+def test_ties_are_said_to_be_ties(make_table):
+    table = with_verdicts(three(make_table), Verdict.TIE, Verdict.TIE, Verdict.WORSE)
+    assert verdict_sentences(table) == [
+        "KID (lenet): no significant difference among the lowest: schedule=cosine; schedule=linear (ties). "
+        "The others are worse."
+    ]
+    assert any("not significantly different from the best mean" in sentence for sentence in reading(table))
+    all_tie = with_verdicts(three(make_table), *[Verdict.TIE] * 3)
+    assert verdict_sentences(all_tie) == ["KID (lenet): no significant differences: all 3 are ties."]
+
+
+def test_the_best_precision_is_the_highest(make_table):
+    table = make_table({"schedule": ["cosine", "linear", "sigmoid"]}, metrics=["precision_lenet", "kid_lenet"])
+    assert verdict_sentences(with_verdicts(table, Verdict.BEST, Verdict.WORSE, Verdict.WORSE)) == [
+        "precision (lenet): schedule=cosine is significantly higher than every other configuration.",
+        "KID (lenet): schedule=cosine is significantly lower than every other configuration.",
+    ]
+    ties = verdict_sentences(with_verdicts(table, Verdict.TIE, Verdict.TIE, Verdict.WORSE))
+    assert ties[0].startswith(
+        "precision (lenet): no significant difference among the highest: schedule=cosine; schedule=linear"
+    )
+
+
+def test_the_reader_is_told_of_which_scores_higher_is_better(make_table):
+    metrics = ["kid_lenet", "precision_lenet", "recall_lenet", "noise_mae"]
+    table = make_table({"schedule": ["cosine", "linear"]}, metrics=metrics)
+    assert reading(table)[0].startswith("Higher is better for precision (lenet) and recall (lenet), else lower.")
+    assert improvement(table) == (
+        "a negative difference is an improvement, for precision (lenet) and recall (lenet) a positive one"
+    )
+    assert reading(three(make_table))[0].startswith("Lower is better throughout.")
+    assert improvement(three(make_table)) == "a negative difference is an improvement"
+
+
+def test_no_verdict_is_claimed_where_none_is_possible(make_table):
+    none = with_verdicts(three(make_table), *[Verdict.UNKNOWN] * 3)
+    assert "cannot be compared" in verdict_sentences(none)[0]
+    assert not any("significantly different" in sentence for sentence in reading(none))
+    assert verdict_sentences(make_table({"schedule": ["cosine"]})) == []
+
+
+def test_a_configuration_out_of_the_comparison_is_named(make_table):
+    some = with_verdicts(three(make_table), Verdict.TIE, Verdict.TIE, Verdict.UNKNOWN)
+    assert verdict_sentences(some) == [
+        "KID (lenet): no significant difference among the lowest: schedule=cosine; schedule=linear (ties). "
+        "Not compared: schedule=sigmoid."
+    ]
+
+
+def test_card_line_holds_what_a_score_depends_on(make_table):
+    card = make_table({}).cards[0]
+    line = card_line(card)
+    for part in ("lenet", card.features_sha256[:12], "28x28", "1,000 generated", "test of mnist", "ddim (steps 25"):
+        assert part in line
+    assert "25 network evaluations per sample" in line and "guidance none;" in line and "labels" not in line
+    other = card_line(
+        dataclasses.replace(
+            card,
+            sampler={"name": "own", "steps": 1, "order": 3, "clip": False, "grid": {"name": "karras", "rho": 7.0}},
+            guidance={"name": "classifier_free", "scale": 2.0},
+            nfe=1,
+            labels="as_in_data",
+            weights="raw",
+        )
+    )
+    assert "own (steps 1, order 3, clip no, grid karras (rho 7)), 1 network evaluation per sample" in other
+    assert "guidance classifier_free (scale 2); raw weights" in other and "labels as in data" in other

@@ -1,0 +1,106 @@
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hydra.utils import instantiate
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from omegaconf import OmegaConf
+from PIL import Image
+
+from ddpm_lightning import schedule_figures as figures
+from ddpm_lightning.diffusion.schedules.cosine import CosineSchedule
+from ddpm_lightning.diffusion.schedules.limited import LimitedCosineSchedule
+from ddpm_lightning.diffusion.schedules.linear import LinearSchedule
+
+CONF = Path(__file__).parents[1] / "conf"
+CHOICES = sorted(path.stem for path in (CONF / "schedule").glob("*.yaml"))
+
+
+@pytest.fixture
+def command(monkeypatch, tmp_path):
+    """`command(*options)`: the module as its user would start it, writing to a folder of the test."""
+
+    def run(*options: str | Path) -> None:
+        shown = ["figures", "--conf", CONF, "--output", tmp_path / "out", *options]
+        monkeypatch.setattr(sys, "argv", [str(word) for word in shown])
+        figures.main()
+
+    return run
+
+
+def test_one_picture_is_written_for_every_choice(command, tmp_path, capsys):
+    command()
+    files = sorted((tmp_path / "out").iterdir())
+    assert [file.name for file in files] == [f"schedule_{name}.png" for name in CHOICES]
+    assert [line.split()[1] for line in capsys.readouterr().out.splitlines()] == [str(file) for file in files]
+    for file in files:
+        assert file.stat().st_size < 150_000
+        with Image.open(file) as picture:
+            assert picture.width == 800
+
+
+def test_the_documentations_pictures_are_those_of_the_choices():
+    drawn = (CONF.parent / "docs" / "figures").glob("schedule_*.png")
+    assert sorted(path.stem.removeprefix("schedule_") for path in drawn) == CHOICES
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_a_strip_goes_from_the_picture_itself_to_noise(name):
+    schedule, picture = instantiate(OmegaConf.load(CONF / "schedule" / f"{name}.yaml")), figures.example_picture()
+    strip = figures.noised_strip(schedule, picture)
+    assert strip.shape == (11, 3, 32, 32)
+    assert torch.equal(strip[0], picture)
+    correlations = [float(np.corrcoef(s.flatten(), picture.flatten())[0, 1]) for s in strip]
+    assert correlations[0] > correlations[2] > correlations[4] > correlations[7]
+    assert abs(correlations[-1]) < 0.1
+
+
+def test_a_strip_has_one_noise():
+    strip = figures.noised_strip(CosineSchedule(), torch.full((3, 8, 8), 128, dtype=torch.uint8)).double() - 128
+    unclipped = (strip[2].abs() < 120) & (strip[1].abs() < 120)
+    sigma = CosineSchedule().rates(torch.tensor([0.1, 0.2])).sigma
+    torch.testing.assert_close(
+        strip[1][unclipped] / sigma[0], strip[2][unclipped] / sigma[1], rtol=0, atol=0.51 / sigma[0].item() * 2
+    )
+
+
+def lines_of(figure: Figure, panel: int) -> dict[str, np.ndarray]:
+    return {line.get_label(): np.asarray(line.get_xydata()) for line in figure.get_axes()[panel].get_lines()}
+
+
+def test_the_curves_are_the_schedules():
+    schedule, rescaled = LinearSchedule(50), LinearSchedule(50, zero_terminal_snr=True)
+    figure = figures.draw_schedule(schedule, figures.example_picture(), rescaled)
+    t = torch.linspace(0, 1, 1001, dtype=torch.float64)
+    rates, snr = lines_of(figure, 0), lines_of(figure, 1)
+    alpha, sigma = schedule.rates(t)
+    np.testing.assert_allclose(rates["alpha"], torch.stack([t, alpha], 1))
+    np.testing.assert_allclose(rates["sigma"], torch.stack([t, sigma], 1))
+    np.testing.assert_allclose(snr["log SNR"], torch.stack([t, schedule.log_snr(t)], 1)[1:])
+    dashed = snr["with zero_terminal_snr=true"]
+    np.testing.assert_allclose(dashed[:-1], torch.stack([t, rescaled.log_snr(t)], 1)[1:-1])
+    assert dashed[-1].tolist() == [1, figures.LOG_SNR_SHOWN[0]], "it leaves the panel through its lower border"
+    colours = {to_hex(line.get_color()) for line in figure.get_axes()[1].get_lines()}
+    assert len(colours) == 2
+    assert set(lines_of(figures.draw_schedule(LimitedCosineSchedule(50), figures.example_picture()), 1)) == {"log SNR"}
+
+
+def test_a_folder_without_schedules_is_refused_in_a_sentence(command, capsys):
+    with pytest.raises(SystemExit) as end:
+        command("--conf", "nowhere")
+    assert end.value.code == 1
+    message = "no nowhere/schedule/*.yaml: run in the repository's folder, or give its conf by --conf"
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules.*:RuntimeWarning")
+def test_it_is_a_command(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["figures", "--help"])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_module("ddpm_lightning.schedule_figures", run_name="__main__")
+    assert end.value.code == 0
+    assert "--output" in capsys.readouterr().out

@@ -1,0 +1,162 @@
+"""The command line: errors that name the choices, help that lists them, and jobs that are told their folders."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+CONF = Path(__file__).parents[2] / "conf"
+VERBS = ("train", "evaluate", "sample")
+SCHEDULES = ", ".join(sorted(path.stem for path in (CONF / "schedule").iterdir()))
+PROBE = """
+import sys
+from hydra.core.hydra_config import HydraConfig
+from ddpm_lightning.verbs.cli import verb
+
+def main(config):
+    if config.experiment_name == "user_error":
+        raise ValueError("lower the learning rate")
+    if config.experiment_name == "bug":
+        raise KeyError("a bug")
+    print("FOLDER", HydraConfig.get().runtime.output_dir)
+
+verb(main, "train")
+"""
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Path:
+    """A verb with train.py's config that does nothing but say which folder it was given."""
+    (tmp_path / "conf").symlink_to(CONF)
+    (tmp_path / "probe.py").write_text(PROBE)
+    return tmp_path / "probe.py"
+
+
+@pytest.fixture
+def probe(shell_here: Callable, script: Path) -> Callable:
+    return lambda *overrides: shell_here(script, *overrides, cwd=script.parent)
+
+
+@pytest.fixture
+def probe_process(shell: Callable, script: Path) -> Callable:
+    return lambda *overrides, **environment: shell(script, *overrides, cwd=script.parent, **environment)
+
+
+def folders(result) -> list[Path]:
+    assert result.returncode == 0, result.stderr
+    return [Path(line.removeprefix("FOLDER ")) for line in result.stdout.splitlines() if line.startswith("FOLDER ")]
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("optimizer.lrr=1", ["Did you mean optimizer.lr?", "final_fraction"]),
+        ("optimizr.lr=1", ["Did you mean optimizer?"]),
+        ("sed=1", ["Did you mean seed?", "label_dropout"]),
+        ("schedul=cosine", ["Did you mean schedule?"]),
+        ("experimnt=mnist_quick", ["Did you mean experiment?"]),
+        ("schedule=cosin", ["unknown schedule 'cosin'", f"choose from {SCHEDULES}.", "Did you mean schedule=cosine?"]),
+        ("metrics/features=lent", ["choose from from_checkpoint, inception, lenet", "metrics/features=lenet?"]),
+        ("metrics.features.dataste=mnist", ["Did you mean metrics.features.dataset?"]),
+        ("callbacks.sample_grid.num_sample=4", ["Did you mean callbacks.sample_grid.num_samples?"]),
+        ("experiment=mnist_quik", ["Did you mean experiment=mnist_quick?"]),
+        ("zzz=1", ["unknown option 'zzz'", "There are: ", "schedule"]),
+        ("weighting.gamma=5", ["'weighting.gamma' is no option of weighting as it is chosen", "with weighting=..."]),
+    ],
+)
+def test_a_misspelt_word_is_told_with_the_words_that_exist(probe, tmp_path, override, expected):
+    result = probe(override)
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    for words in expected:
+        assert words in result.stderr
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_options_of_the_group_that_was_chosen_are_listed(probe):
+    assert "variance" in probe("sampler=ddpm", "sampler.eta=1").stderr
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("dataset=mnist", "'dataset' cannot be changed here: dataset is as the checkpoint has it"),
+        ("schedule.num_steps=7", "'schedule.num_steps' cannot be changed here: schedule is as the checkpoint has it"),
+        ("scheduler=linear", "unknown option 'scheduler'"),
+    ],
+)
+def test_what_the_checkpoint_decides_is_no_option(shell_here, override, told):
+    result = shell_here("evaluate.py", "checkpoint=none", override)
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    assert told in result.stderr
+    assert (
+        "There are: callbacks, checkpoint, grid, guidance, hydra, metrics, paths, sampler, trainer, weights"
+        in result.stderr
+    )
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_lists_every_group_and_option_of_the_verb(shell_here, verb):
+    printed = shell_here(f"{verb}.py", "--help").stdout
+    defaults = re.findall(r"^  - (\w+): ", (CONF / f"{verb}.yaml").read_text(), re.MULTILINE)
+    for group in defaults:
+        if group == "hydra":
+            continue
+        choices = ", ".join(sorted(path.stem for path in (CONF / group).glob("*.yaml")))
+        assert f"{group}: {choices}" in printed
+    options = re.findall(r"^(\w+): ", (CONF / f"{verb}.yaml").read_text(), re.MULTILINE)
+    assert all(re.search(rf"^{option}: ", printed, re.MULTILINE) for option in options)
+    assert f"python {verb}.py" in printed
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "sample"])
+def test_a_verb_without_its_checkpoint_says_so(shell_here, verb, tmp_path):
+    result = shell_here(f"{verb}.py", f"paths.output_dir={tmp_path}")
+    assert result.returncode != 0
+    assert "give checkpoint=..., which has no default" in result.stderr and "Traceback" not in result.stderr
+
+
+def test_an_error_of_the_users_is_shown_without_a_traceback(probe_process):
+    result = probe_process("experiment_name=user_error")
+    assert result.returncode == 1
+    assert "lower the learning rate" in result.stderr and "Traceback" not in result.stderr
+    traced = probe_process("experiment_name=user_error", DDPM_TRACEBACK="1")
+    assert traced.returncode != 0 and "Traceback" in traced.stderr
+
+
+def test_an_error_of_ours_is_shown_with_its_traceback(probe_process):
+    result = probe_process("experiment_name=bug")
+    assert result.returncode != 0
+    assert "Traceback" in result.stderr and "a bug" in result.stderr
+
+
+def test_a_run_is_told_its_folder(probe, tmp_path):
+    (folder,) = folders(probe())
+    assert folder.parent == tmp_path / "outputs" / "default"
+    assert folders(probe("name=mine")) == [tmp_path / "outputs" / "default" / "mine"]
+
+
+def test_a_resumed_runs_folder_is_its_own(probe, tmp_path):
+    run = tmp_path / "anywhere" / "run"
+    run.mkdir(parents=True)
+    (run / "status").write_text("{}")
+    assert folders(probe("resume=anywhere/run")) == [run]
+
+
+def test_resuming_what_is_no_run_is_an_error_and_makes_no_folder(probe, tmp_path):
+    result = probe("resume=nothing/here")
+    assert result.returncode == 1
+    assert "resume=nothing/here is not the folder of a training" in result.stderr
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_the_same_sweep_has_the_same_folders(probe, tmp_path):
+    sweep = ["-m", "seed=0,1", "loss_on=noise,image"]
+    first, again, other = (folders(probe(*words)) for words in (sweep, sweep, ["-m", "seed=2"]))
+    assert len(set(first)) == 4
+    assert {path.parent.parent for path in first} == {tmp_path / "multirun"}
+    assert len({path.parent for path in first}) == 1
+    assert other[0].parent != first[0].parent
+    assert all(re.search("loss_on-(noise|image).*seed-[01]", path.name) for path in first)
+    assert again == first
