@@ -1,13 +1,13 @@
-"""What a sweep costs beside its trainings, and what two jobs at once gain on one machine.
+"""Overhead of a sweep per job, and speed-up from running two jobs at once on one machine.
 
     python benchmarks/sweep.py
 
-Overhead: the time from the end of one job to the end of the next, less what that job took to train and to draw its
-samples. So it has the composing of the config, the building of data, network and trainer, the pass over the test split,
-the features and scores of the samples, and all files.
+Overhead: the time from the end of one job to the end of the next, minus the job's own time for training and sampling.
+It includes composing the config, building data, network and trainer, the pass over the test split, features and scores
+of the samples, and writing all files.
 
-Two at once: the whole command with `hydra/launcher=pool`, two jobs sharing the cores, against the whole command with
-the jobs one after the other; alternated, the median of the ratios.
+Two at once: the time of the whole command with `hydra/launcher=pool`, where two jobs share the cores, divided by its
+time with one job after the other. The two alternate; the result is the median of the ratios.
 """
 
 import json
@@ -25,7 +25,7 @@ SHORT = ["trainer.max_steps=200", "trainer.val_check_interval=200"]
 
 
 def run(folder: Path, *overrides: str) -> float:
-    """Runs a sweep in a folder, and returns its seconds."""
+    """Runs a sweep in a folder, and returns its duration in seconds."""
     began = time.perf_counter()
     command = [sys.executable, str(TRAIN), "-m", *SHORT, f"hydra.sweep.dir={folder}", *overrides]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -33,7 +33,7 @@ def run(folder: Path, *overrides: str) -> float:
 
 
 def overheads(folder: Path) -> list[float]:
-    """Of all jobs but the first, which pays for the imports."""
+    """The overhead in seconds of all jobs except the first, which also pays for the imports."""
     jobs = sorted(folder.glob("*/status"), key=lambda path: path.stat().st_mtime)
     costs = [json.loads((job.parent / "metrics.json").read_text())["cost"] for job in jobs]
     spent = [cost["wall_seconds"] + cost["sampling_seconds"] for cost in costs]
@@ -53,7 +53,7 @@ def main() -> None:
             two = run(root / f"two-{number}", "callbacks=minimal", "seed=0,1", "hydra/launcher=pool")
             ratios.append(two / one)
             print(f"one after the other {one:.1f} s, at once {two:.1f} s, ratio {two / one:.2f}", flush=True)
-        print(f"two jobs at once take {statistics.median(ratios):.2f} of the time of one after the other (median)")
+        print(f"two jobs at once take {statistics.median(ratios):.2f} times as long as one after the other (median)")
 
 
 if __name__ == "__main__":

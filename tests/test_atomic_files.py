@@ -1,4 +1,4 @@
-"""A file is the old one or the new one, whatever happens in between."""
+"""After any interruption, a file is either the old one or the complete new one."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:
+def test_a_file_appears_when_it_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "new" / "folder" / "file.txt"
     with atomic_path(path) as temporary:
         temporary.write_text("half")
@@ -21,8 +21,8 @@ def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:
     assert names(path.parent) == ["file.txt"]
 
 
-def test_the_temporary_file_is_beside_the_file_and_hidden(tmp_path: Path) -> None:
-    """On another file system a rename would be a copy; a name with a dot is found by no `*.ckpt`."""
+def test_the_temporary_file_is_hidden_in_the_same_folder(tmp_path: Path) -> None:
+    """A rename to another file system would be a copy, and `*.ckpt` must not match the temporary name."""
     with atomic_path(tmp_path / "file.ckpt") as temporary:
         assert temporary.parent == tmp_path
         assert temporary.name.startswith(".")
@@ -39,7 +39,7 @@ def test_two_writers_use_different_temporary_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
-def test_a_failing_block_leaves_the_old_file_and_nothing_else(tmp_path: Path, error: type[BaseException]) -> None:
+def test_a_failing_block_leaves_only_the_old_file(tmp_path: Path, error: type[BaseException]) -> None:
     write_text(tmp_path / "file", "old")
 
     def fail() -> None:
@@ -60,7 +60,7 @@ def test_a_block_that_writes_nothing_leaves_the_old_file(tmp_path: Path) -> None
     assert (tmp_path / "file").read_text() == "old"
 
 
-def test_bytes_are_on_the_disk_before_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_contents_are_synced_before_the_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     events = []
     fsync, replace = os.fsync, Path.replace
 
@@ -73,7 +73,7 @@ def test_bytes_are_on_the_disk_before_the_name(tmp_path: Path, monkeypatch: pyte
         return replace(self, target)
 
     if not Path("/proc/self/fd").exists():
-        pytest.skip("needs /proc to tell which file is synced")
+        pytest.skip("needs /proc to see which file is synced")
     monkeypatch.setattr(os, "fsync", recorded_fsync)
     monkeypatch.setattr(Path, "replace", recorded_replace)
     with atomic_path(tmp_path / "file") as temporary:

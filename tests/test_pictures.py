@@ -8,7 +8,7 @@ from PIL import Image
 from ddpm_lightning.pictures import image_grid, save_animation, save_picture
 
 
-def test_a_grid_shows_each_image_enlarged_in_reading_order():
+def test_a_grid_has_enlarged_images_in_reading_order():
     values = torch.tensor([10, 20, 30, 40, 50], dtype=torch.uint8)
     grid = image_grid(values[:, None, None, None].expand(-1, 1, 28, 28), columns=3)
     cell, margin = 2 * 28, 2  # 64 // 28 = 2
@@ -26,7 +26,7 @@ def test_a_grid_is_about_square(count, columns):
     assert width == (columns * 65 + 1 if count > 1 else 64)
 
 
-def test_a_saved_picture_is_read_back_and_leaves_nothing_beside(tmp_path: Path):
+def test_a_saved_picture_is_read_back(tmp_path: Path):
     picture = torch.randint(0, 256, (3, 20, 30), dtype=torch.uint8)
     save_picture(picture, tmp_path / "new" / "picture.png")
     with Image.open(tmp_path / "new" / "picture.png") as saved:
@@ -34,14 +34,14 @@ def test_a_saved_picture_is_read_back_and_leaves_nothing_beside(tmp_path: Path):
     assert len(list((tmp_path / "new").iterdir())) == 1
 
 
-def test_an_animation_has_all_frames_and_dwells_on_the_last(tmp_path: Path):
+def test_an_animation_pauses_on_its_last_frame(tmp_path: Path):
     frames = [torch.full((3, 16, 16), value, dtype=torch.uint8) for value in (0, 100, 200)]
-    save_animation(frames, tmp_path / "a.gif", milliseconds=100)
+    save_animation(frames, tmp_path / "a.gif")
     durations, shades = [], []
     with Image.open(tmp_path / "a.gif") as animation:
         for number in range(animation.n_frames):
             animation.seek(number)
             durations.append(animation.info["duration"])
             shades.append(animation.convert("RGB").getpixel((8, 8))[0])
-    assert durations == [100, 100, 1000]
+    assert durations == [120, 120, 1200]
     assert shades == [0, 100, 200]

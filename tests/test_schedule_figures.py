@@ -22,7 +22,7 @@ CHOICES = sorted(path.stem for path in (CONF / "schedule").glob("*.yaml"))
 
 @pytest.fixture
 def command(monkeypatch, tmp_path):
-    """`command(*options)`: the module as its user would start it, writing to a folder of the test."""
+    """`command(*options)`: runs the module as a user would, writing to a folder of the test."""
 
     def run(*options: str | Path) -> None:
         shown = ["figures", "--conf", CONF, "--output", tmp_path / "out", *options]
@@ -32,7 +32,7 @@ def command(monkeypatch, tmp_path):
     return run
 
 
-def test_one_picture_is_written_for_every_choice(command, tmp_path, capsys):
+def test_every_choice_has_a_figure(command, tmp_path, capsys):
     command()
     files = sorted((tmp_path / "out").iterdir())
     assert [file.name for file in files] == [f"schedule_{name}.png" for name in CHOICES]
@@ -43,13 +43,13 @@ def test_one_picture_is_written_for_every_choice(command, tmp_path, capsys):
             assert picture.width == 800
 
 
-def test_the_documentations_pictures_are_those_of_the_choices():
+def test_the_documentation_has_a_figure_of_every_choice():
     drawn = (CONF.parent / "docs" / "figures").glob("schedule_*.png")
     assert sorted(path.stem.removeprefix("schedule_") for path in drawn) == CHOICES
 
 
 @pytest.mark.parametrize("name", CHOICES)
-def test_a_strip_goes_from_the_picture_itself_to_noise(name):
+def test_a_strip_goes_from_the_picture_to_noise(name):
     schedule, picture = instantiate(OmegaConf.load(CONF / "schedule" / f"{name}.yaml")), figures.example_picture()
     strip = figures.noised_strip(schedule, picture)
     assert strip.shape == (11, 3, 32, 32)
@@ -59,7 +59,7 @@ def test_a_strip_goes_from_the_picture_itself_to_noise(name):
     assert abs(correlations[-1]) < 0.1
 
 
-def test_a_strip_has_one_noise():
+def test_all_pictures_of_a_strip_have_the_same_noise():
     strip = figures.noised_strip(CosineSchedule(), torch.full((3, 8, 8), 128, dtype=torch.uint8)).double() - 128
     unclipped = (strip[2].abs() < 120) & (strip[1].abs() < 120)
     sigma = CosineSchedule().rates(torch.tensor([0.1, 0.2])).sigma
@@ -72,7 +72,7 @@ def lines_of(figure: Figure, panel: int) -> dict[str, np.ndarray]:
     return {line.get_label(): np.asarray(line.get_xydata()) for line in figure.get_axes()[panel].get_lines()}
 
 
-def test_the_curves_are_the_schedules():
+def test_the_curves_are_those_of_the_schedule():
     schedule, rescaled = LinearSchedule(50), LinearSchedule(50, zero_terminal_snr=True)
     figure = figures.draw_schedule(schedule, figures.example_picture(), rescaled)
     t = torch.linspace(0, 1, 1001, dtype=torch.float64)
@@ -83,22 +83,22 @@ def test_the_curves_are_the_schedules():
     np.testing.assert_allclose(snr["log SNR"], torch.stack([t, schedule.log_snr(t)], 1)[1:])
     dashed = snr["with zero_terminal_snr=true"]
     np.testing.assert_allclose(dashed[:-1], torch.stack([t, rescaled.log_snr(t)], 1)[1:-1])
-    assert dashed[-1].tolist() == [1, figures.LOG_SNR_SHOWN[0]], "it leaves the panel through its lower border"
+    assert dashed[-1].tolist() == [1, figures.LOG_SNR_SHOWN[0]], "it ends at the lower border of the panel"
     colours = {to_hex(line.get_color()) for line in figure.get_axes()[1].get_lines()}
     assert len(colours) == 2
     assert set(lines_of(figures.draw_schedule(LimitedCosineSchedule(50), figures.example_picture()), 1)) == {"log SNR"}
 
 
-def test_a_folder_without_schedules_is_refused_in_a_sentence(command, capsys):
+def test_a_folder_without_schedules_is_an_error(command, capsys):
     with pytest.raises(SystemExit) as end:
         command("--conf", "nowhere")
     assert end.value.code == 1
-    message = "no nowhere/schedule/*.yaml: run in the repository's folder, or give its conf by --conf"
+    message = "there is no nowhere/schedule/*.yaml: run this in the repository, or pass its configs by --conf"
     assert message in capsys.readouterr().err
 
 
 @pytest.mark.filterwarnings("ignore:.*found in sys.modules.*:RuntimeWarning")
-def test_it_is_a_command(monkeypatch, capsys):
+def test_the_module_is_a_command(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["figures", "--help"])
     with pytest.raises(SystemExit) as end:
         runpy.run_module("ddpm_lightning.schedule_figures", run_name="__main__")

@@ -1,4 +1,4 @@
-"""Writing files so that a reader, or a kill at any moment, never meets half a file."""
+"""Atomic writing: a reader never sees half a file, even if the process is killed at any moment."""
 
 import json
 import os
@@ -13,13 +13,16 @@ import numpy as np
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """A temporary path in the same folder; what is written there is synced, then renamed to `path`.
+    """A temporary path in the same folder; the file written there is synced, then renamed to `path`.
 
-    The folder is made when absent. If the block raises, `path` stays as it was and the temporary file is removed.
+    The folder is created if absent. If the block raises, `path` is unchanged and the temporary file is removed.
+
+    Raises:
+        FileNotFoundError: the block wrote no file.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix stays the last part of the name: many writers add their own to a name without it.
+    # The name keeps its suffix: many writers append their own to a name without it.
     temporary = path.with_name(f".{path.stem}.{uuid4().hex[:8]}{path.suffix}")
     try:
         yield temporary
@@ -32,7 +35,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Makes the names in a folder (what was renamed or made there) survive a loss of power."""
+    """Syncs a folder, so that files created or renamed in it survive a power failure."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -47,11 +50,11 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_json(path: str | Path, content: Any) -> None:
-    """Writes plain values as indented JSON, atomically."""
+    """Writes plain values as indented JSON atomically."""
     write_text(path, json.dumps(content, indent=2) + "\n")
 
 
 def write_arrays(path: str | Path, **arrays: np.ndarray) -> None:
     """Writes a compressed `.npz` atomically."""
     with atomic_path(path) as temporary:
-        np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]  # its stub takes a keyword for an option
+        np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]  # the stub mistakes names for options

@@ -10,12 +10,13 @@ from torchvision.utils import make_grid
 
 from ddpm_lightning.atomic_files import atomic_path
 
+_FRAME_MILLISECONDS = 120
+
 
 def image_grid(images: Tensor, columns: int | None = None) -> Tensor:
-    """Images (N, C, H, W), uint8, side by side: (3, H', W'), uint8.
+    """A grid of images, (N, C, H, W), uint8, to (3, H', W'), uint8.
 
-    Small images are enlarged by whole factors, so that one of 28 pixels can be looked at. The grid is about square
-    unless `columns` is given.
+    Images below 64 pixels are enlarged by an integer factor. The grid is about square unless `columns` is given.
     """
     columns = columns or math.ceil(math.sqrt(len(images)))
     factor = max(1, 64 // images.shape[-1])
@@ -24,15 +25,15 @@ def image_grid(images: Tensor, columns: int | None = None) -> Tensor:
 
 
 def save_picture(picture: Tensor, path: Path) -> None:
-    """Writes a picture (3, H, W), or a grey one (1, H, W), uint8, as a PNG, atomically."""
+    """Writes a picture, (3, H, W) or grey (1, H, W), uint8, as a PNG, atomically."""
     with atomic_path(path) as temporary:
         _to_pil(picture).save(temporary)
 
 
-def save_animation(pictures: Iterable[Tensor], path: Path, milliseconds: int = 120) -> None:
-    """Writes pictures (3, H, W), uint8, as a GIF that dwells on its last frame, atomically."""
+def save_animation(pictures: Iterable[Tensor], path: Path) -> None:
+    """Writes pictures, at least one, each (3, H, W), uint8, as a GIF that pauses on its last frame, atomically."""
     frames = [_to_pil(picture) for picture in pictures]
-    durations = [milliseconds] * (len(frames) - 1) + [10 * milliseconds]
+    durations = [_FRAME_MILLISECONDS] * (len(frames) - 1) + [10 * _FRAME_MILLISECONDS]
     with atomic_path(path) as temporary:
         frames[0].save(temporary, save_all=True, append_images=frames[1:], duration=durations, loop=0)
 

@@ -1,4 +1,4 @@
-"""Pictures of the noise schedules, for the documentation: `python -m ddpm_lightning.schedule_figures`."""
+"""Figures of the noise schedules for the documentation: `python -m ddpm_lightning.schedule_figures`."""
 
 import argparse
 from pathlib import Path
@@ -17,12 +17,12 @@ from ddpm_lightning.diffusion.schedule import Schedule
 
 STRIP_TIMES = [i / 10 for i in range(11)]
 LOG_SNR_SHOWN = (-21.0, 12.0)
-"""The same in every figure, so that they compare."""
+"""The same range in every figure, so that they are comparable."""
 DPI = 100
 
 
 def example_picture(size: int = 32) -> Tensor:
-    """A sun and a hill before a sky, (3, size, size), uint8: smooth gradients, edges and colours, of no data set."""
+    """A synthetic picture of sun, hill and sky, (3, size, size), uint8, with smooth gradients, edges and colours."""
     down, right = torch.meshgrid(*[(torch.arange(size) + 0.5) / size] * 2, indexing="ij")
     sky = torch.stack([0.25 + 0.5 * down, 0.45 + 0.35 * down, 0.9 - 0.2 * down])
     sun = (right - 0.68).square() + (down - 0.3).square() < 0.16**2
@@ -33,9 +33,9 @@ def example_picture(size: int = 32) -> Tensor:
 
 
 def noised_strip(schedule: Schedule, picture: Tensor) -> Tensor:
-    """The picture at `STRIP_TIMES`, with one and the same noise: (3, H, W), uint8, to (11, 3, H, W), uint8.
+    """The picture noised at `STRIP_TIMES`, always with the same eps: (3, H, W), uint8, to (11, 3, H, W), uint8.
 
-    Where x_t has more than unit variance it is shown scaled down to it.
+    If x_t has more than unit variance, it is shown scaled down to unit variance.
     """
     t = torch.tensor(STRIP_TIMES)
     normalizer = SymmetricNormalizer(3)
@@ -46,11 +46,11 @@ def noised_strip(schedule: Schedule, picture: Tensor) -> Tensor:
 
 
 def draw_schedule(schedule: Schedule, picture: Tensor, rescaled: Schedule | None = None) -> Figure:
-    """Alpha, sigma and log SNR against t, above the strip of the noised picture, (3, H, W), uint8.
+    """A figure of alpha, sigma and log SNR against t, above the strip of the noised picture, (3, H, W), uint8.
 
     The log SNR of `rescaled`, the same schedule with zero terminal SNR, is drawn dashed.
     """
-    figure = Figure(figsize=(8, 3.7), layout="constrained")  # not by pyplot, which may want a display
+    figure = Figure(figsize=(8, 3.7), layout="constrained")  # not from pyplot, which may need a display
     curves, strip = figure.subfigures(2, 1, height_ratios=[2.7, 1], squeeze=False)[:, 0]
     rates_axes, snr_axes = curves.subplots(1, 2)
     t = torch.linspace(0, 1, 1001, dtype=torch.float64)
@@ -58,7 +58,7 @@ def draw_schedule(schedule: Schedule, picture: Tensor, rescaled: Schedule | None
     rates_axes.plot(t.numpy(), alpha.numpy(), label="alpha")
     rates_axes.plot(t.numpy(), sigma.numpy(), label="sigma")
     finite = t[1:]
-    # To the border at t = 1 where it is minus infinity: a line that ended before would seem to end higher up.
+    # Minus infinity at t = 1 is drawn at the lower border: a line that stopped earlier would seem to end higher.
     snr_axes.plot(finite.numpy(), schedule.log_snr(finite).clamp(min=LOG_SNR_SHOWN[0]).numpy(), label="log SNR")
     if rescaled is not None:
         log_snr = rescaled.log_snr(finite).clamp(min=LOG_SNR_SHOWN[0])
@@ -66,7 +66,7 @@ def draw_schedule(schedule: Schedule, picture: Tensor, rescaled: Schedule | None
     snr_axes.set_ylim(*LOG_SNR_SHOWN)
     for axes in (rates_axes, snr_axes):
         axes.set_xlabel("t")
-        axes.set_xlim(-0.02, 1.02)  # what happens at the very ends is seen
+        axes.set_xlim(-0.02, 1.02)  # shows the ends of the lines
         axes.grid(linewidth=0.4, alpha=0.5)
         axes.legend(fontsize=8)
     pictures: list[Axes] = list(strip.subplots(1, len(STRIP_TIMES)))
@@ -78,14 +78,20 @@ def draw_schedule(schedule: Schedule, picture: Tensor, rescaled: Schedule | None
 
 
 def write_figures(conf: Path, folder: Path) -> list[Path]:
-    """Writes `schedule_<name>.png` for every choice of conf/schedule; returns the files, in the order of the names.
+    """Writes `schedule_<name>.png` for every choice in conf/schedule; returns the files in the order of their names.
+
+    Args:
+        conf: the folder of the configs.
+        folder: where to write; created if absent.
 
     Raises:
-        ValueError: there are no choices in that folder.
+        ValueError: `conf` has no schedules.
     """
     choices = sorted((conf / "schedule").glob("*.yaml"))
     if not choices:
-        raise ValueError(f"no {conf / 'schedule'}/*.yaml: run in the repository's folder, or give its conf by --conf")
+        raise ValueError(
+            f"there is no {conf / 'schedule'}/*.yaml: run this in the repository, or pass its configs by --conf"
+        )
     written = []
     for choice in choices:
         figure = _figure_of(choice)
@@ -104,9 +110,9 @@ def _figure_of(choice: Path) -> Figure:
 
 
 def main() -> None:
-    """Writes one picture for each choice of conf/schedule."""
-    parser = argparse.ArgumentParser(description="Draw every noise schedule of conf/schedule.")
-    parser.add_argument("--output", type=Path, default=Path("docs/figures"), help="folder for the pictures")
+    """Runs the command line: one figure for each choice in conf/schedule."""
+    parser = argparse.ArgumentParser(description="Draw every noise schedule in conf/schedule.")
+    parser.add_argument("--output", type=Path, default=Path("docs/figures"), help="folder for the figures")
     parser.add_argument("--conf", type=Path, default=Path("conf"), help="folder of the configs")
     arguments = parser.parse_args()
     try:

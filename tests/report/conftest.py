@@ -1,4 +1,4 @@
-"""Finished runs that nobody trained: scores and, where asked for, the features that they are computed from."""
+"""Finished runs without a training: made-up scores and, optionally, features that the scores are computed from."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -19,7 +19,7 @@ MakeRun = Callable[..., FinishedRun]
 
 @pytest.fixture
 def make_run(card: MetricCard) -> MakeRun:
-    """make_run({"schedule": "cosine"}, seed=1, kid=0.2): a run without files, each in a folder of its own name."""
+    """make_run({"schedule": "cosine"}, seed=1, kid=0.2): a run without files, in a folder name of its own."""
     made = []
 
     def make(
@@ -52,7 +52,7 @@ def make_run(card: MetricCard) -> MakeRun:
 def make_run_with_features(make_run: MakeRun, card: MetricCard, tmp_path: Path) -> MakeRun:
     """make_run_with_features(options, seed, shift=1.0): generated features are N(shift, I), the real ones N(0, I).
 
-    The real images are 50 of 80, chosen by the metrics' seed, or those of `real_indices`.
+    The real images are 50 of 80, chosen by the metrics' seed unless `real_indices` is given.
     """
     pool = torch.randn(80, 4, generator=torch.Generator().manual_seed(0))
 

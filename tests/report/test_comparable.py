@@ -13,16 +13,16 @@ from ddpm_lightning.report.comparable import check_comparable
     ("field", "values", "advice"),
     [
         ("split", ("test", "val"), "the same split"),
-        ("dataset", ("mnist", "fashion_mnist"), "each data set by itself"),
-        ("features", ("lenet_mnist", "inception"), "each kind of features by itself"),
-        ("features_sha256", ("a", "b"), "weights of the features"),
+        ("dataset", ("mnist", "fashion_mnist"), "each data set separately"),
+        ("features", ("lenet_mnist", "inception"), "each kind of features separately"),
+        ("features_sha256", ("a", "b"), "feature weights"),
         ("resize", ("none", "bilinear"), "version of the features"),
         ("num_generated", (1000, 500), "metrics.num_samples"),
         ("num_real", (1000, 500), "metrics.num_real"),
         ("real_images", ("01ab", "23cd"), "the images differ in size, in the split or its seed, or in the files"),
     ],
 )
-def test_what_may_never_differ(make_run, field, values, advice):
+def test_some_differences_are_never_comparable(make_run, field, values, advice):
     runs = [make_run({field: str(value)}, seed, **{field: value}) for value in values for seed in (0, 1)]
     everything = [field, "sampler", "grid", "guidance", "weights", "experiment", "loss_on", "predict", "schedule"]
     with pytest.raises(ValueError, match=re.escape(advice)) as caught:
@@ -31,8 +31,8 @@ def test_what_may_never_differ(make_run, field, values, advice):
     assert said in str(caught.value)
 
 
-def test_every_field_of_a_card_is_explained_or_has_advice(make_run, card):
-    """A run that differs in one value, whichever, is refused with a sentence and not with a KeyError."""
+def test_a_difference_in_any_field_gives_advice(make_run, card):
+    """Runs that differ in any single value raise a ValueError with advice, not a KeyError."""
     for name in card.flat():
         other = MetricCard.from_dict(_changed(card.to_dict(), name.split("."), "another"))
         with pytest.raises(ValueError, match=f"cannot be compared: {re.escape(name)} is .*; .{{20}}"):
@@ -55,7 +55,7 @@ EVERYTHING = {*SAMPLER, *PREDICTS, "guidance", "guidance.scale", "weights", "mod
 
 
 @pytest.mark.parametrize(
-    ("field", "values", "told", "explaining"),
+    ("field", "values", "named", "explaining"),
     [
         ("sampler", (DDIM, {**DDIM, "name": "ddpm"}), "sampler.name", SAMPLER),
         ("sampler", (DDIM, {**DDIM, "steps": 50}), "sampler.steps", SAMPLER),
@@ -63,7 +63,7 @@ EVERYTHING = {*SAMPLER, *PREDICTS, "guidance", "guidance.scale", "weights", "mod
         ("sampler", (DDIM, {k: v for k, v in DDIM.items() if k != "eta"}), "sampler.eta", SAMPLER),
         ("sampler", (DDIM, KARRAS), "sampler.grid.name", SAMPLER),
         ("sampler", (KARRAS, {**DDIM, "grid": {"name": "karras", "rho": 3.0}}), "sampler.grid.rho", SAMPLER),
-        ("sampler", (DDIM, {**DDIM, "order": 3}), "sampler.order", SAMPLER),  # an option that nobody has yet
+        ("sampler", (DDIM, {**DDIM, "order": 3}), "sampler.order", SAMPLER),  # an option that no sampler has yet
         ("sampler", (DDIM, {**DDIM, "t_max": 0.999}), "sampler.t_max",
          ["sampler", "sampler.steps", *PREDICTS, "experiment"]),
         ("guidance", ({"name": "none"}, {"name": "classifier_free", "scale": 2.0}), "guidance.name",
@@ -76,16 +76,16 @@ EVERYTHING = {*SAMPLER, *PREDICTS, "guidance", "guidance.scale", "weights", "mod
         ("weights", ("ema", "raw"), "weights", ["weights"]),
     ],
 )  # fmt: skip
-def test_what_may_differ_if_it_is_studied(make_run, field, values, told, explaining):
+def test_factors_explain_differences_of_the_card(make_run, field, values, named, explaining):
     runs = [make_run({}, 0, **{field: value}) for value in values]
     for factor in explaining:
         check_comparable(runs, ["schedule", factor])
-    with pytest.raises(ValueError, match=f"these runs cannot be compared: {re.escape(told)} is .* by="):
+    with pytest.raises(ValueError, match=f"these runs cannot be compared: {re.escape(named)} is .* by="):
         check_comparable(runs, sorted(EVERYTHING - set(explaining)))
 
 
-def test_a_sampler_of_ones_own_needs_no_change_elsewhere(make_run):
-    """Its options, nested ones too, count as a sampler's, whatever their names."""
+def test_a_custom_sampler_is_comparable(make_run):
+    """Options of any name, nested ones too, count as the sampler's."""
     own = {"name": "own", "steps": 8, "order": 2, "corrector": {"name": "langevin", "snr": 0.16}}
     runs = [
         make_run({"sampler": "ddim"}, 0),
@@ -102,7 +102,9 @@ def test_a_sampler_of_ones_own_needs_no_change_elsewhere(make_run):
 
 def test_runs_of_one_seed_must_share_the_metrics_seed(make_run):
     runs = [make_run({"schedule": "linear"}, 0), make_run({"schedule": "cosine"}, 0, metrics_seed=5)]
-    with pytest.raises(ValueError, match=r"among those of seed=0, metrics.seed is 0 in 1 run \(run1\) and 5 in 1 run"):
+    with pytest.raises(
+        ValueError, match=r"among those with seed=0, metrics.seed is 0 in 1 run \(run1\) and 5 in 1 run"
+    ):
         check_comparable(runs, ["schedule"])
 
 
@@ -112,13 +114,13 @@ def test_runs_of_one_seed_must_share_the_real_images(make_run):
         check_comparable(runs, ["schedule"])
 
 
-def test_metrics_seed_may_follow_the_seed_or_be_one_for_all(make_run):
+def test_metrics_seed_may_follow_the_seed_or_be_constant(make_run):
     check_comparable([make_run({}, seed) for seed in range(3)], [])
     check_comparable([make_run({}, seed, metrics_seed=7) for seed in range(3)], [])
 
 
 @pytest.mark.parametrize("name", ["init", "order", "noise", "samples"])
-def test_a_sweep_over_one_of_the_seeds_is_not_refused(make_run, name):
+def test_a_sweep_over_one_of_the_four_seeds_is_comparable(make_run, name):
     runs = [
         make_run({f"seeds.{name}": str(value)}, 0, metrics_seed=value if name == "samples" else 0, seeds={name: value})
         for value in range(3)
@@ -127,6 +129,6 @@ def test_a_sweep_over_one_of_the_seeds_is_not_refused(make_run, name):
     build_table(runs)
 
 
-def test_a_table_refuses_too(make_run):
+def test_build_table_checks_comparability(make_run):
     with pytest.raises(ValueError, match="cannot be compared: split"):
         build_table([make_run({}, 0), make_run({}, 1, split="val")])

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ddpm_lightning.metrics.scores import compare_features
-from ddpm_lightning.report.score_names import ERRORS, NAMES, OF_SAMPLES, higher_is_better, is_of_samples
+from ddpm_lightning.report.score_names import ERRORS, NAMES, SAMPLE_SCORES, higher_is_better, is_sample_score
 from ddpm_lightning.verbs.report import USAGE
 
 
@@ -21,19 +21,19 @@ def values(card):
     return score
 
 
-def test_the_scores_of_samples_are_those_that_are_computed(values):
-    assert {name.partition("_")[0] for name in values(0.0)} == set(OF_SAMPLES)
+def test_every_computed_score_has_a_name(values):
+    assert {name.partition("_")[0] for name in values(0.0)} == set(SAMPLE_SCORES)
 
 
-@pytest.mark.parametrize("kind", OF_SAMPLES)
-def test_samples_nearer_to_the_real_ones_have_the_better_score(values, kind):
+@pytest.mark.parametrize("kind", SAMPLE_SCORES)
+def test_samples_closer_to_real_ones_score_better(values, kind):
     metric = f"{kind}_lenet_mnist"
     good, bad = values(0.1)[metric], values(2.0)[metric]
     assert good > bad if higher_is_better(metric) else good < bad
 
 
-def test_errors_are_no_scores_of_samples_and_better_when_low():
-    assert not any(is_of_samples(error) or higher_is_better(error) for error in ERRORS)
+def test_errors_are_better_when_low():
+    assert not any(is_sample_score(error) or higher_is_better(error) for error in ERRORS)
 
 
 def test_the_usage_names_every_score():

@@ -1,4 +1,4 @@
-"""The promises of the error bars and verdicts, checked where the truth is known.
+"""Coverage of the error bars and error rates of the verdicts, by simulations with a known truth.
 
 Features are Gaussian, so the true KID has a closed form: the kernel (x.y/D + 1)^3 compares moments up to the third.
 """
@@ -16,9 +16,9 @@ from ddpm_lightning.report.table import Verdict
 pytestmark = pytest.mark.slow
 
 DRAWS = 1000
-WINDOW = (0.93, 0.97)  # of the coverage: 95 %, give or take three errors of 1,000 draws
-D, NUM_SAMPLES = 20, 200  # with fewer, KID is so skewed that no symmetric interval is exact
-SHIFT, SEED_EFFECT = 0.5, 0.014  # of a model's mean; the seed makes a third of KID's variance
+WINDOW = (0.93, 0.97)  # of the coverage: 95 %, plus or minus three standard errors of 1,000 draws
+D, NUM_SAMPLES = 20, 200  # with fewer, KID is too skewed for a symmetric interval
+SHIFT, SEED_EFFECT = 0.5, 0.014  # of a model's mean; the seed contributes a third of KID's variance
 
 
 def true_kid(shift):
@@ -61,7 +61,7 @@ def covered(interval, truth):
     return interval.low <= truth <= interval.high
 
 
-def test_truth_is_what_many_kids_average_to():
+def test_many_kids_average_to_the_truth():
     generator = torch.Generator().manual_seed(0)
     values = [draw_kids(1, 0, generator)[0][1].value for _ in range(DRAWS)]
     assert np.mean(values) == pytest.approx(true_kid_over_seeds(), abs=3 * np.std(values) / DRAWS**0.5)
@@ -86,15 +86,15 @@ def test_several_seeds_cover_the_expected_kid(num_seeds, stride):
         with_shared.append(covered(interval_over_seeds(values, max(0, mean_shared_covariance(drawn))), truth))
         without.append(covered(interval_over_seeds(values), truth))
     assert WINDOW[0] <= np.mean(with_shared) <= WINDOW[1]
-    if stride == 0:  # what the seeds share does not show in their scatter
+    if stride == 0:  # errors that the seeds share do not show in their scatter
         assert np.mean(without) < WINDOW[0]
         assert np.mean(without) < np.mean(with_shared) - 0.03
 
 
 @pytest.mark.parametrize("num_seeds", [3, 5])
 @pytest.mark.parametrize("shared", [0.0, 0.1, 0.5, 2.0, 10.0])
-def test_known_shared_variance_is_covered_for_any_share_of_it(num_seeds, shared):
-    # Seeds' scatter of 1 for the mean, and an error of variance `shared` that all of them have.
+def test_intervals_cover_any_known_shared_variance(num_seeds, shared):
+    # The mean's variance over seeds is 1, and all seeds share an error of variance `shared`.
     draws = np.random.default_rng(num_seeds).standard_normal((4 * DRAWS, num_seeds + 1))
     common = shared**0.5 * draws[:, :1]
     values = common + num_seeds**0.5 * draws[:, 1:]
@@ -102,15 +102,15 @@ def test_known_shared_variance_is_covered_for_any_share_of_it(num_seeds, shared)
     assert 0.938 <= coverage <= 0.962  # its error is 0.35 %
 
 
-EXACTLY_5_PERCENT = 0.059  # 5,000 draws of a rate of 5 % have an error of 0.3 %
+EXACTLY_5_PERCENT = 0.059  # the standard error of a rate of 5 % in 5,000 draws is 0.3 %
 
 
-def called_different(spreads, shifts, num_seeds, same):
-    """Share of draws in which any two of the configurations in `same`, which are equal, are called different."""
+def rate_of_differences(spreads, shifts, num_seeds, same):
+    """Share of draws in which any two of the equal configurations in `same` are called different."""
     rng = np.random.default_rng(num_seeds)
     count = 0
     for _ in range(5 * DRAWS):
-        seeds = rng.standard_normal(num_seeds)  # what a seed does to all configurations
+        seeds = rng.standard_normal(num_seeds)  # the effect of a seed on all configurations
         values = seeds + np.array(spreads)[:, None] * rng.standard_normal((len(spreads), num_seeds))
         count += significantly_different(values + np.array(shifts)[:, None])[np.ix_(same, same)].any()
     return count / (5 * DRAWS)
@@ -118,16 +118,16 @@ def called_different(spreads, shifts, num_seeds, same):
 
 @pytest.mark.parametrize("num_seeds", [2, 3, 5])
 @pytest.mark.parametrize("num_configurations", [2, 4, 8])
-def test_equal_configurations_are_rarely_called_different(num_configurations, num_seeds):
+def test_equal_configurations_rarely_differ(num_configurations, num_seeds):
     equal = range(num_configurations)
-    rate = called_different([1] * num_configurations, [0] * num_configurations, num_seeds, equal)
+    rate = rate_of_differences([1] * num_configurations, [0] * num_configurations, num_seeds, equal)
     assert rate <= (EXACTLY_5_PERCENT if num_configurations == 2 else 0.05)
 
 
 @pytest.mark.parametrize("num_seeds", [3, 5])
-def test_equal_ones_that_vary_more_are_rarely_called_different(num_seeds):
-    # The two lowest are equal; the others are far off, and so steady that the pooled residual is far too small.
-    rate = called_different([1, 1, 0.1, 0.1, 0.1, 0.1], [0, 0, 9, 9, 9, 9], num_seeds, [0, 1])
+def test_equal_configurations_that_vary_more_rarely_differ(num_seeds):
+    # The two lowest are equal; the others are far away and vary so little that the pooled residual is much too small.
+    rate = rate_of_differences([1, 1, 0.1, 0.1, 0.1, 0.1], [0, 0, 9, 9, 9, 9], num_seeds, [0, 1])
     assert rate <= EXACTLY_5_PERCENT
 
 

@@ -34,13 +34,13 @@ def test_interval_by_hand():
     assert interval_over_seeds([1.0, 2.0, 3.0]) == pytest.approx((2 - 2.4841, 2 + 2.4841), abs=1e-4)
 
 
-def test_interval_is_scipys():
+def test_interval_agrees_with_scipy():
     values = np.random.default_rng(0).standard_normal(5)
     theirs = stats.ttest_1samp(values, 0).confidence_interval(0.95)
     assert interval_over_seeds(list(values)) == pytest.approx(theirs, rel=1e-9)
 
 
-def test_shared_covariance_adds_with_satterthwaites_freedom():
+def test_shared_covariance_has_satterthwaites_freedom():
     # s^2/n = 1/3 and C = 1/3: the variance doubles, and 2 degrees of freedom become 2 * 2^2 = 8, t = 2.306. That would
     # be shorter than without C. For C = 3 the variance is 10/3 and the degrees of freedom 200, t = 1.972.
     assert interval_over_seeds([1.0, 2.0, 3.0], 1 / 3) == interval_over_seeds([1.0, 2.0, 3.0])
@@ -54,7 +54,7 @@ def test_more_shared_covariance_never_shortens_an_interval():
     assert halves[-1] == pytest.approx(1.95996 * 1000, rel=1e-3)  # all error is shared: normal
 
 
-def test_seeds_without_scatter_leave_what_they_share():
+def test_without_scatter_the_shared_error_remains():
     assert interval_over_seeds([2.0, 2.0]) == (2, 2)
     assert interval_over_seeds([2.0, 2.0], 0.25) == pytest.approx((2 - 0.97998, 2 + 0.97998), abs=1e-4)
 
@@ -79,7 +79,7 @@ def test_a_published_block_design():
 
 @pytest.mark.parametrize(("gap", "different"), [(4.46, False), (4.56, True)])
 def test_the_honest_difference_of_the_published_design(gap, different):
-    # Moving a whole row leaves the residuals as they are.
+    # Moving a whole row does not change the residuals.
     moved = GRAFTS.copy()
     moved[3] += GRAFTS[1].mean() - gap - GRAFTS[3].mean()
     assert stats.ttest_rel(moved[1], moved[3]).pvalue < 0.05  # so that Tukey's criterion decides
@@ -87,11 +87,11 @@ def test_the_honest_difference_of_the_published_design(gap, different):
 
 
 @pytest.mark.parametrize(("k", "freedom", "tabled"), [(3, 12, 3.77), (4, 15, 4.08), (3, 4, 5.04), (8, 14, 4.99)])
-def test_critical_ranges_are_those_of_the_tables(k, freedom, tabled):
+def test_critical_ranges_agree_with_tables(k, freedom, tabled):
     assert statistics._critical_range(k, freedom) == pytest.approx(tabled, abs=0.006)
 
 
-def test_critical_range_is_that_of_scipys_one_way_test():
+def test_critical_range_agrees_with_scipys_one_way_test():
     # 4 groups of 4 have the 12 degrees of freedom of 4 configurations on 5 seeds.
     groups = np.random.default_rng(0).standard_normal((4, 4))
     interval = stats.tukey_hsd(*groups).confidence_interval(0.95)
@@ -110,26 +110,26 @@ def test_two_configurations_are_a_paired_t_test():
     assert 0 < sum(answers) < 300
 
 
-def test_what_seeds_do_to_all_alike_does_not_matter():
+def test_common_effects_of_seeds_do_not_matter():
     values = np.array([[1.0, 1.1, 1.2], [2.0, 2.2, 2.1]])
     assert significantly_different(values)[0, 1]
     assert significantly_different(values + np.array([0, 100, -100]))[0, 1]
     assert not significantly_different(np.array([values[0] + [0, 100, -100], values[1]]))[0, 1]
 
 
-def test_steady_others_make_no_difference_of_an_unsteady_pair():
+def test_low_variance_of_others_does_not_decide_a_pair():
     steady = [[10 + i, 10.01 + i, 10.02 + i] for i in range(6)]
     values = np.array([[0.0, 2.0, 1.0], [3.0, 1.9, 3.1], *steady])
     residuals = values - values.mean(axis=1, keepdims=True) - values.mean(axis=0) + values.mean()
     gap = values[1].mean() - values[0].mean()
     pooled = stats.studentized_range.ppf(0.95, 8, 14) * math.sqrt(np.square(residuals).sum() / 14 / 3)
-    assert gap > pooled  # Tukey's test by itself would say so
+    assert gap > pooled  # Tukey's test alone would call them different
     assert stats.ttest_rel(values[0], values[1]).pvalue > 0.05
     assert not significantly_different(values)[0, 1]
     assert significantly_different(values)[0, 7]
 
 
-def test_equal_values_are_ties_and_a_constant_difference_is_one():
+def test_equal_values_tie_and_constant_gaps_differ():
     values = np.array([[0.1, 0.2, 0.3], [0.1, 0.2, 0.3], [0.6, 0.7, 0.8]])
     assert np.array_equal(
         significantly_different(values), [[False, False, True], [False, False, True], [True, True, False]]

@@ -1,4 +1,4 @@
-"""From finished runs to a table: which runs make one configuration, and how the configurations compare."""
+"""Builds the table of a sweep: groups finished runs into configurations and compares them."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -10,13 +10,13 @@ from ddpm_lightning.metrics.card import MetricCard
 from ddpm_lightning.report.comparable import check_comparable
 from ddpm_lightning.report.estimate import WITH_SAMPLES, estimate, scores
 from ddpm_lightning.report.finished_run import FinishedRun
-from ddpm_lightning.report.score_names import ERRORS, OF_SAMPLES, higher_is_better
-from ddpm_lightning.report.shared_snr_buckets import on_common_levels
+from ddpm_lightning.report.score_names import ERRORS, SAMPLE_SCORES, higher_is_better
+from ddpm_lightning.report.shared_snr_buckets import average_over_shared_buckets
 from ddpm_lightning.report.statistics import confounded, main_effects, verdicts
 from ddpm_lightning.report.table import Effect, Estimate, Row, Table, Verdict
 
 ABSENT = "-"
-"""The choice of a run that does not have the option."""
+"""The choice of a run without the option."""
 
 Choices = dict[str, str]
 Runs = dict[int, FinishedRun]  # by seed
@@ -27,19 +27,19 @@ def build_table(runs: Sequence[FinishedRun], by: Sequence[str] | None = None, me
     """The table of a sweep.
 
     Args:
-        runs: in the order in which choices shall be listed; the first choice of a factor is its baseline.
-        by: options that make a configuration; None for every option that takes more than one value.
-        metric: what the rows are sorted by, one of `scores.NAMES`.
+        runs: in the order in which choices are listed; the first choice of a factor is its baseline.
+        by: options that distinguish configurations; None for every option with more than one value.
+        metric: the score that the rows are sorted by, one of `score_names.NAMES`.
 
     Raises:
-        ValueError: no runs, an unknown option or metric, runs that cannot be compared, several runs of one
-            configuration and seed, or features that do not give the KID of their run.
+        ValueError: no runs, an unknown option or metric, runs that are not comparable, several runs of one
+            configuration and seed, or features that do not reproduce the KID of their run.
     """
     if not runs:
         raise ValueError("there are no finished runs to report")
     factors = _factors(runs, by)
     check_comparable(runs, factors)
-    runs, notes_on_errors = on_common_levels(runs)
+    runs, notes_on_errors = average_over_shared_buckets(runs)
     metrics = _metrics(runs, metric, notes_on_errors)
     groups = _group(runs, factors)
     notes = _notes_on_factors(runs, [choices for choices, _ in groups], factors) + notes_on_errors
@@ -60,7 +60,7 @@ def build_table(runs: Sequence[FinishedRun], by: Sequence[str] | None = None, me
         )
         for i, (choices, members) in enumerate(groups)
     ]
-    rows.sort(key=lambda row: _broken_last(_as_cost(metrics[0], row.estimates[metrics[0]].mean)))
+    rows.sort(key=lambda row: _not_finite_last(_as_cost(metrics[0], row.estimates[metrics[0]].mean)))
     cards: dict[tuple, MetricCard] = {}
     for run in runs:
         cards.setdefault(tuple(run.card.flat().items()), run.card)
@@ -73,7 +73,7 @@ def _factors(runs: Sequence[FinishedRun], by: Sequence[str] | None) -> list[str]
     options = dict.fromkeys(name for run in runs for name in run.options)
     unknown = [name for name in by if name not in options]
     if unknown:
-        raise ValueError(f"no run chose {', '.join(unknown)}, which by= names: these runs chose {', '.join(options)}")
+        raise ValueError(f"no run has the option {', '.join(unknown)} of by=: these runs have {', '.join(options)}")
     return list(dict.fromkeys(by))
 
 
@@ -84,9 +84,9 @@ def _varying(runs: Sequence[FinishedRun]) -> list[str]:
 
 
 def _metrics(runs: Sequence[FinishedRun], metric: str, notes_on_errors: Sequence[str]) -> list[str]:
-    """The scores that any run has, `metric` first; the notes may say why it is not there."""
+    """The scores that any run has, `metric` first. The notes may explain in an error why `metric` is missing."""
     features = runs[0].card.features
-    names = {**{short: f"{short}_{features}" for short in OF_SAMPLES}, **{error: error for error in ERRORS}}
+    names = {**{short: f"{short}_{features}" for short in SAMPLE_SCORES}, **{error: error for error in ERRORS}}
     present = {short: name for short, name in names.items() if any(name in scores(run) for run in runs)}
     first = present.get(metric, metric)
     if first not in present.values():
@@ -107,16 +107,16 @@ def _group(runs: Sequence[FinishedRun], factors: Sequence[str]) -> list[tuple[Ch
         for seed, same in by_seed.items():
             if len(same) > 1:
                 folders = ", ".join(str(run.folder) for run in same)
-                raise ValueError(f"{len(same)} runs of {_label(choices)} have seed={seed}: {folders}; {_tell(same)}")
+                raise ValueError(f"{len(same)} runs of {_label(choices)} have seed={seed}: {folders}; {_advice(same)}")
         configurations.append((choices, {seed: by_seed[seed][0] for seed in sorted(by_seed)}))
     return configurations
 
 
-def _tell(same: Sequence[FinishedRun]) -> str:
+def _advice(same: Sequence[FinishedRun]) -> str:
     differing = _varying(same)
     if differing:
-        return f"they differ in {', '.join(differing)}: add to by= what is studied, and leave out the other runs"
-    return "they have the same options: leave out all but one"
+        return f"they differ in {', '.join(differing)}: add the options you study to by=, and leave the other runs out"
+    return "they have the same options: leave all but one out"
 
 
 def _label(choices: Choices) -> str:
@@ -146,19 +146,21 @@ def _notes_on_scores(metric: str, scored: Scored) -> list[str]:
         if seeds:
             notes.append(
                 f"{metric} of {_label(choices)} is not a finite number for seed {_list(seeds)}: this configuration is "
-                "left out of the comparison and of the effects."
+                "excluded from the comparison and from the effects."
             )
-    bare = [_label(choices) for choices, of in scored if math.isfinite(of.mean) and of.covers not in WITH_SAMPLES]
-    if metric.startswith("kid_") and bare:
+    without_features = [
+        _label(choices) for choices, of in scored if math.isfinite(of.mean) and of.covers not in WITH_SAMPLES
+    ]
+    if metric.startswith("kid_") and without_features:
         notes.append(
-            f"The error bar of {metric} shows only the scatter between seeds, and is absent for a single one, where a "
-            f"run kept no features of its samples and real images: {'; '.join(bare)}."
+            f"The error bar of {metric} covers only the scatter between seeds, and is missing for a single seed, "
+            f"because a run kept no features: {'; '.join(without_features)}."
         )
     return notes
 
 
 def _effects(metric: str, scored: Scored) -> list[Effect]:
-    """Of the factors on a metric. The baseline is a factor's first choice, whether its scores are finite or not."""
+    """The main effects on a metric. The baseline is a factor's first choice, whether its scores are finite or not."""
     return main_effects(
         metric,
         [choices for choices, _ in scored],
@@ -167,20 +169,23 @@ def _effects(metric: str, scored: Scored) -> list[Effect]:
 
 
 def _compare(metric: str, scored: Scored, notes: list[str]) -> list[Verdict]:
-    """The verdict on each configuration, on the seeds that all those with finite scores have in common."""
+    """The verdict on each configuration, from the seeds that all configurations with finite scores share.
+
+    Appends a note if a seed is not shared by all of them.
+    """
     verdict_of = dict.fromkeys(range(len(scored)), Verdict.UNKNOWN)
     values = {place: of.values for place, (_, of) in enumerate(scored) if math.isfinite(of.mean)}
     if len(values) > 1:
-        everywhere = sorted(set.intersection(*map(set, values.values())))
-        elsewhere = sorted(set.union(*map(set, values.values())) - set(everywhere))
-        if len(everywhere) < 2:
-            notes.append(f"{metric} is not compared: that takes two seeds which all configurations have.")
-        elif elsewhere:
+        shared = sorted(set.intersection(*map(set, values.values())))
+        other = sorted(set.union(*map(set, values.values())) - set(shared))
+        if len(shared) < 2:
+            notes.append(f"{metric} is not compared: a comparison takes two seeds that all configurations have.")
+        elif other:
             notes.append(
-                f"{metric} is compared on the seeds that all configurations have ({_list(everywhere)}), without "
-                f"{_list(elsewhere)}."
+                f"{metric} is compared on the seeds that all configurations have ({_list(shared)}), without "
+                f"{_list(other)}."
             )
-        by_seed = np.array([[of_seed[seed] for seed in everywhere] for of_seed in values.values()])
+        by_seed = np.array([[of_seed[seed] for seed in shared] for of_seed in values.values()])
         found = verdicts(_as_cost(metric, by_seed))
         verdict_of |= dict(zip(values, found, strict=True))
     return list(verdict_of.values())
@@ -195,7 +200,7 @@ def _cost(runs: Iterable[FinishedRun]) -> dict[str, float]:
 
 
 def _as_cost(metric: str, values: Values) -> Values:
-    """Values negated where higher is better, so that lower always is."""
+    """The values, negated if higher is better, so that lower is always better."""
     return -values if higher_is_better(metric) else values
 
 
@@ -203,5 +208,5 @@ def _list(seeds: Iterable[int]) -> str:
     return ", ".join(map(str, seeds))
 
 
-def _broken_last(value: float) -> tuple[bool, float]:
+def _not_finite_last(value: float) -> tuple[bool, float]:
     return (False, value) if math.isfinite(value) else (True, 0.0)

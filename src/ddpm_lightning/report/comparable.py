@@ -1,4 +1,4 @@
-"""Checks that scores may share a table."""
+"""Checks that the scores of runs are comparable."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +7,7 @@ from ddpm_lightning.metrics.card import NOT_RECORDED
 from ddpm_lightning.report.finished_run import FinishedRun
 
 EXPLAINED_BY = {
-    # Where sampling starts depends on what the network predicts.
+    # The default time at which sampling starts depends on the target that the network predicts.
     "sampler.t_max": ("sampler", "predict", "loss_on", "experiment"),
     "sampler": ("sampler", "grid", "experiment"),
     "guidance": ("guidance", "experiment"),
@@ -17,33 +17,33 @@ EXPLAINED_BY = {
 }
 """Prefix of a name on the card -> prefixes of the options that may explain a difference there.
 
-The first entry that fits holds. What has none must not differ.
+The first matching entry counts. Names without an entry must not differ.
 """
 
 PAIRED = {"metrics.seed": "seed", "metrics.real_seed": "real_seed"}
-"""Options whose values on the card runs of one seed must share -> their names there."""
+"""Options that must be equal among the runs of one seed -> their names on the card."""
 
 FIXES = {
-    "dataset": "report each data set by itself",
+    "dataset": "report each data set separately",
     "split": "evaluate all runs on the same split",
-    "features": "report each kind of features by itself, or evaluate all runs with the same metrics/features",
-    "features_sha256": "evaluate all runs with the same weights of the features",
+    "features": "report each kind of features separately, or evaluate all runs with the same metrics/features",
+    "features_sha256": "evaluate all runs with the same feature weights",
     "resize": "evaluate all runs with the same version of the features",
     "num_generated": "evaluate all runs with the same metrics.num_samples",
     "num_real": "evaluate all runs with the same metrics.num_real",
-    "real_images": "the images differ in size, in the split or its seed, or in the files: report each kind of images "
-    "by itself, or evaluate all runs on the same ones",
+    "real_images": "the images differ in size, in the split or its seed, or in the files: report each set of images "
+    "separately, or evaluate all runs on the same one",
 }
 
 
 def check_comparable(runs: Sequence[FinishedRun], factors: Sequence[str]) -> None:
-    """Whether the runs' scores may stand in one table whose rows differ in `factors`.
+    """Checks that the runs' scores are comparable in one table whose rows differ in `factors`.
 
-    Metric cards must agree, but for what a factor explains, and for the seeds. The runs of one seed must share the
-    card's seed too: they are compared in pairs, on the same real images and from the same x_T.
+    Metric cards must agree, except in their seeds and where a factor explains the difference. The runs of one seed must
+    share the card's seeds too, because they are compared in pairs, on the same real images and from the same x_T.
 
     Raises:
-        ValueError: they may not; it says what differs, between which runs, and what to do.
+        ValueError: the scores are not comparable; the message names the difference, the runs, and a fix.
     """
     cards = [run.card.flat() for run in runs]
     for name in dict.fromkeys(name for card in cards for name in card):
@@ -58,13 +58,13 @@ def check_comparable(runs: Sequence[FinishedRun], factors: Sequence[str]) -> Non
             studied = {option, "seeds.samples"} if part == "seed" else {option}
             if len(groups) > 1 and not studied & set(factors):
                 raise ValueError(
-                    f"these runs cannot be compared in pairs: among those of seed={seed}, {_describe(option, groups)}; "
-                    f"evaluate all runs of one seed with the same {option}"
+                    f"these runs cannot be compared in pairs: among those with seed={seed}, "
+                    f"{_describe(option, groups)}; evaluate all runs of a seed with the same {option}"
                 )
 
 
 def _explaining(name: str) -> tuple[str, ...]:
-    """What the options begin with that may explain differences of this name on the card."""
+    """Prefixes of the options that may explain differences of this name on the card."""
     return next((options for prefix, options in EXPLAINED_BY.items() if f"{name}.".startswith(f"{prefix}.")), ())
 
 
@@ -74,7 +74,7 @@ def _explained(name: str, factors: Sequence[str]) -> bool:
 
 
 def _folders_by_value(runs: Sequence[FinishedRun], values: Sequence[Any]) -> dict[Any, list[str]]:
-    """The card's value -> names of the folders of the runs that have it, in order of appearance."""
+    """Value on the card -> folder names of the runs with that value, in order of appearance."""
     groups: dict[Any, list[str]] = {}
     for run, value in zip(runs, values, strict=True):
         groups.setdefault(value, []).append(run.folder.name)
@@ -82,7 +82,7 @@ def _folders_by_value(runs: Sequence[FinishedRun], values: Sequence[Any]) -> dic
 
 
 def _describe(name: str, groups: dict[Any, list[str]]) -> str:
-    """As "split is 'test' in 3 runs (A, B, C) and 'val' in 1 run (D)"; long lists are cut."""
+    """For example "split is 'test' in 3 runs (A, B, C) and 'val' in 1 run (D)"; at most three runs are named."""
     parts = []
     for value, names in groups.items():
         shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
@@ -93,5 +93,5 @@ def _describe(name: str, groups: dict[Any, list[str]]) -> str:
 def _fix(name: str) -> str:
     if explaining := _explaining(name):
         options = " or ".join(f"{option}..." for option in explaining)
-        return f"evaluate all runs alike, or compare by an option that sets it ({options} in by=)"
+        return f"evaluate all runs with the same value, or compare by an option that sets it ({options} in by=)"
     return FIXES[name]

@@ -1,4 +1,4 @@
-"""The score of one configuration with its error bar, out of its runs."""
+"""A configuration's score with its error bar, estimated from its runs."""
 
 import math
 import warnings
@@ -9,34 +9,34 @@ import numpy as np
 
 from ddpm_lightning.metrics.jackknife import Jackknife, kernel_jackknife, shared_covariance
 from ddpm_lightning.report.finished_run import FinishedRun
-from ddpm_lightning.report.score_names import is_of_samples
+from ddpm_lightning.report.score_names import is_sample_score
 from ddpm_lightning.report.statistics import Interval, interval_of_samples, interval_over_seeds
 from ddpm_lightning.report.table import Estimate
 
 WITH_SAMPLES = ("samples", "seeds and samples")
-"""What KID's intervals cover, for one seed and for several, when they are made of the features too."""
+"""`Estimate.covers` of KID's intervals from features, for one seed and for several."""
 
 SamplingErrors = list[tuple[Jackknife, np.ndarray]]
-"""What each sample adds to the error of a run's KID, and the indices of the real images; in the order of the runs."""
+"""For each run: the jackknife of its KID, and the indices of its real images."""
 
 
 def scores(run: FinishedRun) -> dict[str, float]:
-    """Everything about a run that a table can compare."""
+    """All scores and errors of a run, by name."""
     return run.diagnostics | run.values
 
 
 def estimate(metric: str, runs: Mapping[int, FinishedRun]) -> Estimate:
     """Mean and interval of a score over the runs of one configuration.
 
-    KID's interval holds the error of the samples too, by its jackknife, where the runs kept their features; without
-    them it says so in `covers`.
+    KID's interval includes the sampling error, by a jackknife, if the runs kept their features; `covers` says whether
+    it does.
 
     Args:
-        metric: name of the score; runs without it do not count.
-        runs: by seed.
+        metric: name of the score; runs without it are ignored.
+        runs: the runs by seed.
 
     Raises:
-        ValueError: features that do not give the KID of their run.
+        ValueError: features that do not reproduce the KID of their run.
     """
     having = {seed: run for seed, run in runs.items() if metric in scores(run)}
     values = {seed: scores(run)[metric] for seed, run in having.items()}
@@ -53,16 +53,16 @@ def estimate(metric: str, runs: Mapping[int, FinishedRun]) -> Estimate:
 
 
 def _covered_by_scatter(metric: str, runs: Iterable[FinishedRun]) -> str:
-    """What differs between the seeds, and so is seen in the scatter of their scores."""
+    """The sources of error that differ between the runs, and so show in the scatter of their scores."""
     sampled = [run.card.seed for run in runs]
     if len(sampled) < 2:
         return ""
-    draws_its_own = is_of_samples(metric) and len(set(sampled)) == len(sampled)
-    return "seeds and generated samples" if draws_its_own else "seeds"
+    own_samples = is_sample_score(metric) and len(set(sampled)) == len(sampled)
+    return "seeds and generated samples" if own_samples else "seeds"
 
 
 def _sampling_errors(metric: str, runs: Iterable[FinishedRun]) -> SamplingErrors | None:
-    """None where a run's features are missing, or damaged, of which it warns."""
+    """The sampling errors of all runs; None if a run's features are missing or, with a warning, damaged."""
     errors = []
     for run in runs:
         try:
@@ -76,7 +76,7 @@ def _sampling_errors(metric: str, runs: Iterable[FinishedRun]) -> SamplingErrors
         stored = run.values[metric]
         if not math.isclose(jackknife.value, stored, rel_tol=1e-5, abs_tol=1e-9):
             raise ValueError(
-                f"{run.folder}: features.npz gives a {metric} of {jackknife.value:.6g}, the run's metrics say "
+                f"{run.folder}: features.npz gives a {metric} of {jackknife.value:.6g}, its metrics.json has "
                 f"{stored:.6g}: files of different runs were mixed; evaluate the run again"
             )
         errors.append((jackknife, features.real_indices))
@@ -90,7 +90,7 @@ def _kid_interval(values: Sequence[float], runs: Sequence[FinishedRun], errors: 
     for a, b in combinations(range(len(runs)), 2):
         (first, first_indices), (second, second_indices) = errors[a], errors[b]
         covariance = shared_covariance(first.real, first_indices, second.real, second_indices)
-        if runs[a].card.seed == runs[b].card.seed:  # then the samples of one index start from one x_T: shared as well
+        if runs[a].card.seed == runs[b].card.seed:  # then samples of equal index share their x_T
             indices = np.arange(len(first.generated))
             covariance += shared_covariance(first.generated, indices, second.generated, indices)
         covariances.append(covariance)

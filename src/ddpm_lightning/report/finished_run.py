@@ -1,4 +1,4 @@
-"""Finished runs, as a report needs them."""
+"""A finished run: its options, scores, features and samples."""
 
 import zlib
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from ddpm_lightning.metrics.card import MetricCard
 
 
 class RunFeatures(NamedTuple):
-    """What the scores of a run were computed from.
+    """The features that a run's scores were computed from.
 
     Attributes:
-        generated: (N, D) float32, in the order of the sample indices.
-        real: (M, D) float32.
-        real_indices: (M,) int64, which images of the split the real ones are.
+        generated: features of the samples, (N, D) float32, in the order of the sample indices.
+        real: features of the real images, (M, D) float32.
+        real_indices: indices of the real images in their split, (M,) int64.
     """
 
     generated: Tensor
@@ -29,17 +29,18 @@ class RunFeatures(NamedTuple):
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """One training, or one evaluation, that is done.
+    """A finished training or evaluation.
 
     Attributes:
-        folder: where it is.
-        options: what its command lines chose, "schedule" -> "cosine", "optimizer.lr" -> "0.001"; without the seed.
-        seed: of the training.
+        folder: the run's folder.
+        options: the options set on its command lines, "schedule" -> "cosine", "optimizer.lr" -> "0.001", except the
+            seed.
+        seed: the seed of the training.
         values: scores by name: kid_NAME, precision_NAME, ... for features named NAME.
         card: how the scores were made.
-        diagnostics: noise_mae, image_mae, loss and others, by name.
-        cost: parameters, train_images_per_second, wall_seconds, sampling_seconds, network_evaluations (per sample);
-            only those that were measured.
+        diagnostics: errors on held-out images by name: noise_mae, image_mae, loss, ...
+        cost: measured costs by name: parameters, train_images_per_second, wall_seconds, sampling_seconds,
+            network_evaluations (per sample).
     """
 
     folder: Path
@@ -51,20 +52,20 @@ class FinishedRun:
     cost: dict[str, float]
 
     def load_features(self) -> RunFeatures:
-        """What the scores were computed from, out of `features.npz`.
+        """The features that the scores were computed from, read from `features.npz`.
 
         Raises:
-            FileNotFoundError: there is no such file.
-            ValueError: it is damaged, or holds no features of the real images.
+            FileNotFoundError: the file does not exist.
+            ValueError: it is damaged, or has no features of the real images.
         """
         generated, real, indices = self._load("features.npz", "features", "real_features", "real_indices")
         return RunFeatures(torch.from_numpy(generated), torch.from_numpy(real), indices)
 
     def load_samples(self) -> np.ndarray:
-        """The samples, (N, C, H, W) uint8, in the order of their indices, out of `samples.npz`.
+        """The samples, (N, C, H, W) uint8, in the order of their indices, read from `samples.npz`.
 
         Raises:
-            FileNotFoundError: there is no such file.
+            FileNotFoundError: the file does not exist.
             ValueError: it is damaged.
         """
         (images,) = self._load("samples.npz", "images")

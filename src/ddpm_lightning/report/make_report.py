@@ -1,4 +1,4 @@
-"""The report of one or several sweeps, from their folders to its files."""
+"""Makes the report of one or several sweeps from their folders."""
 
 import shlex
 import sys
@@ -17,8 +17,15 @@ def make_report(
 ) -> list[Path]:
     """Writes the report of the finished runs in `sweeps`, and returns its files.
 
+    Args:
+        sweeps: folders of sweeps or runs.
+        by: options that distinguish the rows; None for every option in which the runs differ.
+        metric: the score that the rows are sorted by, one of `score_names.NAMES`.
+        out: the report's folder; None for `report` in the first sweep.
+
     Raises:
-        FileNotFoundError, ValueError: if there is no finished run, or the runs cannot be put into one table.
+        FileNotFoundError: a folder does not exist.
+        ValueError: there is no finished run, or the runs cannot be put into one table.
     """
     table = build_table(collect(sweeps), by=by, metric=metric)
     folder = out or sweeps[0] / "report"
@@ -32,14 +39,14 @@ def make_report(
 
 @contextmanager
 def plain_warnings() -> Iterator[None]:
-    """Prints a warning as a sentence, without the line of code that gives it."""
+    """Prints warnings as sentences, without the line of code that issued them."""
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
         yield
 
 
 def show(written: Sequence[Path]) -> None:
-    """Prints the report, and which page to open."""
+    """Prints the report and the path of its HTML page."""
     folder = written[0].parent
     print((folder / "report.md").read_text())
     print(f"Open {folder / 'report.html'}")

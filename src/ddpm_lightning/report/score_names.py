@@ -1,43 +1,43 @@
-"""The scores that a table can compare: what they are called, and which way is better."""
+"""The scores that a table can compare: their names, and in which direction they are better."""
 
 from typing import NamedTuple
 
 
 class Score(NamedTuple):
-    """A kind of score, as it is printed.
+    """A kind of score.
 
     Attributes:
         title: its name in papers.
-        higher_is_better: else lower values are.
+        higher_is_better: whether higher values are better than lower ones.
     """
 
     title: str
     higher_is_better: bool = False
 
 
-OF_SAMPLES = {
+SAMPLE_SCORES = {
     "kid": Score("KID"),
     "fid": Score("FID"),
     "precision": Score("precision", higher_is_better=True),
     "recall": Score("recall", higher_is_better=True),
 }
-"""Of generated samples. A metric's name goes on with the features that it was computed from, as in kid_lenet_mnist."""
+"""Scores of generated samples. A metric's name also contains the features it was computed from: kid_lenet_mnist."""
 
 ERRORS = {"noise_mae": Score("noise MAE"), "image_mae": Score("image MAE")}
-"""Of predictions from held-out images with noise."""
+"""Errors of predictions from noised held-out images."""
 
-NAMES = (*OF_SAMPLES, *ERRORS)
-"""What the rows of a table can be sorted by."""
+NAMES = (*SAMPLE_SCORES, *ERRORS)
+"""The scores by which the rows of a table can be sorted."""
 
 
-def is_of_samples(metric: str) -> bool:
+def is_sample_score(metric: str) -> bool:
     """Whether a metric is a score of generated samples."""
-    return metric.partition("_")[0] in OF_SAMPLES
+    return metric.partition("_")[0] in SAMPLE_SCORES
 
 
 def score_of(metric: str) -> Score:
     """The score of a metric: KID for kid_lenet_mnist."""
-    return OF_SAMPLES[metric.partition("_")[0]] if is_of_samples(metric) else ERRORS[metric]
+    return SAMPLE_SCORES[metric.partition("_")[0]] if is_sample_score(metric) else ERRORS[metric]
 
 
 def higher_is_better(metric: str) -> bool:

@@ -1,4 +1,4 @@
-"""Errors at the noise levels that all runs of a table were judged at."""
+"""Errors averaged over the log-SNR buckets that all runs of a table share."""
 
 import math
 from collections.abc import Sequence
@@ -10,31 +10,31 @@ from ddpm_lightning.report.score_names import ERRORS
 from ddpm_lightning.training.diagnostics import LOG_SNR_EDGES, bucket_names
 
 
-def on_common_levels(runs: Sequence[FinishedRun]) -> tuple[list[FinishedRun], list[str]]:
-    """The runs with errors that compare, and notes on these errors for the reader.
+def average_over_shared_buckets(runs: Sequence[FinishedRun]) -> tuple[list[FinishedRun], list[str]]:
+    """The runs with comparable errors, and notes on these errors for the reader.
 
-    An error depends on the log SNR more than on the model, and schedules reach different ones. So each error becomes
-    its mean over the buckets that all runs have, with equal weights; where the runs have no bucket in common, the error
-    is dropped from every run, and a note says so. Otherwise what is not finite stays as it is, and so does every run's
-    error where none has buckets.
+    An error depends on the log SNR more than on the model, and schedules cover different ranges of log SNR. So each
+    error is replaced by its mean over the buckets that all runs share, with equal weights. Where the runs share no
+    bucket, the error is dropped from every run, and a note says so. Runs whose error is not finite keep it, and their
+    buckets do not count. Where no run has buckets, all errors are kept.
     """
-    compared, notes = list(runs), []
+    averaged, notes = list(runs), []
     for error in ERRORS:
-        judged = [run for run in runs if _is_finite(run, error)]
-        if not any(name.startswith(f"{error}/") for run in judged for name in run.diagnostics):
+        finite = [run for run in runs if _is_finite(run, error)]
+        if not any(name.startswith(f"{error}/") for run in finite for name in run.diagnostics):
             continue
-        common = [name for name in bucket_names() if all(f"{error}/{name}" in run.diagnostics for run in judged)]
-        if not common:
-            compared = [_without(run, error) for run in compared]
+        shared = [name for name in bucket_names() if all(f"{error}/{name}" in run.diagnostics for run in finite)]
+        if not shared:
+            averaged = [_without(run, error) for run in averaged]
             notes.append(
-                f"{error} is left out: these runs have no bucket of log SNR in common, and means over different noise "
-                "levels do not compare."
+                f"{error} is left out: these runs share no log-SNR bucket, and means over different noise levels are "
+                "not comparable."
             )
             continue
-        compared = [_mean_over(run, error, common) if _is_finite(run, error) else run for run in compared]
-        if len(common) < len(bucket_names()):
-            notes.append(f"{error} is the mean over the log SNRs that all runs have: {_ranges(common)}.")
-    return compared, notes
+        averaged = [_mean_over(run, error, shared) if _is_finite(run, error) else run for run in averaged]
+        if len(shared) < len(bucket_names()):
+            notes.append(f"{error} is averaged over the log SNRs that all runs share: {_ranges(shared)}.")
+    return averaged, notes
 
 
 def _is_finite(run: FinishedRun, error: str) -> bool:
@@ -51,7 +51,7 @@ def _mean_over(run: FinishedRun, error: str, buckets: Sequence[str]) -> Finished
 
 
 def _ranges(buckets: Sequence[str]) -> str:
-    """As "-6 to 0, 3 to 6", with neighbours put together."""
+    """Ranges of log SNR, with adjacent buckets merged: "-6 to 0, 3 to 6"."""
     ranges: list[tuple[float, float]] = []
     for name, (low, high) in zip(bucket_names(), pairwise(LOG_SNR_EDGES), strict=True):
         if name not in buckets:

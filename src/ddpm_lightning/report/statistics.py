@@ -1,6 +1,6 @@
-"""What a few seeds say: intervals of a mean, which configurations differ, and what one factor does.
+"""Confidence intervals, comparisons and main effects from a few seeds.
 
-Every function takes plain numbers and assumes that seeds are independent draws, with about normal errors.
+All functions take plain numbers, and assume that seeds are independent draws with approximately normal errors.
 """
 
 import math
@@ -14,7 +14,7 @@ from scipy import stats
 from ddpm_lightning.report.table import Effect, Verdict
 
 LEVEL = 0.95
-"""Of intervals, and of comparisons: 1 - LEVEL is the chance that equal configurations are called different."""
+"""Confidence level of intervals; 1 - LEVEL is the chance that equal configurations are called different."""
 
 
 class Interval(NamedTuple):
@@ -25,18 +25,18 @@ class Interval(NamedTuple):
 
 
 def interval_over_seeds(values: Sequence[float], shared_covariance: float = 0.0) -> Interval:
-    """The interval of the expected score from one value per seed, by Student's t.
+    """The t-interval of the expected score, from one value per seed.
 
-    Value i is the expected score + what this seed's training, samples and own real images add + an error that comes
-    from images which other seeds have too, so that values i and j have a covariance C_ij. Let V be the mean of their
-    variances and C that of the C_ij, i != j. Then the mean of n values has variance V/n + (n - 1)/n C, and the expected
-    square s^2 of their standard deviation is V - C. So s^2/n + C is the variance of the mean, without bias: s^2 holds
-    every error that differs between seeds, C what none of them shows, and nothing counts twice.
+    Value i is the expected score, plus the effects of this seed's training, samples and own real images, plus an error
+    from images that other seeds use too, so that values i and j have a covariance C_ij. Let V be the mean of their
+    variances and C the mean of the C_ij, i != j. Then the mean of n values has variance V/n + (n - 1)/n C, and their
+    sample variance s^2 has expectation V - C. So s^2/n + C is an unbiased estimate of the variance of the mean: s^2
+    contains every error that differs between seeds, C the error that they share, and nothing counts twice.
 
-    Its degrees of freedom are Satterthwaite's (1946) for a sum of s^2/n, with n - 1, and C, taken as known. They are
-    estimated, and too many where s happens to be small: for 3 seeds that alone would cover 92 % for C = s^2/10n. So the
-    interval is never shorter than without C, since more error cannot make it so; then it covers 95 to 95.5 % for
-    3 seeds and 94.3 to 95 % for 5, whatever C is.
+    Its degrees of freedom are Satterthwaite's (1946) for the sum of s^2/n, with n - 1 degrees of freedom, and C, taken
+    as known. They are an estimate, too large where s happens to be small: for 3 seeds and C = s^2/10n, the interval
+    would cover 92 %. So the interval is never made shorter than without C; it then covers 95 to 95.5 % for 3 seeds and
+    94.3 to 95 % for 5, whatever C is.
 
     Args:
         values: finite, one per seed.
@@ -55,22 +55,21 @@ def interval_over_seeds(values: Sequence[float], shared_covariance: float = 0.0)
 
 
 def interval_of_samples(value: float, variance: float) -> Interval:
-    """The normal interval of one score of known sampling variance."""
+    """The normal interval of one score with known sampling variance."""
     return _symmetric(value, _t(math.inf) * math.sqrt(variance))
 
 
 def significantly_different(values: np.ndarray) -> np.ndarray:
-    """Which of k configurations differ, from their (k, n) values on the same n seeds: (k, k) bool, symmetric.
+    """Which pairs of k configurations differ, from their (k, n) values on the same n seeds: (k, k) bool, symmetric.
 
-    A pair differs when two tests both say so. The first is Tukey's honest significant difference in the randomised
-    block design with seeds as blocks (Montgomery, Design and Analysis of Experiments, chapter 4: the residual mean
-    square with (k - 1)(n - 1) degrees of freedom): all k configurations being equal, it calls any pair different in
-    5 % of sweeps, however many pairs there are. It takes all configurations to vary equally, and where one varies more
-    than the rest it would trust that one too much. So the pair's own paired t-test, which knows of no other
-    configuration, must agree. For k = 2 the two tests are the same.
+    A pair differs if two tests agree. The first is Tukey's honest significant difference in the randomised block design
+    with seeds as blocks (Montgomery, Design and Analysis of Experiments, chapter 4: the residual mean square with
+    (k - 1)(n - 1) degrees of freedom). If all k configurations are equal, it calls any pair different in 5 % of sweeps,
+    however many pairs there are. It assumes that all configurations vary equally, and would underestimate the variance
+    of one that varies more than the others. So the pair's own paired t-test, which does not depend on the other
+    configurations, must agree. For k = 2 the two tests are the same.
 
-    Equal values are never significantly different. A constant difference without any scatter always is: its t is
-    infinite.
+    Equal values are never significantly different. A constant nonzero difference always is: its t is infinite.
     """
     k, n = values.shape
     if n < 2 or k < 2:
@@ -79,7 +78,7 @@ def significantly_different(values: np.ndarray) -> np.ndarray:
     residuals = values - means[:, None] - values.mean(axis=0) + values.mean()
     mean_square = np.square(residuals).sum() / ((k - 1) * (n - 1))
     gaps = np.abs(means[:, None] - means)
-    # Products and not quotients, so that no gap and no scatter is no difference instead of 0/0.
+    # Products instead of quotients, so that a zero gap with zero scatter is not 0/0.
     by_range = gaps > _critical_range(k, (k - 1) * (n - 1)) * np.sqrt(mean_square / n)
     scatter = (values[:, None] - values).std(axis=2, ddof=1)
     by_pair = gaps > _t(n - 1) * scatter / np.sqrt(n)
@@ -88,36 +87,36 @@ def significantly_different(values: np.ndarray) -> np.ndarray:
 
 
 def verdicts(values: np.ndarray) -> list[Verdict]:
-    """One for each of k configurations, from their finite (k, n) values on the same n seeds; lower is better."""
+    """The verdicts on k configurations, from their finite (k, n) values on the same n seeds; lower is better."""
     k, n = values.shape
     if n < 2 or k < 2:
         return [Verdict.UNKNOWN] * k
     lowest = int(values.mean(axis=1).argmin())
-    apart = significantly_different(values)[lowest]
-    if apart.sum() == k - 1:
+    different = significantly_different(values)[lowest]
+    if different.sum() == k - 1:
         return [Verdict.BEST if row == lowest else Verdict.WORSE for row in range(k)]
-    return [Verdict.WORSE if apart[row] else Verdict.TIE for row in range(k)]
+    return [Verdict.WORSE if different[row] else Verdict.TIE for row in range(k)]
 
 
 def main_effects(
     metric: str, configurations: Sequence[Mapping[str, str]], scores: Sequence[Mapping[int, float]]
 ) -> list[Effect]:
-    """What each factor does by itself: the mean change of a score from the factor's first choice to each other one.
+    """The main effects of all factors: the mean change of a score from a factor's first choice to each other choice.
 
     For each seed the change is the mean over all pairs of configurations that differ in this factor alone; its interval
-    is Student's t over the seeds. A choice that is in no such pair has no effect in the list. Factors that always
-    change together are confounded and treated as one, called "a + b".
+    is the t-interval over the seeds. A choice without such a pair is left out. Factors that always change together are
+    confounded and treated as one, named "a + b".
 
     Args:
         metric: name of the score.
-        configurations: factor -> choice; the same factors in each.
-        scores: seed -> finite value, of each configuration.
+        configurations: factor -> choice, with the same factors in each configuration.
+        scores: seed -> finite value, for each configuration.
     """
     names = list(configurations[0]) if configurations else []
     effects = []
     for group in confounded(names, configurations):
         others = [name for name in names if name not in group]
-        # Setting of the other factors -> choice of these -> scores.
+        # Choices of the other factors -> choices of this group -> scores.
         settings: dict[tuple[str, ...], dict[tuple[str, ...], Mapping[int, float]]] = {}
         for configuration, score in zip(configurations, scores, strict=True):
             settings.setdefault(_pick(configuration, others), {})[_pick(configuration, group)] = score
@@ -146,12 +145,12 @@ def main_effects(
 
 
 def confounded(factors: Sequence[str], configurations: Sequence[Mapping[str, str]]) -> list[list[str]]:
-    """The factors that change, in groups of which each member's choice tells the others'; most have one member."""
+    """The factors that vary, in groups of factors that always change together; most groups have one member."""
     groups: dict[tuple[int, ...], list[str]] = {}
     for factor in factors:
         chosen = [configuration[factor] for configuration in configurations]
         if len(set(chosen)) > 1:
-            # The same for two factors when their choices divide the configurations in the same way.
+            # Equal for two factors if their choices partition the configurations in the same way.
             groups.setdefault(tuple(chosen.index(choice) for choice in chosen), []).append(factor)
     return list(groups.values())
 
@@ -162,12 +161,12 @@ def _pick(configuration: Mapping[str, str], factors: Sequence[str]) -> tuple[str
 
 @cache
 def _critical_range(k: int, freedom: int) -> float:
-    """What the studentized range of k means exceeds in 5 % of draws."""
+    """The 95 % quantile of the studentized range of k means."""
     return float(stats.studentized_range.ppf(LEVEL, k, freedom))
 
 
 def _t(freedom: float) -> float:
-    """What |t| exceeds in 5 % of draws; infinite degrees of freedom are the normal distribution."""
+    """The 95 % quantile of |t|; infinite degrees of freedom give the normal distribution."""
     return float(stats.t.ppf((1 + LEVEL) / 2, freedom))
 
 

@@ -1,4 +1,4 @@
-"""The table of a sweep: one row per configuration, with error bars and verdicts."""
+"""The table of a sweep: one row for each configuration, with error bars and verdicts."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,28 +8,28 @@ from ddpm_lightning.report.finished_run import FinishedRun
 
 
 class Verdict(StrEnum):
-    """What the paired comparison says of a configuration's score."""
+    """The result of the paired comparison of a configuration's score with the others'."""
 
     BEST = "best"
-    """Significantly better than every other one."""
+    """Significantly better than every other configuration."""
     TIE = "tie"
-    """Not significantly different from the one with the best mean."""
+    """Not significantly different from the configuration with the best mean."""
     WORSE = "worse"
-    """Significantly worse than the one with the best mean."""
+    """Significantly worse than the configuration with the best mean."""
     UNKNOWN = "unknown"
-    """No comparison is possible: fewer than two seeds in common."""
+    """Not comparable: fewer than two common seeds, or a score that is not finite."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A score of a configuration, over seeds.
+    """A score of one configuration over its seeds.
 
     Attributes:
         values: seed -> value.
-        mean: over seeds.
+        mean: mean over seeds.
         deviation: sample standard deviation over seeds; NaN for one seed.
         low, high: 95 % interval of the expected value; NaN where there is none.
-        covers: what the interval covers, as text; empty where there is none.
+        covers: the sources of error in the interval, "seeds and samples"; empty where there is none.
     """
 
     values: dict[int, float]
@@ -42,14 +42,14 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Row:
-    """One configuration.
+    """One configuration of a sweep.
 
     Attributes:
         configuration: factor -> choice, in the order of the table's factors.
-        runs: its runs, by seed.
+        runs: its runs, in the order of their seeds.
         estimates: metric -> estimate.
         verdicts: metric -> verdict.
-        cost: name -> mean over runs; only what was measured.
+        cost: name -> mean over the runs that measured it.
     """
 
     configuration: dict[str, str]
@@ -61,17 +61,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Effect:
-    """What changing one factor alone does to a metric, averaged over the choices of the others.
+    """The change of a metric when one factor alone changes, averaged over the choices of the other factors.
 
     Attributes:
         metric: name of the metric.
         factor: name of the factor.
-        baseline, choice: the change is from baseline to choice; a negative difference is an improvement, but a
-            positive one where `higher_is_better`.
-        mean: mean difference.
+        baseline, choice: the factor changes from baseline to choice.
+        mean: mean difference of the metric, choice minus baseline.
         low, high: 95 % interval over seeds; NaN for one seed.
-        num_seeds: seeds that have pairs.
-        num_pairs: pairs of configurations that differ in this factor alone, over all those seeds.
+        num_seeds: number of seeds with pairs.
+        num_pairs: number of pairs of configurations that differ in this factor alone, over all seeds.
     """
 
     metric: str
@@ -87,14 +86,15 @@ class Effect:
 
 @dataclass(frozen=True)
 class Table:
-    """A sweep's result.
+    """The result of a sweep.
 
     Attributes:
-        factors: what differs between rows, in the order of the columns.
-        metrics: names of the scores, in the order of the columns; the first is the one that the rows are sorted by.
+        factors: the options that differ between rows, in the order of the columns.
+        metrics: names of the scores, in the order of the columns; the rows are sorted by the first one.
         rows: the configurations, best first.
-        effects: main effects, of all metrics.
-        cards: the distinct metric cards, but for their seeds; more than one where the sampler is what is studied.
+        effects: main effects on all metrics.
+        cards: the metric cards that differ in more than their seeds; several where a factor is on the card, such as
+            the sampler.
         notes: remarks for the reader, in whole sentences.
     """
 

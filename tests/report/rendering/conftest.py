@@ -1,4 +1,4 @@
-"""Tables with runs behind them: scores made up, samples and logs written as a training writes them."""
+"""Tables of runs with made-up scores, and with samples and logs written as a training writes them."""
 
 import itertools
 from collections.abc import Callable
@@ -71,7 +71,7 @@ def _run(
 ) -> FinishedRun:
     folder.mkdir()
     columns = np.arange(28)
-    # A stripe whose place tells the sample, and whose brightness tells the run.
+    # A stripe whose place identifies the sample and whose brightness identifies the run.
     images = np.zeros((20, 1, 28, 28), np.uint8)
     for index in range(len(images)):
         images[index, 0, :, columns[index : index + 4]] = 100 + 10 * place + seed

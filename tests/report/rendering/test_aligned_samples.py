@@ -6,7 +6,7 @@ from ddpm_lightning.report.rendering.aligned_samples import read_aligned_samples
 
 
 def brightness(strip):
-    """100 + 10 · row + seed, as the fixture writes it."""
+    """The brightness of a strip's first pixel; the fixture writes 100 + 10 · row + seed."""
     return int(strip[0, 0, 0])
 
 
@@ -21,7 +21,7 @@ def test_strips_are_the_first_samples_in_order(make_table):
         np.testing.assert_array_equal(strip[:, :, index * 29 : index * 29 + 28], images[index])
 
 
-def test_all_rows_show_the_lowest_seed_that_is_common(make_table):
+def test_all_rows_show_the_lowest_common_seed(make_table):
     table = make_table({"schedule": ["cosine", "linear"]}, seeds=(3, 1, 2))
     (table.rows[0].runs[1].folder / "samples.npz").unlink()
     samples = read_aligned_samples(table)
@@ -29,7 +29,7 @@ def test_all_rows_show_the_lowest_seed_that_is_common(make_table):
     assert "seed 2" in samples.caption and "the same noise" in samples.caption
 
 
-def test_without_a_common_seed_the_caption_says_so(make_table):
+def test_the_caption_mentions_that_seeds_differ(make_table):
     table = make_table({"schedule": ["cosine", "linear"]}, seeds=(0, 1))
     rows = [dataclasses.replace(row, runs=[row.runs[place]]) for place, row in enumerate(table.rows)]
     samples = read_aligned_samples(dataclasses.replace(table, rows=rows))
@@ -37,7 +37,7 @@ def test_without_a_common_seed_the_caption_says_so(make_table):
     assert "different noise" in samples.caption
 
 
-def test_a_row_without_samples_does_not_stop_the_others(make_table):
+def test_a_row_without_samples_does_not_affect_the_others(make_table):
     table = make_table({"schedule": ["cosine", "linear"]}, seeds=(0, 1))
     for run in table.rows[0].runs:
         (run.folder / "samples.npz").unlink()
@@ -54,10 +54,10 @@ def test_runs_with_fewer_samples_shorten_all_rows(make_table):
     np.savez(table.rows[0].runs[0].folder / "samples.npz", images=np.zeros((3, 1, 28, 28), np.uint8))
     samples = read_aligned_samples(table)
     assert [strip.shape[2] for strip in samples.strips] == [3 * 29 - 1] * 2
-    assert samples.caption.startswith("samples 0 to 2")
+    assert samples.caption.startswith("Samples 0 to 2")
 
 
-def test_large_images_are_fewer_in_a_row(make_table):
+def test_a_strip_has_fewer_large_images(make_table):
     table = make_table({"schedule": ["cosine"]}, seeds=(0,))
     np.savez(table.rows[0].runs[0].folder / "samples.npz", images=np.zeros((20, 3, 64, 64), np.uint8))
     assert read_aligned_samples(table).strips[0].shape == (3, 64, 8 * 65 - 1)

@@ -23,22 +23,22 @@ def as_dict(curve: Curve) -> dict[int, float]:
     return dict(zip(curve.steps.tolist(), curve.values.tolist(), strict=True))
 
 
-def test_event_files_give_back_every_point(tmp_path):
-    # More points than TensorBoard keeps by itself.
+def test_every_point_of_an_event_file_is_read(tmp_path):
+    # More points than TensorBoard keeps by default.
     points = {step: float(np.float32(np.sin(step))) for step in range(0, 24_000, 2)}
     write_events(tmp_path, points)
     assert as_dict(read_curves(tmp_path)["train/loss"]) == points
 
 
-def test_after_a_resume_the_later_start_is_right(tmp_path):
-    # Names are chosen so that their order is not that of the starts.
+def test_the_file_that_was_started_later_counts(tmp_path):
+    # The order of the names differs from the order of the starts.
     write_events(tmp_path, {0: 1.0, 10: 2.0, 20: 3.0}, suffix="z", start=1000)
     write_events(tmp_path, {20: 30.0, 30: 40.0}, suffix="a", start=5000)
     assert as_dict(read_curves(tmp_path)["train/loss"]) == {0: 1.0, 10: 2.0, 20: 30.0, 30: 40.0}
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.75, 0.999])
-def test_of_a_truncated_file_the_beginning_is_read(tmp_path, share):
+def test_the_beginning_of_a_truncated_file_is_read(tmp_path, share):
     points = {step: float(step) for step in range(100)}
     file = write_events(tmp_path, points)
     content = file.read_bytes()
@@ -49,7 +49,7 @@ def test_of_a_truncated_file_the_beginning_is_read(tmp_path, share):
     assert abs(len(read) - 100 * share) <= 3
 
 
-def test_of_a_damaged_file_what_precedes_the_damage_is_read(tmp_path):
+def test_a_damaged_file_is_read_up_to_the_damage(tmp_path):
     points = {step: float(step) for step in range(100)}
     file = write_events(tmp_path, points)
     content = bytearray(file.read_bytes())
@@ -61,7 +61,7 @@ def test_of_a_damaged_file_what_precedes_the_damage_is_read(tmp_path):
     assert all(points[step] == value for step, value in read.items())
 
 
-def test_a_file_that_is_no_event_file_does_not_hide_the_others(tmp_path):
+def test_a_file_without_events_does_not_hide_the_others(tmp_path):
     write_events(tmp_path, {0: 1.0})
     (tmp_path / "tensorboard" / "events.out.tfevents.0.host.1.0").write_text(
         "not an event file, but long enough to read"
@@ -69,7 +69,7 @@ def test_a_file_that_is_no_event_file_does_not_hide_the_others(tmp_path):
     assert as_dict(read_curves(tmp_path)["train/loss"]) == {0: 1.0}
 
 
-def test_csv_logs_are_read_where_there_are_no_events(tmp_path):
+def test_csv_logs_are_read_if_there_are_no_events(tmp_path):
     logger = CSVLogger(tmp_path, name="csv")
     logger.log_metrics({"train/loss": 0.5}, step=1)
     logger.log_metrics({"val/loss": 0.25}, step=1)
@@ -89,7 +89,7 @@ def test_later_versions_of_csv_logs_replace_the_same_steps(tmp_path):
     assert as_dict(read_curves(tmp_path)["train/loss"]) == {1: 1.0, 3: 9.0}
 
 
-def test_half_a_line_of_a_csv_log_is_left_out(tmp_path):
+def test_incomplete_lines_of_a_csv_log_are_left_out(tmp_path):
     folder = tmp_path / "csv" / "version_0"
     folder.mkdir(parents=True)
     (folder / "metrics.csv").write_text("epoch,step,train/loss\n0,1,0.75\n0,zz,1\n0,2,nan\n0,3,0.1")
@@ -116,7 +116,7 @@ def test_thinned_curves_are_short_and_keep_the_mean(length, most):
         assert thin is curve
 
 
-def test_panels_hold_a_line_for_each_run_that_logged(make_table):
+def test_panels_have_a_line_for_each_run_with_logs(make_table):
     table = make_table({"schedule": ["cosine", "linear"]}, seeds=(0, 1), logs=True)
     panels = read_panels(table)
     assert [panel.title for panel in panels] == ["training loss", "validation loss", "validation KID (lenet)"]
@@ -126,7 +126,7 @@ def test_panels_hold_a_line_for_each_run_that_logged(make_table):
 
 
 @pytest.mark.slow
-def test_what_a_training_logs_is_found(shell, tiny_options, make_table, tmp_path):
+def test_the_logs_of_a_training_are_found(shell, tiny_options, make_table, tmp_path):
     options = [
         "metrics.every_n_epochs=1",
         "trainer.log_every_n_steps=1",

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
 
+from ddpm_lightning.report.rendering.figures import WrittenFigure
 from ddpm_lightning.report.rendering.markdown import write_csv, write_markdown
 from ddpm_lightning.report.table import Table, Verdict
 
@@ -19,7 +20,7 @@ def written(table: Table, tmp_path, title="T", command="c", figures=()) -> str:
 
 
 def shown(markdown: str) -> str:
-    """As a reader of GitHub's dialect of Markdown sees it, as HTML."""
+    """The HTML that GitHub's dialect of Markdown gives."""
     return MarkdownIt("commonmark").enable("table").render(markdown)
 
 
@@ -65,7 +66,7 @@ def test_only_the_best_is_bold_and_ties_carry_a_mark(make_table, tmp_path):
     assert [line[1].count("⁼") for line in cells(ties)] == [1, 1]
 
 
-def test_options_with_special_characters_are_shown_as_they_are(make_table, tmp_path):
+def test_special_characters_are_shown_literally(make_table, tmp_path):
     table = make_table({NASTY: [NASTY, "[16,16]", "unet_small"]}, metrics=["kid_lenet"])
     table = dataclasses.replace(table, notes=[NASTY])
     markdown = written(table, tmp_path, title=NASTY)
@@ -77,7 +78,7 @@ def test_options_with_special_characters_are_shown_as_they_are(make_table, tmp_p
     assert "unet_small" in markdown
 
 
-def test_a_command_cannot_close_its_own_quotation(make_table, tmp_path):
+def test_a_command_cannot_close_its_code_block(make_table, tmp_path):
     command = "a ``` b\n````\n# no heading"
     page = shown(written(make_table({}), tmp_path, command=command))
     assert html.escape(command) in page
@@ -96,12 +97,14 @@ def test_missing_values_are_dashes_and_never_nan(make_table, tmp_path):
     assert "±" not in cells(markdown)[0][1]
 
 
-def test_figures_are_embedded_by_relative_path(make_table, tmp_path):
-    markdown = written(make_table({}), tmp_path, figures=[tmp_path / "samples.png"])
-    assert '<img src="samples.png"' in shown(markdown)
+def test_figures_are_shown_with_their_captions(make_table, tmp_path):
+    figure = WrittenFigure(tmp_path / "samples.png", 7.0, "Samples", "Samples of seed_0_.")
+    page = shown(written(make_table({}), tmp_path, figures=[figure]))
+    assert '<img src="samples.png" alt="Samples"' in page
+    assert "<p>Samples of seed_0_.</p>" in page
 
 
-def test_csv_holds_the_exact_numbers(eight, tmp_path):
+def test_csv_has_unrounded_numbers(eight, tmp_path):
     write_csv(eight, tmp_path / "report.csv")
     frame = pd.read_csv(tmp_path / "report.csv")
     assert frame["schedule"].tolist() == [row.configuration["schedule"] for row in eight.rows]

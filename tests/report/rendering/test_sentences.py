@@ -23,30 +23,32 @@ def test_comparison_counts_configurations_runs_and_seeds(make_table):
     assert comparison(make_table({}, seeds=(4,))) == "1 configuration from 1 run; seed 4."
 
 
-def test_comparison_says_that_a_seed_is_missing(make_table):
+def test_comparison_mentions_missing_seeds(make_table):
     table = three(make_table)
     cut = dataclasses.replace(table.rows[0], runs=table.rows[0].runs[:2])
     sentence = comparison(dataclasses.replace(table, rows=[cut, *table.rows[1:]]))
     assert "from 8 runs" in sentence
-    assert sentence.endswith("seeds 0, 1 and 2 (not every configuration has each).")
+    assert sentence.endswith("seeds 0, 1 and 2 (some configurations lack some of them).")
 
 
-def test_best_is_named(make_table):
+def test_the_best_configuration_is_named(make_table):
     table = with_verdicts(three(make_table), Verdict.BEST, Verdict.WORSE, Verdict.WORSE)
     assert verdict_sentences(table) == [
         "KID (lenet): schedule=cosine is significantly lower than every other configuration."
     ]
 
 
-def test_ties_are_said_to_be_ties(make_table):
+def test_ties_are_named(make_table):
     table = with_verdicts(three(make_table), Verdict.TIE, Verdict.TIE, Verdict.WORSE)
     assert verdict_sentences(table) == [
         "KID (lenet): no significant difference among the lowest: schedule=cosine; schedule=linear (ties). "
-        "The others are worse."
+        "The others are significantly worse."
     ]
     assert any("not significantly different from the best mean" in sentence for sentence in reading(table))
     all_tie = with_verdicts(three(make_table), *[Verdict.TIE] * 3)
-    assert verdict_sentences(all_tie) == ["KID (lenet): no significant differences: all 3 are ties."]
+    assert verdict_sentences(all_tie) == ["KID (lenet): no significant differences: all 3 configurations tie."]
+    two = make_table({"schedule": ["cosine", "linear"]}, metrics=["kid_lenet"])
+    assert verdict_sentences(two) == ["KID (lenet): no significant differences: both configurations tie."]
 
 
 def test_the_best_precision_is_the_highest(make_table):
@@ -61,25 +63,31 @@ def test_the_best_precision_is_the_highest(make_table):
     )
 
 
-def test_the_reader_is_told_of_which_scores_higher_is_better(make_table):
+def test_scores_where_higher_is_better_are_named(make_table):
     metrics = ["kid_lenet", "precision_lenet", "recall_lenet", "noise_mae"]
     table = make_table({"schedule": ["cosine", "linear"]}, metrics=metrics)
-    assert reading(table)[0].startswith("Higher is better for precision (lenet) and recall (lenet), else lower.")
-    assert improvement(table) == (
-        "a negative difference is an improvement, for precision (lenet) and recall (lenet) a positive one"
+    assert reading(table)[0].startswith(
+        "Higher is better for precision (lenet) and recall (lenet), lower for the others."
     )
-    assert reading(three(make_table))[0].startswith("Lower is better throughout.")
+    assert improvement(table) == (
+        "a negative difference is an improvement, "
+        "except for precision (lenet) and recall (lenet), where a positive one is"
+    )
+    shares = make_table({"schedule": ["cosine", "linear"]}, metrics=["precision_lenet", "recall_lenet"])
+    assert reading(shares)[0].startswith("Higher is better. ")
+    assert improvement(shares) == "a positive difference is an improvement"
+    assert reading(three(make_table))[0].startswith("Lower is better. ")
     assert improvement(three(make_table)) == "a negative difference is an improvement"
 
 
-def test_no_verdict_is_claimed_where_none_is_possible(make_table):
+def test_incomparable_configurations_get_no_verdict(make_table):
     none = with_verdicts(three(make_table), *[Verdict.UNKNOWN] * 3)
     assert "cannot be compared" in verdict_sentences(none)[0]
     assert not any("significantly different" in sentence for sentence in reading(none))
     assert verdict_sentences(make_table({"schedule": ["cosine"]})) == []
 
 
-def test_a_configuration_out_of_the_comparison_is_named(make_table):
+def test_configurations_that_are_not_compared_are_named(make_table):
     some = with_verdicts(three(make_table), Verdict.TIE, Verdict.TIE, Verdict.UNKNOWN)
     assert verdict_sentences(some) == [
         "KID (lenet): no significant difference among the lowest: schedule=cosine; schedule=linear (ties). "
@@ -87,10 +95,17 @@ def test_a_configuration_out_of_the_comparison_is_named(make_table):
     ]
 
 
-def test_card_line_holds_what_a_score_depends_on(make_table):
+def test_a_card_line_has_all_settings_of_a_score(make_table):
     card = make_table({}).cards[0]
     line = card_line(card)
-    for part in ("lenet", card.features_sha256[:12], "28x28", "1,000 generated", "test of mnist", "ddim (steps 25"):
+    for part in (
+        "lenet",
+        card.features_sha256[:12],
+        "28x28",
+        "1,000 generated",
+        "test split of mnist",
+        "ddim (steps 25",
+    ):
         assert part in line
     assert "25 network evaluations per sample" in line and "guidance none;" in line and "labels" not in line
     other = card_line(

@@ -18,7 +18,7 @@ def test_all_files_are_written_and_named(make_table, tmp_path):
         "effects.png",
         "curves.png",
     ]
-    # Nothing else: no temporary file, and no figure that the report does not show.
+    # No temporary file, and no figure that the report does not show.
     assert set((tmp_path / "new" / "report").iterdir()) == set(written)
     markdown = written[0].read_text()
     assert "# Schedules" in markdown and "python report.py sweep" in markdown
@@ -38,7 +38,7 @@ def test_the_same_report_twice_is_the_same_bytes(make_table, tmp_path):
     assert [path.read_bytes() for path in write_report(table, tmp_path, "T", "c")] == first
 
 
-def test_an_empty_table_is_refused(make_table, tmp_path):
+def test_an_empty_table_is_an_error(make_table, tmp_path):
     table = make_table({})
     with pytest.raises(ValueError, match="nothing to report: the table has 0 configurations"):
         write_report(dataclasses.replace(table, rows=[]), tmp_path, "T", "c")

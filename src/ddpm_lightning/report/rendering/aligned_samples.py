@@ -1,4 +1,4 @@
-"""Samples of every configuration that can be compared image by image."""
+"""Samples of all configurations, aligned so that they can be compared image by image."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from ddpm_lightning.report.table import Table
 
 _FILE = "samples.npz"
 _MOST = 16
-# Pixels of one row: more would fill the pages of large images with little to see beyond the first ones.
+# Pixels of one row: more large images would fill the page without showing more than the first few.
 _WIDTH = 512
 
 
@@ -18,9 +18,9 @@ class AlignedSamples:
     """The same samples, by index, of every configuration.
 
     Attributes:
-        strips: one of (C, H, N·(W + 1) - 1), uint8, for each row of the table: N samples side by side, with a grey
-            line between; None where there are none.
-        caption: what they are, in words.
+        strips: one of (C, H, N·(W + 1) - 1), uint8, for each row of the table: N samples side by side, separated by
+            grey lines; None for a row without samples.
+        caption: what the samples are: a sentence without its full stop.
     """
 
     strips: list[np.ndarray | None]
@@ -30,18 +30,19 @@ class AlignedSamples:
 def read_aligned_samples(table: Table) -> AlignedSamples:
     """The first samples of one run of each configuration, from `samples.npz` in the run's folder.
 
-    The runs are those of the lowest seed that all configurations have samples of, so that all start from the same noise
-    x_T; without such a seed, of each configuration's lowest. Configurations without samples have no say in it.
+    The runs are those of the lowest seed for which all configurations have samples, so that all start from the same
+    noise x_T; without such a seed, each configuration's run with the lowest one. Configurations without any samples
+    are ignored in this choice.
     """
     by_row = [_runs_with_samples(row.runs) for row in table.rows]
     seeds = [set(runs) for runs in by_row if runs]
     if not seeds:
-        return AlignedSamples([None] * len(table.rows), "no samples were kept")
+        return AlignedSamples([None] * len(table.rows), "No samples were kept")
     common = set.intersection(*seeds)
     chosen = [runs[min(common or runs)] if runs else None for runs in by_row]
     images = [_read(run) if run else None for run in chosen]
     count = min(len(found) for found in images if found is not None)
-    caption = f"samples 0 to {count - 1} of " + (
+    caption = f"Samples 0 to {count - 1} of " + (
         f"seed {min(common)}: each column starts from the same noise"
         if common
         else "each configuration's lowest seed: no seed is common to all, so columns start from different noise"

@@ -1,4 +1,4 @@
-"""What the figures of a sweep share: sizes, labels, colours, and panels side by side."""
+"""Shared parts of a sweep's figures: sizes, labels, colours and rows of panels."""
 
 import math
 from collections.abc import Iterable
@@ -8,61 +8,70 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ddpm_lightning.report.rendering.format import COLOURS
 from ddpm_lightning.report.score_names import higher_is_better
 from ddpm_lightning.report.table import Row
 
+# After Okabe and Ito (2008), distinguishable with any colour vision; without their yellow, too pale on white, and
+# their black, the colour of the axes.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#808080", "#999933")
+
 # Inches.
 LINE_HEIGHT = 0.17
+_TITLE_WIDTH, _TITLE_HEIGHT = 5.6, 0.3
 _DOT_PANEL, _LINE_PANEL, _LETTER_WIDTH = 2.3, 3.4, 0.075
 _MOST_LETTERS = 40
 _DASHES = ("-", "--", ":", "-.")
 
 
 def empty_figure(width: float, height: float) -> Figure:
-    """A figure that finds room for its labels, of a size in inches."""
-    # Not by pyplot, which keeps every figure and may want a display.
+    """A figure of a size in inches that makes room for its labels."""
+    # Not from pyplot, which keeps every figure in memory and may need a display.
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def panels(count: int, labels: list[str]) -> tuple[Figure, list[Axes]]:
-    """A figure with `count` panels, at most four side by side, whose lines from the top have the labels."""
+def dot_panels(count: int, labels: list[str]) -> tuple[Figure, list[Axes]]:
+    """A figure with `count` panels for dots, at most four in a row, whose lines are labelled from top to bottom."""
     lines = -(-count // 4)
     columns = -(-count // lines)
     height = (max(label.count("\n") for label in labels) + 1.6) * LINE_HEIGHT
-    figure = empty_figure(label_width(labels) + _DOT_PANEL * columns, lines * (len(labels) * height + 0.9) + 0.4)
-    axes: list[Axes] = list(figure.subplots(lines, columns, sharey=True, squeeze=False).ravel())
-    for unused in axes[count:]:
-        unused.remove()
+    width = max(_TITLE_WIDTH, label_width(labels) + _DOT_PANEL * columns)
+    figure = empty_figure(width, lines * (len(labels) * height + 0.9) + _TITLE_HEIGHT + 0.1)
+    axes = _first_panels(figure.subplots(lines, columns, sharey=True, squeeze=False), count)
     axes[0].set_yticks(range(len(labels)), labels, fontsize=8)
     axes[0].set_ylim(len(labels) - 0.5, -0.5)
-    for ax in axes[:count]:
-        quiet(ax)
+    for ax in axes:
         ax.grid(axis="x", linewidth=0.4, alpha=0.5)
-        ax.tick_params(labelsize=8)
-        ax.locator_params(axis="x", nbins=5)
-    return figure, axes[:count]
+        ax.tick_params(axis="x", labelsize=7)
+        ax.locator_params(axis="x", nbins=4)
+    return figure, axes
 
 
-def lines_beside(count: int, legend: list[str]) -> tuple[Figure, list[Axes]]:
-    """A figure with `count` panels for lines, at most three side by side, and room for a legend below."""
+def line_panels(count: int, legend: list[str]) -> tuple[Figure, list[Axes]]:
+    """A figure with `count` panels for lines, at most three in a row, and room for a legend below them."""
     columns = count if count <= 3 else 2
     lines = -(-count // columns)
     width = max(_LINE_PANEL * columns, _legend_width(legend))
     legend_lines = -(-len(legend) // int(width / _legend_width(legend)))
-    figure = empty_figure(width, 2.8 * lines + 1.1 * LINE_HEIGHT * legend_lines)
-    axes: list[Axes] = list(figure.subplots(lines, columns, squeeze=False).ravel())
+    figure = empty_figure(width, 2.8 * lines + 1.1 * LINE_HEIGHT * legend_lines + _TITLE_HEIGHT)
+    axes = _first_panels(figure.subplots(lines, columns, squeeze=False), count)
+    for ax in axes:
+        ax.grid(linewidth=0.4, alpha=0.5)
+    return figure, axes
+
+
+def _first_panels(grid: np.ndarray, count: int) -> list[Axes]:
+    """The first `count` panels of a grid, without the lines of the frame that show nothing; the others are removed."""
+    axes: list[Axes] = list(grid.ravel())
     for unused in axes[count:]:
         unused.remove()
     for ax in axes[:count]:
-        quiet(ax)
-        ax.grid(linewidth=0.4, alpha=0.5)
+        ax.spines[["top", "right"]].set_visible(False)
         ax.tick_params(labelsize=8)
-    return figure, axes[:count]
+    return axes[:count]
 
 
 def legend_below(figure: Figure, handles: list[Any], labels: list[str]) -> None:
-    """A legend of as many columns as there is room for; none where there is nothing to distinguish."""
+    """Adds a legend with as many columns as there is room for; none where there is nothing to distinguish."""
     if any(labels):
         columns = int(figure.get_figwidth() / _legend_width(labels))
         figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=8, frameon=False)
@@ -72,13 +81,8 @@ def _legend_width(labels: list[str]) -> float:
     return label_width(labels) + 0.6
 
 
-def quiet(ax: Axes) -> None:
-    """Takes away the lines of the frame that show nothing."""
-    ax.spines[["top", "right"]].set_visible(False)
-
-
 def dot(ax: Axes, mean: float, place: int, low: float, high: float, filled: bool) -> None:
-    """A dot on line `place`, with its interval where there is one."""
+    """Draws a dot on line `place`, with its interval where there is one."""
     colour = COLOURS[0]
     if math.isfinite(low) and math.isfinite(high):
         ax.plot([low, high], [place, place], color=colour, linewidth=1.8, zorder=2)
@@ -86,7 +90,7 @@ def dot(ax: Axes, mean: float, place: int, low: float, high: float, filled: bool
 
 
 def mark_better(ax: Axes, metric: str) -> None:
-    """Says below a panel in which direction a score is better."""
+    """Marks below a panel in which direction the score is better."""
     ax.set_xlabel("better →" if higher_is_better(metric) else "← better", fontsize=8)
 
 
@@ -97,25 +101,25 @@ def row_label(row: Row) -> str:
 
 
 def shortened(text: str) -> str:
-    """At most 40 letters, with a dollar that does not start a formula."""
+    """At most 40 letters, with dollar signs escaped, since matplotlib would start a formula there."""
     cut = text if len(text) <= _MOST_LETTERS else text[: _MOST_LETTERS - 1] + "…"
     return cut.replace("$", r"\$")
 
 
 def label_width(labels: Iterable[str]) -> float:
-    """Inches that the longest line needs, in small print."""
+    """Width in inches of the longest line, in small print."""
     return _LETTER_WIDTH * max((len(line) for label in labels for line in label.splitlines()), default=0)
 
 
 def line_style(number: int) -> dict[str, Any]:
-    """Colour and dashes of line `number`: the colours first, then the same ones dashed."""
+    """Colour and dashes of line `number`: all colours solid, then all colours dashed, and so on."""
     return {
         "color": COLOURS[number % len(COLOURS)],
         "linestyle": _DASHES[number // len(COLOURS) % len(_DASHES)],
     }
 
 
-def spans_decades(values: np.ndarray) -> bool:
-    """Whether a logarithmic scale shows values better: all are positive, and the largest is five times the smallest."""
+def suits_log_scale(values: np.ndarray) -> bool:
+    """Whether all values are positive and the largest is more than five times the smallest."""
     finite = values[np.isfinite(values)]
     return bool(finite.size and finite.min() > 0 and finite.max() > 5 * finite.min())

@@ -1,4 +1,4 @@
-"""Curves of a run, as its loggers wrote them."""
+"""Curves of runs, read from the files of their loggers."""
 
 import csv
 from collections.abc import Iterable, Iterator
@@ -10,7 +10,8 @@ import numpy as np
 from ddpm_lightning.report.rendering.format import metric_name
 from ddpm_lightning.report.table import Table
 
-# TensorBoard keeps a random choice of points by default; pictures in the same file are of no use here.
+# How many points TensorBoard keeps of each tag: 0 for all, since its default is a random subset; 1, the least, of kinds
+# that are not used here.
 _KEEP = {"scalars": 0, "tensors": 1, "images": 1, "audio": 1, "histograms": 1, "compressedHistograms": 1}
 
 
@@ -19,15 +20,15 @@ class Curve:
     """A value over optimizer steps.
 
     Attributes:
-        steps: (n,), int64, rising.
-        values: (n,), float64; NaN where the logged value was.
+        steps: (n,), int64, increasing.
+        values: (n,), float64; NaN where NaN was logged.
     """
 
     steps: np.ndarray
     values: np.ndarray
 
     def thinned(self, most: int) -> "Curve":
-        """At most `most` points: means of neighbouring points, in groups of equal size but for the last."""
+        """The curve with at most `most` points: means of adjacent points, in groups of equal size except the last."""
         size = -(-len(self.steps) // most)
         if size <= 1:
             return self
@@ -39,7 +40,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Line:
-    """The curve of one run; `row` is the number of its configuration in the table."""
+    """The curve of one run; `row` is the index of its configuration in the table."""
 
     row: int
     seed: int
@@ -48,14 +49,14 @@ class Line:
 
 @dataclass(frozen=True)
 class Panel:
-    """The curves of one value, of all runs that logged it."""
+    """The curves of one logged value, for all runs that logged it."""
 
     title: str
     lines: list[Line]
 
 
 def read_panels(table: Table) -> list[Panel]:
-    """Training loss, validation loss and each KID on the validation split, as far as they were logged."""
+    """The curves of training loss, validation loss and validation KID, where they were logged."""
     titles = {"train/loss": "training loss", "val/loss": "validation loss"} | {
         f"val/{metric}": f"validation {metric_name(metric)}" for metric in table.metrics if metric.startswith("kid_")
     }
@@ -69,11 +70,10 @@ def read_panels(table: Table) -> list[Panel]:
 
 
 def read_curves(folder: Path) -> dict[str, Curve]:
-    """The curves in a run's folder by tag ("val/loss"), from TensorBoard's files, or else from the CSV logger's.
+    """The curves in a run's folder by tag ("val/loss"), from TensorBoard's files or else from the CSV logger's.
 
-    A run that was resumed has several files; where two hold the same step, the one that was started later is right.
-    Of a file that ends in the middle of a record, or is damaged, what can be read is used. A run without logs has no
-    curves.
+    A resumed run has several files; where two contain the same step, the file that was started later counts. Truncated
+    or damaged files are read as far as possible. A run without logs has no curves.
     """
     points: dict[str, dict[int, float]] = {}
     for tag, step, value in _from_events(folder / "tensorboard") or _from_csv(folder / "csv"):
@@ -87,7 +87,7 @@ def _curve(values: dict[int, float]) -> Curve:
 
 
 def _from_events(folder: Path) -> list[tuple[str, int, float]]:
-    # TensorBoard takes a second to import, which a run without its files need not wait for.
+    # TensorBoard takes a second to import, so a run without its files does not import it.
     files = list(folder.glob("events.out.tfevents.*"))
     if not files:
         return []
@@ -97,7 +97,7 @@ def _from_events(folder: Path) -> list[tuple[str, int, float]]:
 
     found = []
     for file in files:
-        # Runs go on with new files, and here the newer ones replace single steps: nothing else is to be purged.
+        # A resumed run writes a new file whose steps replace those of the older ones; nothing else may be purged.
         events = EventAccumulator(str(file), size_guidance=_KEEP, purge_orphaned_data=False).Reload()
         scalars = [(tag, event) for tag in events.Tags()["scalars"] for event in events.Scalars(tag)]
         if scalars:
@@ -109,7 +109,7 @@ def _from_events(folder: Path) -> list[tuple[str, int, float]]:
 def _from_csv(folder: Path) -> Iterator[tuple[str, int, float]]:
     for file in sorted(folder.glob("version_*/metrics.csv"), key=_version):
         with file.open(newline="", errors="replace") as lines:
-            # A line without an end was being written when the run was killed: its last number may lack digits.
+            # A line without a newline was cut off by a kill: its last number may lack digits.
             yield from _points_of(csv.DictReader(line for line in lines if line.endswith("\n")))
 
 
@@ -124,7 +124,7 @@ def _points_of(records: Iterable[dict[str, str]]) -> Iterator[tuple[str, int, fl
             step = int(record["step"])
             values = {tag: float(text) for tag, text in record.items() if text and tag not in ("step", "epoch")}
         except (KeyError, TypeError, ValueError):
-            # A damaged line; the others are still good.
+            # Skip a damaged line; the others are intact.
             continue
         for tag, value in values.items():
             yield tag, step, value

@@ -1,8 +1,8 @@
-"""A sweep's table as pictures: intervals, main effects and samples, one line for each configuration."""
+"""A sweep's table as figures: intervals, main effects and samples, one line for each configuration."""
 
 import math
-from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -12,10 +12,10 @@ from ddpm_lightning.report.rendering.aligned_samples import AlignedSamples
 from ddpm_lightning.report.rendering.axes import (
     LINE_HEIGHT,
     dot,
+    dot_panels,
     empty_figure,
     label_width,
     mark_better,
-    panels,
     row_label,
     shortened,
 )
@@ -24,37 +24,58 @@ from ddpm_lightning.report.rendering.format import metric_name
 from ddpm_lightning.report.rendering.line_figures import cost_quality_figure, curves_figure
 from ddpm_lightning.report.table import Table, Verdict
 
+_DPI = 150
 # Inches.
 _STRIP_WIDTH = 7.0
 
+_EFFECTS = "Main effects; the black line marks no change."
+_COST_QUALITY = "Scores against the number of sampling steps, with one line for each setting of the other factors."
+_CURVES = "Losses are comparable only between runs with the same objective, KIDs between all runs."
 
-def write_figures(table: Table, samples: AlignedSamples, curves: list[Panel], folder: Path) -> list[Path]:
-    """Writes the figures that the table has data for; a figure of an earlier report that it has none for is removed."""
-    figures: dict[str, Callable[[], Figure | None]] = {
-        "samples.png": lambda: samples_figure(table, samples),
-        "intervals.png": lambda: intervals_figure(table),
-        "effects.png": lambda: effects_figure(table),
-        "cost_quality.png": lambda: cost_quality_figure(table),
-        "curves.png": lambda: curves_figure(table, curves),
+
+class WrittenFigure(NamedTuple):
+    """A figure of a report, as a PNG file.
+
+    Attributes:
+        path: the file.
+        inches: its width.
+        title: its alternative text.
+        caption: the sentence below it.
+    """
+
+    path: Path
+    inches: float
+    title: str
+    caption: str
+
+
+def write_figures(table: Table, samples: AlignedSamples, curves: list[Panel], folder: Path) -> list[WrittenFigure]:
+    """Writes the figures that the table has data for, and removes those of an earlier report that it has none for."""
+    score = metric_name(table.metrics[0])
+    figures = {
+        "samples.png": (samples_figure(table, samples), "Samples", f"{samples.caption}."),
+        "intervals.png": (intervals_figure(table), "Scores with 95 % intervals", f"Scores, best {score} first."),
+        "effects.png": (effects_figure(table), "Main effects with 95 % intervals", _EFFECTS),
+        "cost_quality.png": (cost_quality_figure(table), "Scores against the number of sampling steps", _COST_QUALITY),
+        "curves.png": (curves_figure(table, curves), "Training curves", _CURVES),
     }
     written = []
-    for name, draw in figures.items():
-        figure = draw()
+    for name, (figure, title, caption) in figures.items():
         if figure is None:
             (folder / name).unlink(missing_ok=True)
             continue
         with atomic_path(folder / name) as temporary:
-            figure.savefig(temporary, dpi=150)
-        written.append(folder / name)
+            figure.savefig(temporary, dpi=_DPI)
+        written.append(WrittenFigure(folder / name, figure.get_figwidth(), title, caption))
     return written
 
 
 def intervals_figure(table: Table) -> Figure:
-    """A dot and an interval for each configuration, in the table's order; each seed is a small grey dot.
+    """A dot with an interval for each configuration, in the table's order, and a small grey dot for each seed.
 
     A hollow dot is significantly worse than the best mean.
     """
-    figure, axes = panels(len(table.metrics), [row_label(row) for row in table.rows])
+    figure, axes = dot_panels(len(table.metrics), [row_label(row) for row in table.rows])
     for ax, metric in zip(axes, table.metrics, strict=True):
         for place, row in enumerate(table.rows):
             estimate = row.estimates.get(metric)
@@ -71,13 +92,13 @@ def intervals_figure(table: Table) -> Figure:
 
 
 def effects_figure(table: Table) -> Figure | None:
-    """Main effects with their intervals and a line at no effect; None for a table without effects."""
+    """Main effects with their intervals and a line at zero; None for a table without effects."""
     if not table.effects:
         return None
     shown = [metric for metric in table.metrics if any(effect.metric == metric for effect in table.effects)]
     changes = list(dict.fromkeys((effect.factor, effect.baseline, effect.choice) for effect in table.effects))
     labels = [f"{shortened(factor)}\n{shortened(f'{baseline} → {choice}')}" for factor, baseline, choice in changes]
-    figure, axes = panels(len(shown), labels)
+    figure, axes = dot_panels(len(shown), labels)
     for ax, metric in zip(axes, shown, strict=True):
         ax.axvline(0, color="black", linewidth=0.8, zorder=1)
         for effect in table.effects:
@@ -86,7 +107,7 @@ def effects_figure(table: Table) -> Figure | None:
                 dot(ax, effect.mean, place, effect.low, effect.high, filled=True)
         ax.set_title(metric_name(metric), fontsize=10)
         mark_better(ax, metric)
-    figure.suptitle("Difference made by one factor alone", fontsize=10)
+    figure.suptitle("Main effects: change of one factor alone, with 95 % interval", fontsize=10)
     return figure
 
 
@@ -111,5 +132,5 @@ def samples_figure(table: Table, samples: AlignedSamples) -> Figure | None:
         else:
             picture = strip.transpose(1, 2, 0)
             ax.imshow(np.broadcast_to(picture, (*picture.shape[:2], 3)), interpolation="nearest")
-    figure.suptitle(samples.caption[0].upper() + samples.caption[1:], fontsize=10)
+    figure.suptitle(samples.caption, fontsize=10)
     return figure

@@ -1,17 +1,13 @@
-"""How numbers, names and colours are shown, the same in every part of a report."""
+"""The format of numbers and names, the same in every part of a report."""
 
 import math
 from collections.abc import Iterable, Sequence
 
 from ddpm_lightning.readable_numbers import decimals, duration, magnitude, significant
-from ddpm_lightning.report.score_names import is_of_samples, score_of
+from ddpm_lightning.report.score_names import is_sample_score, score_of
 from ddpm_lightning.report.table import Effect, Estimate, Row
 
 MISSING = "\N{EN DASH}"
-
-# After Okabe and Ito (2008), distinguishable with any colour vision; without their black and yellow, so that each can
-# be seen on white and on black.
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#808080", "#999933")
 
 _COSTS = {
     "parameters": "parameters",
@@ -23,10 +19,10 @@ _COSTS = {
 
 
 def metric_name(metric: str) -> str:
-    """A metric as it is printed: "KID (lenet)" for kid_lenet, "noise MAE" for noise_mae."""
+    """The printed name of a metric: "KID (lenet)" for kid_lenet, "noise MAE" for noise_mae."""
     title = score_of(metric).title
     _, _, features = metric.partition("_")
-    return f"{title} ({features})" if is_of_samples(metric) and features else title
+    return f"{title} ({features})" if is_sample_score(metric) and features else title
 
 
 def cost_name(cost: str) -> str:
@@ -35,13 +31,13 @@ def cost_name(cost: str) -> str:
 
 
 def cost_columns(rows: Iterable[Row]) -> list[str]:
-    """The costs that at least one row has: the known ones first, then others as they come."""
+    """The costs that at least one row has: those with a heading of their own first, then the others."""
     present = dict.fromkeys(cost for row in rows for cost in row.cost)
     return [*(cost for cost in _COSTS if cost in present), *(cost for cost in present if cost not in _COSTS)]
 
 
 def cost_text(cost: str, value: float | None) -> str:
-    """A cost with its unit: a count, a rate, or a time in units that people use."""
+    """A human-readable cost: a count, a rate or a duration."""
     if value is None or not math.isfinite(value):
         return MISSING
     if cost.endswith("_seconds"):
@@ -50,9 +46,9 @@ def cost_text(cost: str, value: float | None) -> str:
 
 
 def estimate_texts(estimates: Sequence[Estimate | None]) -> list[tuple[str, str]]:
-    """A column of a table: for each estimate ("mean ± deviation", "[low, high]"), with the same decimals throughout.
+    """A column of a table: for each estimate ("mean ± deviation", "[low, high]"), all with the same decimals.
 
-    What is not known is left out: there is no deviation of one seed. A score that is not finite is MISSING.
+    Unknown parts are left out, such as the deviation of one seed. A score that is not finite is MISSING.
     """
     places = decimals(estimate.mean for estimate in estimates if estimate)
     return [_estimate_text(estimate, places) for estimate in estimates]
@@ -68,14 +64,14 @@ def _estimate_text(estimate: Estimate | None, places: int) -> tuple[str, str]:
 
 
 def interval_text(low: float, high: float, places: int, sign: str = "") -> str:
-    """`[low, high]`, or nothing where there is none; `sign="+"` shows both signs."""
+    """The interval "[low, high]", or "" if it is not finite; `sign="+"` also shows plus signs."""
     if not (math.isfinite(low) and math.isfinite(high)):
         return ""
     return f"[{low:{sign}.{places}f}, {high:{sign}.{places}f}]"
 
 
 def effect_texts(effects: Sequence[Effect]) -> list[str]:
-    """Signed differences with their intervals; effects on one metric have the same decimals."""
+    """Signed differences with their intervals; effects on the same metric have the same decimals."""
     texts = []
     for effect in effects:
         places = decimals(other.mean for other in effects if other.metric == effect.metric)

@@ -1,11 +1,10 @@
-"""A sweep's table as one HTML file that needs nothing else: sorted, filtered and drawn in the browser."""
+"""A sweep's report as one self-contained HTML file, with a table to sort and filter."""
 
 import base64
 import math
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -13,9 +12,8 @@ from PIL import Image
 
 from ddpm_lightning.atomic_files import write_text
 from ddpm_lightning.report.rendering.aligned_samples import AlignedSamples
-from ddpm_lightning.report.rendering.curves import Panel
+from ddpm_lightning.report.rendering.figures import WrittenFigure
 from ddpm_lightning.report.rendering.format import (
-    COLOURS,
     MISSING,
     configuration_label,
     cost_columns,
@@ -34,19 +32,10 @@ from ddpm_lightning.report.rendering.sentences import (
     verdict_sentences,
 )
 from ddpm_lightning.report.score_names import higher_is_better
-from ddpm_lightning.report.table import Effect, Estimate, Row, Table, Verdict
+from ddpm_lightning.report.table import Row, Table, Verdict
 
-_MOST_POINTS = 300
-
-
-@dataclass(frozen=True)
-class Bar:
-    """An interval drawn in a cell, in percent of the cell's width; `zero` is the place of no difference, if shown."""
-
-    low: float
-    mean: float
-    high: float
-    zero: float | None = None
+_PIXELS_PER_INCH = 112
+"""The figures' size on the page: their letters are a little smaller than the page's."""
 
 
 @dataclass(frozen=True)
@@ -54,32 +43,30 @@ class Cell:
     """A cell of a table.
 
     Attributes:
-        text: what is read.
-        key: what is sorted by: a number or a word; empty where there is nothing.
+        text: what is displayed.
+        key: the value to sort by, a number or a word; empty where there is nothing.
         interval: [low, high], or empty.
-        bar: the same, drawn.
-        verdict: of a score, or empty.
+        verdict: the verdict on a score, or empty.
     """
 
     text: str
     key: str
     interval: str = ""
-    bar: Bar | None = None
     verdict: str = ""
 
 
 def write_html(
-    table: Table, samples: AlignedSamples, curves: list[Panel], path: Path, title: str, command: str
+    table: Table, samples: AlignedSamples, figures: list[WrittenFigure], path: Path, title: str, command: str
 ) -> None:
-    """Writes the report as one file, with pictures and curves inside, that opens without a network.
+    """Writes the report as one file that contains its pictures and opens without a network.
 
     Args:
-        table: what is reported.
+        table: the result to report.
         samples: a strip for each row of the table.
-        curves: losses and scores over steps; drawn with at most 300 points each.
+        figures: the report's figures, which are embedded; samples.png is not, since the strips show the same.
         path: the file.
         title: its heading.
-        command: what made the report, to be made again.
+        command: the shell command that reproduces the report.
     """
     environment = Environment(
         loader=PackageLoader("ddpm_lightning.report.rendering"),
@@ -88,8 +75,6 @@ def write_html(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    # NaN is no JSON: one would keep the whole page from being drawn.
-    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "sort_keys": False}
     write_text(
         path,
         environment.get_template("report.html.jinja").render(
@@ -106,13 +91,14 @@ def write_html(
             labels=[configuration_label(row) for row in table.rows],
             strips=[None if strip is None else _png(strip) for strip in samples.strips],
             samples_caption=samples.caption,
-            effects=list(zip(table.effects, _effect_cells(table), strict=True)),
+            figures={figure.path.name: figure for figure in figures},
+            pixels_per_inch=_PIXELS_PER_INCH,
+            data_uri=_data_uri,
+            effects=_effect_rows(table),
             improvement=improvement(table),
             cards=[card_line(card) for card in table.cards],
             notes=table.notes,
             tie_mark=TIE_MARK,
-            metric_name=metric_name,
-            data=_data(table, curves),
         ),
     )
 
@@ -138,39 +124,25 @@ def _rows(table: Table) -> list[list[Cell]]:
 
 def _score_cells(rows: list[Row], metric: str) -> list[Cell]:
     estimates = [row.estimates.get(metric) for row in rows]
-    bars = _bars([estimate for estimate in estimates if estimate], with_zero=False)
     cells = []
     for row, estimate, (text, interval) in zip(rows, estimates, estimate_texts(estimates), strict=True):
         verdict = "" if text == MISSING else str(row.verdicts.get(metric, Verdict.UNKNOWN))
-        bar = bars[id(estimate)] if estimate else None
-        cells.append(Cell(text, _key(estimate.mean if estimate else None), interval, bar, verdict))
+        cells.append(Cell(text, _key(estimate.mean if estimate else None), interval, verdict))
     return cells
 
 
-def _effect_cells(table: Table) -> list[Cell]:
-    bars: dict[int, Bar | None] = {}
-    for metric in table.metrics:
-        bars |= _bars([effect for effect in table.effects if effect.metric == metric], with_zero=True)
-    texts = effect_texts(table.effects)
+def _effect_rows(table: Table) -> list[list[Cell]]:
     return [
-        Cell(text, _key(effect.mean), bar=bars.get(id(effect)))
-        for effect, text in zip(table.effects, texts, strict=True)
+        [
+            Cell(metric_name(effect.metric), metric_name(effect.metric)),
+            Cell(effect.factor, effect.factor),
+            Cell(f"{effect.baseline} → {effect.choice}", effect.choice),
+            Cell(text, _key(effect.mean)),
+            Cell(str(effect.num_seeds), str(effect.num_seeds)),
+            Cell(str(effect.num_pairs), str(effect.num_pairs)),
+        ]
+        for effect, text in zip(table.effects, effect_texts(table.effects), strict=True)
     ]
-
-
-def _bars(column: list[Estimate] | list[Effect], with_zero: bool) -> dict[int, Bar | None]:
-    """Bars on a common scale, by the identity of what they show; none for what has no interval."""
-    shown = [item for item in column if all(map(math.isfinite, (item.mean, item.low, item.high)))]
-    ends = [end for item in shown for end in (item.low, item.high)] + ([0.0] if with_zero else [])
-    left, right = min(ends, default=0.0), max(ends, default=0.0)
-    scale = 96 / (right - left) if right > left else 0.0
-
-    def place(value: float) -> float:
-        return round(2 + (value - left) * scale, 2)
-
-    bars: dict[int, Bar | None] = {id(item): None for item in column}
-    zero = place(0.0) if with_zero else None
-    return bars | {id(item): Bar(place(item.low), place(item.mean), place(item.high), zero) for item in shown}
 
 
 def _key(value: float | None) -> str:
@@ -178,7 +150,7 @@ def _key(value: float | None) -> str:
 
 
 def _choices(table: Table) -> dict[str, list[str]]:
-    """Factor -> its choices, numbers by size and before words, which keep the table's order."""
+    """Factor -> its choices: numbers by size, then words in the table's order."""
     return {
         factor: sorted(dict.fromkeys(row.configuration[factor] for row in table.rows), key=_by_size)
         for factor in table.factors
@@ -193,32 +165,13 @@ def _by_size(choice: str) -> float:
     return math.inf if math.isnan(number) else number
 
 
-def _png(strip: np.ndarray) -> str:
-    """A strip (C, H, W), uint8, as a data URI."""
+def _png(strip: np.ndarray) -> bytes:
+    """A strip (C, H, W), uint8, as a PNG."""
     buffer = BytesIO()
     picture = np.ascontiguousarray(strip.transpose(1, 2, 0))
     Image.fromarray(picture[:, :, 0] if picture.shape[2] == 1 else picture).save(buffer, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return buffer.getvalue()
 
 
-def _data(table: Table, curves: list[Panel]) -> dict[str, Any]:
-    """What the page's script needs."""
-    return {
-        "configurations": [row.configuration for row in table.rows],
-        "labels": [configuration_label(row) for row in table.rows],
-        "colours": COLOURS,
-        "panels": [{"title": panel.title, "lines": _lines(panel)} for panel in curves],
-    }
-
-
-def _lines(panel: Panel) -> list[dict[str, Any]]:
-    lines = []
-    for line in panel.lines:
-        curve = line.curve.thinned(_MOST_POINTS)
-        points = [
-            # A gap in the line, where the value is no number. Six digits: more would only make the file larger.
-            [step, float(f"{value:.6g}") if math.isfinite(value) else None]
-            for step, value in zip(curve.steps.tolist(), curve.values.tolist(), strict=True)
-        ]
-        lines.append({"row": line.row, "seed": line.seed, "points": points})
-    return lines
+def _data_uri(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode()

@@ -1,4 +1,4 @@
-"""A sweep's table as `report.md`, for people, and as `report.csv`, for programs."""
+"""A sweep's table as `report.md` for people and as `report.csv` for programs."""
 
 import re
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from ddpm_lightning.atomic_files import atomic_path, write_text
+from ddpm_lightning.report.rendering.figures import WrittenFigure
 from ddpm_lightning.report.rendering.format import (
     MISSING,
     cost_columns,
@@ -18,26 +19,18 @@ from ddpm_lightning.report.rendering.format import (
 from ddpm_lightning.report.rendering.sentences import TIE_MARK, card_line, comparison, reading, verdict_sentences
 from ddpm_lightning.report.table import Table, Verdict
 
-_CAPTIONS = {
-    "samples.png": "Samples",
-    "intervals.png": "Scores",
-    "effects.png": "Main effects",
-    "cost_quality.png": "Quality against cost",
-    "curves.png": "Curves",
-}
 
-
-def write_markdown(table: Table, path: Path, title: str, command: str, figures: list[Path]) -> None:
-    """Writes the report as Markdown with tables as GitHub shows them.
+def write_markdown(table: Table, path: Path, title: str, command: str, figures: list[WrittenFigure]) -> None:
+    """Writes the report in GitHub's dialect of Markdown.
 
     Args:
-        table: what is reported.
+        table: the result to report.
         path: the file.
         title: its heading.
-        command: what made the report, to be made again.
-        figures: pictures in the file's folder, which are shown.
+        command: the shell command that reproduces the report.
+        figures: figures in the same folder, which the report shows.
     """
-    # A longer fence than any in the command: it cannot be closed from inside.
+    # A longer fence than any in the command, which therefore cannot close it.
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", command)), default=0))
     parts = [
         f"# {_plain(title)}",
@@ -48,7 +41,8 @@ def write_markdown(table: Table, path: Path, title: str, command: str, figures: 
         _plain(" ".join(reading(table))),
         _list(verdict_sentences(table)),
     ]
-    parts += [f"![{_CAPTIONS.get(figure.name, figure.stem)}]({figure.name})" for figure in figures]
+    for figure in figures:
+        parts += [f"![{figure.title}]({figure.path.name})", _plain(figure.caption)]
     if table.effects:
         parts += ["## Main effects", _effects(table)]
     parts += ["## How the scores were made", _list([card_line(card) for card in table.cards])]
@@ -58,7 +52,7 @@ def write_markdown(table: Table, path: Path, title: str, command: str, figures: 
 
 
 def write_csv(table: Table, path: Path) -> None:
-    """Writes one line for each configuration, with plain numbers; what is not known is an empty cell."""
+    """Writes one line for each configuration, with unrounded numbers; unknown values are empty cells."""
     records: list[dict[str, object]] = []
     for row in table.rows:
         record: dict[str, object] = dict(row.configuration)
@@ -123,7 +117,7 @@ def _effects(table: Table) -> str:
 
 
 def _table(names: list[str], lines: list[list[str]], left: int) -> str:
-    """A table whose first `left` columns hold words, and the others numbers."""
+    """A table with its first `left` columns aligned left, for words, and the others right, for numbers."""
     rule = [":--" if place < left else "--:" for place in range(len(names))]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in [names, rule, *lines])
 
@@ -133,6 +127,6 @@ def _list(items: list[str]) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text that Markdown shows as it is: `unet_small` stays readable, `_x_` is not set in italics."""
+    """Text escaped so that Markdown shows it literally; `unet_small` needs no escapes, `_x_` does."""
     escaped = re.sub(r"[\\`*<>|~$]|&(?=[#\w]+;)|(?<!\w)_|_(?!\w)|\](?=[(\[])", r"\\\g<0>", text)
     return re.sub(r"\s+", " ", escaped)

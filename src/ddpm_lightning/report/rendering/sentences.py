@@ -1,4 +1,4 @@
-"""Sentences about a sweep's table."""
+"""The sentences of a report about a sweep's table."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,24 +9,30 @@ from ddpm_lightning.report.score_names import higher_is_better
 from ddpm_lightning.report.table import Row, Table, Verdict
 
 TIE_MARK = "⁼"
+"""Marks a score that is not significantly different from the best mean."""
 
 
 def comparison(table: Table) -> str:
-    """What was compared: the factors, how many runs, which seeds."""
+    """The configurations, runs, factors and seeds of a comparison, in one sentence."""
     runs = sum(len(row.runs) for row in table.rows)
     by_row = [{run.seed for run in row.runs} for row in table.rows]
     seeds = sorted(set().union(*by_row))
-    what = f"{_count(len(table.rows), 'configuration')} from {_count(runs, 'run')}"
+    counts = f"{_count(len(table.rows), 'configuration')} from {_count(runs, 'run')}"
     factors = f", which differ in {_listed(table.factors)}" if table.factors else ""
-    incomplete = "" if all(own == set(seeds) for own in by_row) else " (not every configuration has each)"
-    return f"{what}{factors}; {'seeds' if len(seeds) != 1 else 'seed'} {_listed(seeds)}{incomplete}."
+    incomplete = "" if all(own == set(seeds) for own in by_row) else " (some configurations lack some of them)"
+    return f"{counts}{factors}; {'seeds' if len(seeds) != 1 else 'seed'} {_listed(seeds)}{incomplete}."
 
 
 def reading(table: Table) -> list[str]:
-    """How the numbers are to be read, and what each metric's interval covers."""
-    higher = _names_of_higher_is_better(table)
-    better = f"Higher is better for {higher}, else lower" if higher else "Lower is better throughout"
-    sentences = [f"{better}. Shown is: mean ± standard deviation over seeds [95 % interval]."]
+    """How to read the numbers, and which errors the intervals of each metric cover."""
+    higher = _higher_is_better_names(table)
+    if not higher:
+        better = "Lower is better"
+    elif len(higher) == len(table.metrics):
+        better = "Higher is better"
+    else:
+        better = f"Higher is better for {_listed(higher)}, lower for the others"
+    sentences = [f"{better}. Cells show mean ± standard deviation over seeds [95 % interval]."]
     covered: dict[str, list[str]] = {}
     for metric in table.metrics:
         found = [row.estimates[metric].covers for row in table.rows if metric in row.estimates]
@@ -39,13 +45,17 @@ def reading(table: Table) -> list[str]:
 
 
 def improvement(table: Table) -> str:
-    """Which sign of a main effect is for the better."""
-    higher = _names_of_higher_is_better(table)
-    return "a negative difference is an improvement" + (f", for {higher} a positive one" if higher else "")
+    """Which sign of a main effect is an improvement."""
+    higher = _higher_is_better_names(table)
+    if not higher:
+        return "a negative difference is an improvement"
+    if len(higher) == len(table.metrics):
+        return "a positive difference is an improvement"
+    return f"a negative difference is an improvement, except for {_listed(higher)}, where a positive one is"
 
 
 def verdict_sentences(table: Table) -> list[str]:
-    """One sentence for each metric: which configuration is significantly better than the others, if any."""
+    """The result of the comparison for each metric; empty for a single configuration."""
     if len(table.rows) < 2:
         return []
     return [f"{metric_name(metric)}: {_verdict(table, metric)}" for metric in table.metrics]
@@ -62,30 +72,31 @@ def _verdict(table: Table, metric: str) -> str:
     if best:
         sentence = f"{_labels(best)} is significantly {comparative} than every other configuration."
     elif len(ties) == len(table.rows):
-        sentence = f"no significant differences: all {len(ties)} are ties."
+        count = "both" if len(ties) == 2 else f"all {len(ties)}"
+        sentence = f"no significant differences: {count} configurations tie."
     else:
         sentence = f"no significant difference among the {superlative}: {_labels(ties)} (ties)."
         if groups[Verdict.WORSE]:
-            sentence += " The others are worse."
+            sentence += " The others are significantly worse."
     if unknown:
         sentence += f" Not compared: {_labels(unknown)}."
     return sentence
 
 
 def card_line(card: MetricCard) -> str:
-    """A metric card in one line."""
+    """A metric card in one line of text."""
     labels = "" if card.labels is None else f", labels {card.labels.replace('_', ' ')}"
     return (
         f"features {card.features} (sha256 {card.features_sha256[:12]}, resize: {card.resize}); "
-        f"{card.num_generated:,} generated against {card.num_real:,} real images, "
-        f"split {card.split} of {card.dataset}{labels}; sampler {_described(card.sampler)}, "
+        f"{card.num_generated:,} generated and {card.num_real:,} real images, "
+        f"{card.split} split of {card.dataset}{labels}; sampler {_described(card.sampler)}, "
         f"{_count(card.nfe, 'network evaluation')} per sample; "
         f"guidance {_described(card.guidance)}; {card.weights} weights"
     )
 
 
 def _described(part: Mapping[str, Any]) -> str:
-    """A named part of a card with its options: "ddim (steps 25, grid uniform, eta 0)"."""
+    """The name of a sampler, grid or guidance with its options: "ddim (steps 25, grid uniform, eta 0)"."""
     options = ", ".join(
         f"{option} {_described(value) if isinstance(value, Mapping) else _word(value)}"
         for option, value in part.items()
@@ -100,14 +111,12 @@ def _word(value: Any) -> str:
     return f"{value:g}" if isinstance(value, int | float) else str(value)
 
 
-def _names_of_higher_is_better(table: Table) -> str:
-    """The metrics of which higher values are better; empty where there are none."""
-    higher = [metric_name(metric) for metric in table.metrics if higher_is_better(metric)]
-    return _listed(higher) if higher else ""
+def _higher_is_better_names(table: Table) -> list[str]:
+    return [metric_name(metric) for metric in table.metrics if higher_is_better(metric)]
 
 
 def _labels(rows: list[Row]) -> str:
-    # Labels hold commas of their own.
+    # Semicolons, since labels contain commas.
     return "; ".join(configuration_label(row) for row in rows)
 
 

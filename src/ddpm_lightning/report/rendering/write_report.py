@@ -1,4 +1,4 @@
-"""A sweep's report: all of its files."""
+"""All files of a sweep's report."""
 
 from pathlib import Path
 
@@ -11,13 +11,13 @@ from ddpm_lightning.report.table import Table
 
 
 def write_report(table: Table, folder: Path, title: str, command: str) -> list[Path]:
-    """Writes `report.md`, `report.csv`, `report.html` and the figures, in place of an earlier report in the folder.
+    """Writes `report.md`, `report.csv`, `report.html` and the figures, replacing an earlier report in the folder.
 
     Args:
-        table: what is reported; samples and curves are read from the folders of its runs.
-        folder: where to write; made when absent.
+        table: the result to report; samples and curves are read from the folders of its runs.
+        folder: where to write; created if absent.
         title: the report's heading.
-        command: what made the report, quoted so that it can be made again.
+        command: the shell command that reproduces the report.
 
     Returns:
         the files written.
@@ -28,13 +28,12 @@ def write_report(table: Table, folder: Path, title: str, command: str) -> list[P
     if not table.rows or not table.metrics:
         raise ValueError(
             f"there is nothing to report: the table has {len(table.rows)} configurations and {len(table.metrics)} "
-            "metrics. Report at least one run that has finished and was scored"
+            "metrics. Report at least one run that has finished and has scores"
         )
     samples = read_aligned_samples(table)
-    curves = read_panels(table)
+    figures = write_figures(table, samples, read_panels(table), folder)
     pages = [folder / "report.md", folder / "report.csv", folder / "report.html"]
-    figures = write_figures(table, samples, curves, folder)
     write_markdown(table, pages[0], title, command, figures)
     write_csv(table, pages[1])
-    write_html(table, samples, curves, pages[2], title, command)
-    return [*pages, *figures]
+    write_html(table, samples, figures, pages[2], title, command)
+    return [*pages, *(figure.path for figure in figures)]
