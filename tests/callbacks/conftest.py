@@ -1,4 +1,4 @@
-"""Callbacks as the configs make them."""
+"""Runs with the callbacks of their configs."""
 
 from collections.abc import Callable
 
@@ -23,7 +23,7 @@ def run_with(tiny_run: Callable) -> Callable:
 
 
 class PoisonedGradient(Callback):
-    """Makes a gradient NaN at one step, while the loss stays finite."""
+    """Makes a gradient NaN at one step; the loss of that step stays finite."""
 
     def __init__(self, step: int) -> None:
         self.step = step

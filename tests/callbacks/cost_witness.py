@@ -1,4 +1,4 @@
-"""A callback that writes down what its rank thinks that the run cost."""
+"""Callback that writes the costs that its rank has logged."""
 
 from pathlib import Path
 

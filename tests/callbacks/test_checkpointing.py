@@ -1,4 +1,4 @@
-"""When checkpoints are written in a real training, and which is the best."""
+"""Checkpoints of a real training: when they are written, and which is the best."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -65,7 +65,7 @@ def test_a_save_right_before_a_validation_waits_for_it(saved):
 
 
 def test_a_save_while_accumulating_waits_for_the_step(saved):
-    """Due at the epoch's end (5 steps), put off to the next epoch: its first batch only begins a window."""
+    """Due at the epoch's end (5 steps), written in the next epoch, whose first batch only begins a window."""
     written = saved(
         Checkpointing(5), "trainer.max_steps=8", "trainer.accumulate_grad_batches=2", "trainer.limit_val_batches=0"
     )
@@ -73,20 +73,15 @@ def test_a_save_while_accumulating_waits_for_the_step(saved):
 
 
 @pytest.mark.parametrize(
-    ("lower_is_better", "values", "best"),
-    [(True, [3.0, 1.0, 2.0], [10, 20]), (False, [3.0, 1.0, 4.0], [10, 30]), (True, [float("nan"), 2.0, 3.0], [20])],
+    ("values", "best"), [([3.0, 1.0, 2.0], [10, 20]), ([1.0, 3.0, 2.0], [10]), ([float("nan"), 2.0, 3.0], [20])]
 )
-def test_the_best_is_the_best_by_the_monitored_value(saved, lower_is_better, values, best):
-    scores = Scores("val/score", values)
-    written = saved(
-        Checkpointing(1000, monitor="val/score", lower_is_better=lower_is_better),
-        f"trainer.max_steps={3 * EPOCH}",
-        scores=scores,
-    )
+def test_the_best_has_the_lowest_monitored_value(saved, values, best):
+    checkpointing = Checkpointing(1000, monitor="val/score")
+    written = saved(checkpointing, f"trainer.max_steps={3 * EPOCH}", scores=Scores("val/score", values))
     assert steps(written, "best") == best
 
 
-def test_a_value_that_nobody_logs_makes_no_best_and_no_error(saved):
+def test_without_the_monitored_value_there_is_no_best(saved):
     written = saved(Checkpointing(1000, monitor="val/absent"), f"trainer.max_steps={EPOCH}")
     assert written == [("last", EPOCH)]
 

@@ -1,4 +1,4 @@
-"""Pictures, scores and sample.py draw the same samples; and they have gradients where a guidance asks for them."""
+"""Pictures, scores and sample.py draw the same samples, with gradients if a guidance needs them."""
 
 import sys
 from pathlib import Path
@@ -49,7 +49,7 @@ class TowardsBrightness(GuidedDenoiser):
         return {"name": "towards_brightness"}
 
     def __call__(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Prediction:
-        assert not torch.is_grad_enabled()  # only a guidance that asks for gradients pays for them
+        assert not torch.is_grad_enabled()  # only a guidance that needs gradients pays for them
         with torch.enable_grad():
             x_t = x_t.detach().requires_grad_()
             prediction = self.denoiser(x_t, t, label)
@@ -71,7 +71,7 @@ OWN = ["guidance._target_=own_guidance.TowardsBrightness"]
 
 
 @pytest.mark.usefixtures("own_guidance")
-def test_a_guidance_may_ask_for_gradients_everywhere(compose_verb, tiny_options, tiny_paths, tmp_path):
+def test_a_guidance_can_use_gradients_everywhere(compose_verb, tiny_options, tiny_paths, tmp_path):
     train(compose_verb("train", *tiny_options, *SCORED, *OWN))
     scored = samples_in(tmp_path / "run")
     options = [*tiny_paths, "trainer.accelerator=cpu", f"checkpoint={tmp_path / 'run'}", "num=16", "format=npz"]
@@ -89,7 +89,7 @@ def test_parameters_get_no_gradients_from_a_guidance(run_with):
     assert [p for p in run.module.ema.network.parameters() if p.grad is not None] == []
 
 
-def test_scores_alone_keep_no_graph(run_with):
+def test_scores_keep_no_graph_without_guidance(run_with):
     run = run_with("callbacks=generative_metrics")
     tracked = []
     network = run.module.evaluation_denoiser().network

@@ -1,4 +1,4 @@
-"""What a run says while it runs and when it ends."""
+"""The progress bar, and the summary at the end of a run."""
 
 import json
 
@@ -14,7 +14,7 @@ from ddpm_lightning.readable_numbers import magnitude
 
 @pytest.fixture
 def finished(tiny_run, tmp_path, capsys):
-    """(trainer, what it printed) after a fit and a test with TensorBoard, the summary and the progress bar."""
+    """(trainer, output) after a fit and a test with TensorBoard, the summary and the progress bar."""
     from lightning.pytorch.loggers import TensorBoardLogger
 
     logger = TensorBoardLogger(tmp_path / "run", name="", version="tensorboard", default_hp_metric=False)
@@ -25,7 +25,7 @@ def finished(tiny_run, tmp_path, capsys):
     return run.trainer, capsys.readouterr().out
 
 
-def test_the_end_says_the_scores_and_what_to_open(finished, tmp_path):
+def test_the_summary_has_the_scores_and_the_file_to_open(finished, tmp_path):
     trainer, printed = finished
     *_, costs, last = [line for line in printed.splitlines() if line.strip()]
     parameters = int(trainer.callback_metrics["cost/parameters"])
@@ -37,7 +37,7 @@ def test_the_end_says_the_scores_and_what_to_open(finished, tmp_path):
 
 
 def hparams_of(folder):
-    """({name: choice or option}, {name: value}) that TensorBoard's HParams tab shows of a run."""
+    """({name: choice or option}, {name: value}) of a run in TensorBoard's HParams tab."""
     events = EventAccumulator(str(folder / "tensorboard")).Reload()
 
     def plugin(tag):
@@ -50,7 +50,7 @@ def hparams_of(folder):
     return choices, {info.name.tag: events.Scalars(info.name.tag)[-1].value for info in infos}
 
 
-def test_hparams_hold_the_values_of_the_report_by_their_names(run_with, tmp_path):
+def test_hparams_have_the_values_of_metrics_json(run_with, tmp_path):
     run = run_with("callbacks=[nan_guard,cost,generative_metrics,summary]", "trainer.max_steps=8", "logger=tensorboard")
     run.fit()
     run.trainer.test(run.module, run.data, verbose=False)
@@ -71,7 +71,7 @@ def test_hparams_hold_the_values_of_the_report_by_their_names(run_with, tmp_path
     assert shown == pytest.approx(expected, rel=1e-6, nan_ok=True)  # TensorBoard keeps float32
 
 
-def test_hparams_without_scores_hold_what_the_test_logged(finished, tmp_path):
+def test_hparams_without_scores_have_the_logged_values(finished, tmp_path):
     trainer, _ = finished
     choices, shown = hparams_of(tmp_path / "run")
     tested = {name: float(value) for name, value in trainer.callback_metrics.items()}
@@ -80,7 +80,7 @@ def test_hparams_without_scores_hold_what_the_test_logged(finished, tmp_path):
     assert choices["sampler/steps"] == 2 and choices["dataset/name"] == "mnist"
 
 
-def test_choices_of_groups_and_options_are_one_level_of_names():
+def test_choices_and_options_are_flat():
     config = {
         "schedule": {"_target_": "some.Cosine", "num_steps": 10},
         "metrics": {"features": {"_target_": "some.LeNet", "dataset": "mnist", "cache_dir": "${paths.cache_dir}"}},

@@ -1,4 +1,4 @@
-"""What the tests of the metrics share: real images, weights, and an extractor that costs nothing."""
+"""Fixtures of the metrics: real images, weights, and an extractor that costs nothing."""
 
 import gzip
 import os
@@ -68,7 +68,7 @@ def inception_weights() -> Path:
 
 
 class SameImages(NamedTuple):
-    """What torch-fidelity's whole program says of two sets of images, and our features of them, each (16, 2048)."""
+    """Results of torch-fidelity's program for two sets of images, and our features of them, each (16, 2048)."""
 
     theirs: dict[str, float]
     generated: Tensor
@@ -77,7 +77,7 @@ class SameImages(NamedTuple):
 
 @pytest.fixture(scope="session")
 def same_images(inception_weights: Path, mnist_test: tuple[np.ndarray, np.ndarray]) -> SameImages:
-    """Digits, of which half of the generated ones are upside down."""
+    """Digits; half of the generated ones are upside down."""
     real, generated = (torch.from_numpy(mnist_test[0][chosen].copy()) for chosen in (slice(16), slice(16, 32)))
     generated[8:] = generated[8:].flip(2)
     theirs = calculate_metrics(
@@ -101,7 +101,7 @@ def same_images(inception_weights: Path, mnist_test: tuple[np.ndarray, np.ndarra
 
 
 class MeanColours(FeatureExtractor):
-    """Features so plain that a test can compute them by hand: the mean of each channel, times a weight of one."""
+    """Features that a test can compute by hand: the mean of each channel, times a weight of one."""
 
     def __init__(self, num_channels: int = 3) -> None:
         super().__init__()

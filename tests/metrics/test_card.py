@@ -1,4 +1,4 @@
-"""The metric card: what it holds of a real run, what has to agree, and how earlier cards are read."""
+"""The metric card: its content, the entries that must agree, and cards of earlier versions."""
 
 import dataclasses
 import json
@@ -53,12 +53,12 @@ def test_a_guided_card_of_version_1_without_eta_is_read():
     assert card.sampler["name"] == "ddpm" and "eta" not in card.sampler
 
 
-def test_a_card_before_there_was_a_record_of_images_is_read():
+def test_a_card_without_a_record_of_images_is_read():
     content = {name: value for name, value in VERSION_1.items() if name != "real_images"}
     assert MetricCard.from_dict(content).real_images == NOT_RECORDED
 
 
-def test_reading_a_card_leaves_what_is_read_as_it_was():
+def test_reading_a_card_does_not_change_its_content():
     content = dict(VERSION_1)
     MetricCard.from_dict(content)
     assert content == VERSION_1
@@ -69,7 +69,7 @@ def test_a_ddim_card_of_version_1_compares_with_one_of_today(card):
     assert earlier.flat() == card.flat()
 
 
-def test_what_is_no_card_is_refused(card):
+def test_content_that_is_not_a_card_is_refused(card):
     content = card.to_dict()
     with pytest.raises(KeyError):
         MetricCard.from_dict({name: value for name, value in content.items() if name != "sampler"})
@@ -81,7 +81,7 @@ def test_what_is_no_card_is_refused(card):
         MetricCard.from_dict({name: value for name, value in VERSION_1.items() if name != "steps"})
 
 
-def test_dict_survives_json_and_makes_the_card_again(card):
+def test_a_card_survives_json(card):
     assert MetricCard.from_dict(json.loads(json.dumps(card.to_dict()))) == card
 
 
@@ -90,7 +90,7 @@ def test_flat_has_one_level_and_no_seeds(card):
     flat = dataclasses.replace(card, sampler=nested).flat()
     assert flat["sampler.grid.rho"] == 7.0 and flat["sampler.steps"] == 25 and flat["guidance.name"] == "none"
     assert flat["sampler.betas"] == (1, 2)
-    hash(tuple(flat.values()))  # what differs is counted by value
+    hash(tuple(flat.values()))  # values are counted, so they must be hashable
     assert not [name for name in flat if name.split(".")[0] in ("seed", "real_seed", "seeds")]
     others = {field.name for field in dataclasses.fields(card)} - {"seed", "real_seed", "seeds", "sampler", "guidance"}
     assert others <= flat.keys()
@@ -127,7 +127,7 @@ def test_a_sampler_describes_every_option_of_its_config(denoiser, sampler, grid)
     assert described.keys() == {"name", *config} - {"_target_"}
     assert described["grid"].keys() == {"name", *config.grid} - {"_target_"}
     assert (described["name"], described["grid"]["name"]) == (sampler, grid)
-    assert described["t_max"] == denoiser.t_max  # as it was, where the option is null
+    assert described["t_max"] == denoiser.t_max  # the one used, although the option is null
     for option in config.keys() - {"_target_", "grid", "t_max"}:
         assert described[option] == config[option]
     json.dumps(described)

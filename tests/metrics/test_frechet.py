@@ -19,7 +19,7 @@ def with_exact_moments(num_samples: int, mean: torch.Tensor, covariance: torch.T
     return white * (num_samples - 1) ** 0.5 @ torch.linalg.cholesky(covariance).T + mean
 
 
-def test_statistics_are_numpys(random_features):
+def test_statistics_equal_numpys(random_features):
     mean, covariance = gaussian_statistics(random_features[0])
     features = random_features[0].double().numpy()
     np.testing.assert_allclose(mean, features.mean(axis=0), rtol=1e-12)

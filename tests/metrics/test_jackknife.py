@@ -42,7 +42,7 @@ def test_variance_is_that_of_repeated_draws():
     ]
     true = torch.tensor([draw.value for draw in draws]).var().item()
     estimated = torch.tensor([draw.variance for draw in draws]).mean().item()
-    # The variance of 1,000 draws has an error of 5 %. The jackknife's own bias is upwards (Efron and Stein) and small.
+    # The variance of 1,000 draws has an error of 5 %. The jackknife's bias is positive (Efron and Stein) and small.
     assert 0.9 * true < estimated < 1.2 * true
 
 
@@ -59,12 +59,12 @@ def test_covariance_from_shared_images_is_that_of_repeated_draws(num_shared):
         covariances.append(shared_covariance(first.real, first_indices, second.real, second_indices))
         variances.append(first.variance)
     true = np.cov(np.array(values).T)[0, 1]
-    # The error of a covariance of 1,000 draws is about 1/sqrt(1000) of the variances, here allowed three times.
+    # The error of a covariance of 1,000 draws is about 1/sqrt(1000) of the variances; three times that is allowed.
     assert np.mean(covariances) == pytest.approx(true, abs=0.1 * np.mean(variances))
     assert (np.mean(covariances) > 0.15 * np.mean(variances)) == (num_shared > 0)
 
 
-def test_a_set_shared_with_itself_gives_its_variance_in_any_order(random_features):
+def test_covariance_with_itself_is_the_variance_in_any_order(random_features):
     influences = kernel_jackknife(*random_features).real
     indices, order = np.arange(50) * 3, np.random.default_rng(0).permutation(50)
     covariance = shared_covariance(influences, indices, influences[order], indices[order])

@@ -7,7 +7,7 @@ from ddpm_lightning.metrics.precision_recall import precision_recall
 
 
 def brute_force(real, generated, k):
-    """The definition, pair by pair; a member's ball reaches to the k-th of its others."""
+    """The definition, pair by pair; a member's ball reaches to its k-th nearest neighbour."""
 
     def share(points, members):
         radii = [
@@ -47,7 +47,7 @@ def test_equals_the_definition(overlapping, k):
     assert all(0.05 < share < 0.95 for share in found)
 
 
-def test_three_neighbours_are_meant_unless_told(overlapping):
+def test_the_default_is_three_neighbours(overlapping):
     assert precision_recall(*overlapping) == precision_recall(*overlapping, neighborhood=3)
     assert precision_recall(*overlapping) != precision_recall(*overlapping, neighborhood=2)
 
@@ -79,7 +79,7 @@ def test_sets_far_apart_share_nothing(overlapping):
     assert precision_recall(real, generated + 1000) == (0, 0)
 
 
-def test_a_collapsed_model_is_precise_and_reaches_little():
+def test_a_collapsed_model_is_precise_and_covers_little():
     generator = torch.Generator().manual_seed(2)
     modes = 100 * torch.eye(5, 16).repeat_interleave(40, dim=0)  # five classes, far apart
     real = modes + torch.randn(200, 16, generator=generator)
@@ -87,13 +87,13 @@ def test_a_collapsed_model_is_precise_and_reaches_little():
     found = precision_recall(real, generated)
     assert found.precision == 1
     assert 0 < found.recall <= 0.2
-    # The other way round the model makes much that is not real, but misses nothing.
+    # Conversely, the model generates much that is not real, but misses nothing.
     assert precision_recall(generated, real) == found[::-1]
 
 
-def test_copies_of_one_sample_reach_that_sample_alone():
-    # Their balls have no size, and a copy lies in them, though features of one image differ by rounding where it was
-    # in batches of different sizes.
+def test_copies_of_one_sample_cover_only_that_sample():
+    # Their balls have radius 0, and a copy lies in them, although features of one image differ by rounding between
+    # batches of different sizes.
     generator = torch.Generator().manual_seed(3)
     real = torch.rand(300, 128, generator=generator)
     copies = real[7] * (1 + 1e-7 * torch.randn(500, 128, generator=generator))
@@ -124,7 +124,7 @@ def test_too_few_samples_are_refused_and_the_options_are_named(overlapping):
     assert precision_recall(real[:4], generated[:4]) == brute_force(real[:4], generated[:4], 3)
 
 
-def test_no_neighbour_is_refused(overlapping):
+def test_zero_neighbours_are_refused(overlapping):
     with pytest.raises(ValueError, match="neighborhood must be at least 1, not 0"):
         precision_recall(*overlapping, neighborhood=0)
 

@@ -30,7 +30,7 @@ def test_report_is_plain_json(random_features, card):
     assert json.loads(json.dumps(report.to_dict())) == {"values": report.values, "card": card.to_dict()}
 
 
-def test_a_card_that_counts_otherwise_is_refused(random_features, card):
+def test_a_card_with_other_counts_is_refused(random_features, card):
     real, generated = random_features
     with pytest.raises(ValueError, match="50 real and 40 generated"):
         compare_features(real, generated[:30], card, kid_subsets=2, kid_subset_size=20, seed=0)

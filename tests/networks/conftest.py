@@ -1,4 +1,4 @@
-"""Small networks, the same ones with nothing left at zero, and inputs for them."""
+"""Small networks, a way to randomise their parameters, and inputs for them."""
 
 from collections.abc import Callable
 
@@ -13,12 +13,12 @@ from ddpm_lightning.networks.batch_norm import GlobalBatchNorm2d
 
 Build = Callable[..., nn.Module]
 SMALL = {"channels": (8, 16, 16), "blocks": 1, "attention_levels": (2,), "head_channels": 8, "embedding_dim": 8}
-"""Three levels, for a network whose YAML has these options."""
+"""Three levels; a network takes the options that its YAML has."""
 
 
 @pytest.fixture(scope="session")
 def small() -> Build:
-    """`small(model, input_shape, out_channels=None, **options)`: as many channels out as in, unless said otherwise."""
+    """`small(model, input_shape, out_channels=None, **options)`: as many output as input channels by default."""
 
     def build(model: str, input_shape: tuple[int, ...], out_channels: int | None = None, **options: object):
         torch.manual_seed(0)
@@ -26,7 +26,7 @@ def small() -> Build:
             options = {"attention_levels": (len(options["channels"]) - 1,)} | options
         options = SMALL | {"conditioning": "time"} | options
         written = OmegaConf.to_container(config_of("model", model))
-        network = get_class(written.pop("_target_"))  # so that its own errors are seen, not Hydra's
+        network = get_class(written.pop("_target_"))  # so that errors are its own, not Hydra's
         options = written | {name: value for name, value in options.items() if name in written}
         return network(input_shape=input_shape, out_channels=out_channels or input_shape[0], **options)
 
@@ -47,7 +47,7 @@ def keras_unet(small: Build) -> Build:
 
 @pytest.fixture
 def randomised() -> Callable[[nn.Module], nn.Module]:
-    """`randomised(network)`: every parameter and running statistic random, so that nothing hides behind a 0 or a 1."""
+    """`randomised(network)`: every parameter and running statistic random, so that no 0 or 1 hides an error."""
 
     def randomise(network: nn.Module) -> nn.Module:
         torch.manual_seed(1)

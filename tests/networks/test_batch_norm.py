@@ -27,7 +27,7 @@ def trained(norm: nn.Module, x: torch.Tensor, weight: torch.Tensor) -> dict[str,
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_on_one_process_it_is_torchs(dtype):
+def test_on_one_process_it_equals_torchs(dtype):
     ours, theirs = GlobalBatchNorm2d(3), nn.BatchNorm2d(3, eps=1e-3, momentum=0.01, affine=False)
     for mean in (0.0, -3.0):
         x = batch(mean, dtype=dtype)
@@ -55,7 +55,7 @@ def test_running_statistics_keep_the_share_decay_of_the_past():
     torch.testing.assert_close(norm.running_var, var)
 
 
-def test_evaluation_takes_the_running_statistics_as_they_are():
+def test_evaluation_uses_the_running_statistics():
     norm = GlobalBatchNorm2d(3, eps=0.5).eval()
     norm.running_mean.copy_(torch.tensor([1.0, 2.0, 3.0]))
     norm.running_var.copy_(torch.tensor([0.5, 3.5, 8.5]))
@@ -74,7 +74,7 @@ def test_under_autocast_the_statistics_are_float32():
     torch.testing.assert_close(norm.running_var, x.float().var((0, 2, 3)), rtol=1e-5, atol=1e-6)
 
 
-def test_there_is_nothing_to_learn():
+def test_it_has_no_parameters():
     norm = GlobalBatchNorm2d(3)
     assert list(norm.parameters()) == []
     assert norm.state_dict().keys() == {"running_mean", "running_var"}
@@ -108,7 +108,7 @@ results["network"] = {f"gradient of {name}": p.grad for name, p in network.named
 results["network"] |= dict(network.named_buffers())
 
 network.eval()
-if rank == 0:  # evaluation asks nothing of the other rank
+if rank == 0:  # evaluation needs no other rank
     network(x, level)
 distributed.barrier()
 torch.save(results, f"{folder}/rank{rank}.pt")
@@ -124,7 +124,7 @@ BATCHES = {
 
 
 def network() -> tuple[KerasUNet, torch.Tensor, torch.Tensor]:
-    """A small network in float64 with nothing at zero, images and noise levels for it."""
+    """A small network in float64 without zero parameters, images and noise levels for it."""
     torch.manual_seed(0)
     network = KerasUNet((1, 8, 8), 1, channels=(4, 6), blocks=1, embedding_dim=4)
     nn.init.normal_(network.conv_out.weight)
@@ -133,7 +133,7 @@ def network() -> tuple[KerasUNet, torch.Tensor, torch.Tensor]:
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str, torch.Tensor]]]:
-    """What two processes with a share of the batch each came to."""
+    """The results of two processes with a share of the batch each."""
     folder = tmp_path_factory.mktemp("ranks")
     torch.save(BATCHES, folder / "batches.pt")
     torch.save(network(), folder / "network.pt")
@@ -150,7 +150,7 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str, 
 
 
 @pytest.mark.parametrize("name", BATCHES)
-def test_two_processes_do_what_one_does_with_the_whole_batch(ranks, name):
+def test_two_processes_equal_one_with_the_whole_batch(ranks, name):
     x, weight, _ = BATCHES[name]
     expected = trained(GlobalBatchNorm2d(3).double() if x.dtype == torch.float64 else GlobalBatchNorm2d(3), x, weight)
     # In float64 one process and two differ by rounding alone; near 3000 float32 itself is 1e-4 wide.

@@ -1,4 +1,4 @@
-"""What holds for every network in conf/model."""
+"""Properties of every network in conf/model."""
 
 import pytest
 import torch
@@ -40,7 +40,7 @@ def test_the_output_has_the_size_of_the_input(build, channels, size, randomised,
 
 
 @pytest.mark.parametrize(("channels", "out_channels"), [(1, 2), (3, 1), (3, 6)])
-def test_the_output_has_the_channels_asked_for(build, channels, out_channels, randomised, inputs):
+def test_the_output_has_the_requested_channels(build, channels, out_channels, randomised, inputs):
     x, level = inputs(2, channels, 9, 8)
     output = randomised(build((channels, 9, 8), out_channels))(x, level)
     assert output.shape == (2, out_channels, 9, 8)
@@ -57,7 +57,7 @@ def test_odd_sizes_are_padded_with_zeros_and_cropped_back(build, randomised, inp
 
 @pytest.mark.parametrize("blocks", [1, 2, 3])
 @pytest.mark.parametrize("channels", [(8,), (8, 16), (8, 16, 24, 32)], ids=str)
-def test_any_depth_and_number_of_blocks(build, blocks, channels, randomised, inputs):
+def test_any_number_of_levels_and_blocks(build, blocks, channels, randomised, inputs):
     x, level = inputs(2, 1, 16, 16)
     assert randomised(build((1, 16, 16), channels=channels, blocks=blocks))(x, level).shape == x.shape
 
@@ -96,7 +96,7 @@ def test_bf16_autocast_stays_close_to_float32_and_trains(build, randomised, inpu
 
 
 @pytest.mark.parametrize("model", WITH_CLASSES)
-def test_each_class_and_no_label_answer_differently(model, small, randomised, inputs):
+def test_each_class_and_no_label_have_different_outputs(model, small, randomised, inputs):
     network = randomised(small(model, (1, 8, 8), num_classes=3)).eval()
     assert network.num_classes == 3
     x, level = inputs(1, 1, 8, 8)

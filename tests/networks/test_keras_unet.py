@@ -16,7 +16,7 @@ def published() -> nn.Module:
 
 
 def test_the_published_size():
-    """Per block of i to o channels: a 1x1 convolution where i differs from o, and two of 3x3, all with biases."""
+    """Per block of i to o channels: a 1x1 convolution if i differs from o, and two of 3x3, all with biases."""
 
     def parameters(i: int, o: int) -> int:
         return (i != o) * (i * o + o) + (9 * i * o + o) + (9 * o * o + o)
@@ -77,7 +77,7 @@ def test_the_initial_weights_are_keras_ones():
     assert all((m.bias == 0).all() for m in network.modules() if isinstance(m, nn.Conv2d))
 
 
-def test_a_new_network_answers_zero(inputs):
+def test_a_new_network_outputs_zero(inputs):
     x, level = inputs(2, 3, 28, 28)
     assert torch.equal(published()(x, level), torch.zeros_like(x))
 
@@ -86,7 +86,7 @@ def test_the_gradient_reaches_every_parameter(keras_unet, inputs):
     network = keras_unet()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
     x, level = inputs(3, 1, 8, 8)
-    for _ in range(2):  # the output convolution starts at zero and lets it through after a step
+    for _ in range(2):  # the output convolution starts at zero and passes the gradient after a step
         optimizer.zero_grad()
         (network(x, level) - x).square().mean().backward()
         optimizer.step()
@@ -125,9 +125,9 @@ def test_the_frequencies_span_the_band_geometrically():
 
 
 @pytest.mark.parametrize("band", [(0.0, 10.0), (-1.0, 10.0), (10.0, 1.0)])
-def test_a_band_that_does_not_rise_from_above_zero_is_refused(band, keras_unet):
+def test_a_band_that_does_not_rise_from_above_zero_is_refused(band):
     with pytest.raises(ValueError, match=r"frequencies must rise from above 0: min_frequency .*, max_frequency"):
-        keras_unet(min_frequency=band[0], max_frequency=band[1])
+        FrequencyBandEmbedding(8, *band)
 
 
 def test_an_odd_width_of_the_embedding_is_refused(keras_unet):

@@ -7,7 +7,7 @@ from ddpm_lightning.networks.padding import check_size, pad_to_multiple
 @pytest.mark.parametrize(
     ("size", "padded_size"), [((8, 12), (8, 12)), ((7, 12), (8, 12)), ((9, 13), (12, 16)), ((1, 4), (4, 4))], ids=str
 )
-def test_zeros_below_and_to_the_right_lead_to_the_next_multiples(size, padded_size):
+def test_padding_is_zeros_below_and_to_the_right(size, padded_size):
     x = torch.rand(2, 3, *size) + 1
     expected = torch.zeros(2, 3, *padded_size)
     expected[:, :, : size[0], : size[1]] = x

@@ -5,7 +5,7 @@ from torch import nn
 from ddpm_lightning.networks.unet import ResidualBlock, SelfAttention, group_norm
 
 
-def test_a_new_network_answers_zero(unet, inputs):
+def test_a_new_network_outputs_zero(unet, inputs):
     x, level = inputs(2, 1, 28, 28)
     assert torch.equal(unet(num_classes=3)(x, level, torch.tensor([0, 1])), torch.zeros_like(x))
 
@@ -17,7 +17,7 @@ def test_a_new_residual_block_and_attention_are_the_identity():
 
 
 def test_the_gradient_reaches_every_parameter(unet, inputs):
-    """Zero-initialised layers let it through one after the other: the output layer, then those inside the blocks."""
+    """It passes zero-initialised layers one after the other: the output layer, then those inside the blocks."""
     network = unet(num_classes=2, channels=(8, 16), attention_levels=(0, 1))
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
     x, level = inputs(3, 1, 8, 8)
@@ -51,7 +51,7 @@ def test_attention_is_a_softmax_over_positions_for_each_head(randomised):
     torch.testing.assert_close(attention(x), x + attention.project(attended.reshape(x.shape)), rtol=1e-4, atol=1e-5)
 
 
-def test_a_residual_block_is_steered_by_scale_and_shift(randomised):
+def test_a_residual_block_is_conditioned_by_scale_and_shift(randomised):
     """Dhariwal & Nichol 2021, section 3: norm(h) (1 + scale) + shift, and no other use of the condition."""
     block = randomised(ResidualBlock(16, 32, 8, dropout=0.0))
     x, condition = torch.randn(2, 16, 4, 4), torch.randn(2, 8)
@@ -62,7 +62,7 @@ def test_a_residual_block_is_steered_by_scale_and_shift(randomised):
 
 
 @pytest.mark.parametrize(("levels", "middle"), [((), False), ((0,), False), ((2,), True), ((0, 1, 2), True)], ids=str)
-def test_attention_is_where_it_was_asked_for(levels, middle, unet):
+def test_attention_is_at_the_chosen_levels(levels, middle, unet):
     network = unet(attention_levels=levels)
     with_attention = [i for i, level in enumerate(network.encoder) if isinstance(level.attentions[0], SelfAttention)]
     decoder = [2 - i for i, level in enumerate(network.decoder) if isinstance(level.attentions[0], SelfAttention)]
@@ -70,7 +70,7 @@ def test_attention_is_where_it_was_asked_for(levels, middle, unet):
     assert isinstance(network.middle_attention, SelfAttention) is middle
 
 
-def test_dropout_acts_in_training_alone(unet, randomised, inputs):
+def test_dropout_acts_only_in_training(unet, randomised, inputs):
     network = randomised(unet(dropout=0.5))
     x, level = inputs(1, 1, 16, 16)
     assert not torch.equal(network(x, level), network(x, level))
@@ -86,7 +86,7 @@ def test_groups_divide_the_channels(channels):
 
 
 @pytest.mark.parametrize("levels", [(3,), (-1,)])
-def test_attention_at_a_level_that_is_not_there_is_refused(levels, unet):
+def test_attention_at_a_level_that_does_not_exist_is_refused(levels, unet):
     with pytest.raises(ValueError, match=r"attention_levels .* do not exist: there are levels 0 to 2"):
         unet(attention_levels=levels)
 

@@ -1,4 +1,4 @@
-"""A tiny U-Net that predicts something, as denoisers of every kind."""
+"""Denoisers of every kind with a tiny U-Net."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,7 @@ MakeDenoiser = Callable[..., Denoiser]
 
 @pytest.fixture
 def make_denoiser() -> MakeDenoiser:
-    """`make_denoiser(target, schedule, **options of the U-Net)`: every weight random, those made as zeros too."""
+    """`make_denoiser(target, schedule, **options of the U-Net)`: all weights random, none left at zero."""
 
     def build(target: Target, schedule: Schedule | None = None, **options: object) -> Denoiser:
         with torch.random.fork_rng():
@@ -38,13 +38,13 @@ def generator() -> torch.Generator:
 
 @pytest.fixture
 def start(generator: torch.Generator) -> torch.Tensor:
-    """Two images of noise that samplers start from."""
+    """Two noise images as a start for samplers."""
     return torch.randn(2, 1, 8, 8, generator=generator)
 
 
 @pytest.fixture
 def noise_source() -> Callable[[torch.Size], NoiseSource]:
-    """`noise_source(shape)`: noise that is another one at each step, and the same in each run."""
+    """`noise_source(shape)`: noise that differs between steps and repeats in each run."""
 
     def build(shape: torch.Size) -> NoiseSource:
         return lambda step: torch.randn(shape, generator=torch.Generator().manual_seed(step))

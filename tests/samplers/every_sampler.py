@@ -1,4 +1,4 @@
-"""Every sampler in conf/sampler, with the options that make it another method too."""
+"""Every sampler of conf/sampler, also with the options that make it another method."""
 
 from dataclasses import replace
 
@@ -16,14 +16,14 @@ OTHER_OPTIONS = {
 
 
 def samplers(**options: object) -> dict[str, Sampler]:
-    """By name; `options` for each of them."""
+    """Name -> sampler, each with these options."""
     plain = {name: make("sampler", name) for name in choices("sampler")}
     others = {name: replace(plain[name.split("-")[0]], **other) for name, other in OTHER_OPTIONS.items()}
     return {name: replace(sampler, **options) for name, sampler in (plain | others).items()}
 
 
 def is_random(sampler: Sampler) -> bool:
-    """Whether it draws noise on the way."""
+    """True if the sampler draws noise during its steps."""
     return sampler.name == "ddpm" or getattr(sampler, "eta", 0) > 0 or getattr(sampler, "churn", 0) > 0
 
 

@@ -1,4 +1,4 @@
-"""Data whose perfect denoiser is known, x_0 ~ N(mu, C), and what a sampler makes of them, without chance."""
+"""Data x_0 ~ N(mu, C), whose optimal denoiser is known, and the exact moments of a sampler's samples."""
 
 from collections.abc import Callable
 
@@ -19,7 +19,7 @@ EIGENVALUES, EIGENVECTORS = torch.linalg.eigh(COVARIANCE)
 
 
 def function_of_covariance(f: Callable[[Tensor], Tensor]) -> Tensor:
-    """The symmetric matrix, (4, 4), that f makes of the eigenvalues of C."""
+    """The symmetric matrix (4, 4) with the eigenvectors of C and f of its eigenvalues."""
     return (EIGENVECTORS * f(EIGENVALUES)) @ EIGENVECTORS.T
 
 

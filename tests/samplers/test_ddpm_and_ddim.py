@@ -1,4 +1,4 @@
-"""The options that are DDPM's and DDIM's own."""
+"""The options of DDPM and DDIM: variance and eta."""
 
 import pytest
 import torch
@@ -18,13 +18,13 @@ def test_eta_outside_its_range_is_refused(eta):
 
 
 @pytest.mark.parametrize("variance", [-0.1, 1.1, float("nan"), True, None, "medium", "0.5"])
-def test_a_variance_that_does_not_exist_is_refused(variance):
+def test_an_unknown_variance_is_refused(variance):
     with pytest.raises(ValueError, match=r"variance must be small, large or a number from 0 .* to 1 .*, not"):
         DDPM(3, variance=variance)
 
 
 def deviation(sampler: DDPM, schedule, t: float, s: float) -> float:
-    """How far unit noise moves x in the step from t to s."""
+    """Displacement of x by unit noise in the step from t to s."""
     x, ends = torch.full((1, *IMAGE_SHAPE), 0.3, dtype=torch.float64), []
     for amount in (0.0, 1.0):
         states = []
@@ -48,7 +48,7 @@ def test_the_variances_are_those_of_the_papers(schedule, t, s):
     (alpha_t, sigma_t), (alpha_s, sigma_s) = (schedule.rates(torch.tensor(u, dtype=torch.float64)) for u in (t, s))
     beta = float(sigma_t**2 - (alpha_t / alpha_s * sigma_s) ** 2)
     beta_tilde = beta * float(sigma_s**2 / sigma_t**2)
-    # numbers at the ends are the words
+    # the numbers 0 and 1 equal the words
     for variance, expected in (("small", beta_tilde), ("large", beta), (0, beta_tilde), (1.0, beta)):
         assert deviation(DDPM(3, variance=variance), schedule, t, s) ** 2 == pytest.approx(expected, rel=1e-6)
     for v in (0.2, 0.5):

@@ -1,4 +1,4 @@
-"""What a metric card says of a sampler."""
+"""Description of a sampler for the metric card."""
 
 import json
 from dataclasses import fields, replace
@@ -34,7 +34,7 @@ def test_every_option_is_described(sampler, grid, make_denoiser):
     description = sampler.describe(denoiser)
     assert description.keys() == {"name", *(f.name for f in fields(sampler))}
     assert description["grid"].keys() == {"name", *(f.name for f in fields(grid))}
-    assert description["t_max"] == 0.999  # what suits predicted velocities, of which the option says nothing
+    assert description["t_max"] == 0.999  # the default for predicted velocities
     expected = {f.name: getattr(sampler, f.name) for f in fields(sampler) if f.name not in ("grid", "t_max")}
     assert {name: description[name] for name in expected} == expected
     assert json.loads(json.dumps(description)) == description
@@ -53,7 +53,7 @@ def test_another_value_of_any_option_is_described_differently(sampler, make_deno
     assert len(set(descriptions)) == len(descriptions)
 
 
-def test_samplers_are_described_by_their_words_in_conf(make_denoiser):
+def test_samplers_have_the_names_of_their_yaml(make_denoiser):
     denoiser = make_denoiser(Velocity())
     for name, sampler in samplers(steps=3).items():
         assert sampler.describe(denoiser)["name"] == sampler.name == name.split("-")[0]

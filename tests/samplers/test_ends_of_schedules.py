@@ -1,4 +1,4 @@
-"""Samplers where a schedule stands still, jumps to the data, or leaves no signal at all."""
+"""Samplers at plateaus of a schedule, at a jump to the data, and without any signal."""
 
 from dataclasses import replace
 
@@ -59,7 +59,7 @@ def test_sampling_from_pure_noise_is_finite(schedule, target, steps, clip, sampl
 
 
 def test_ddpm_from_pure_noise_first_draws_from_q(make_denoiser, start):
-    """Its mean is alpha times the predicted x_0, and what x was before is forgotten."""
+    """The mean is alpha times the predicted x_0, independent of the x before."""
     states, schedule = [], LinearSchedule(zero_terminal_snr=True)
     noise = torch.full_like(start, 2.0)
     DDPM(2).loop(make_denoiser(Image(), schedule), start, [1.0, 0.5, 0.0], lambda _: noise, callback=states.append)
@@ -68,7 +68,7 @@ def test_ddpm_from_pure_noise_first_draws_from_q(make_denoiser, start):
 
 
 @for_every_sampler(steps=2)
-def test_the_loop_refuses_it_on_times_of_ones_own(sampler, make_denoiser, start, noise_source):
+def test_the_loop_refuses_it_on_given_times(sampler, make_denoiser, start, noise_source):
     denoiser = make_denoiser(Noise(), CosineSchedule(zero_terminal_snr=True))
     with pytest.raises(ValueError, match="says nothing about the image at t = 1"):
         sampler.loop(denoiser, start, [1.0, 0.5, 0.0], noise_source(start.shape))
@@ -77,7 +77,7 @@ def test_the_loop_refuses_it_on_times_of_ones_own(sampler, make_denoiser, start,
 @for_every_sampler(steps=3)
 @pytest.mark.parametrize("clip", [True, False])
 @pytest.mark.parametrize("guided", [False, True])
-def test_predicted_noise_is_refused_where_it_is_no_image(guided, clip, sampler, make_denoiser, start, noise_source):
+def test_predicted_noise_is_refused_without_signal(guided, clip, sampler, make_denoiser, start, noise_source):
     denoiser = make_denoiser(Noise(), CosineSchedule(zero_terminal_snr=True), num_classes=3)
     label = torch.tensor([0, 1])
     guide = ClassifierFreeGuidance(denoiser, 2.0) if guided else denoiser

@@ -1,4 +1,4 @@
-"""Samplers on data whose perfect denoiser is known, x_0 ~ N(mu, C): what a finite number of steps errs by, exactly.
+"""Samplers on data x_0 ~ N(mu, C), whose optimal denoiser is known: the exact error of a finite number of steps.
 
 They start from x_T's own distribution, so that the steps are all there is to err. The last step, to 0, returns the
 image predicted at the last node, in which the variance that was not yet decided there is missing.

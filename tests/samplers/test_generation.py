@@ -1,4 +1,4 @@
-"""Samples by number: the same whatever is computed together with them, and wherever."""
+"""Samples by index: the same in any chunk and on any rank."""
 
 import dataclasses
 
@@ -40,19 +40,19 @@ def test_samples_do_not_depend_on_the_chunk_size(stream, chunk_size):
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3, 5])
-def test_ranks_deal_out_the_chunks_and_change_no_bit(stream, world_size):
+def test_samples_are_bit_identical_on_any_number_of_ranks(stream, world_size):
     dealt = [chunk for rank in range(world_size) for chunk in stream.chunks(10, rank, world_size)]
     indices = torch.cat([chunk.indices for chunk in dealt])
-    assert torch.equal(indices.sort().values, torch.arange(10))  # each once: nothing is lost or padded
+    assert torch.equal(indices.sort().values, torch.arange(10))  # each exactly once
     assert torch.equal(torch.cat([chunk.images for chunk in dealt])[indices.argsort()], images(stream, 10))
 
 
-def test_a_sample_does_not_depend_on_how_many_are_wanted(stream):
+def test_a_sample_does_not_depend_on_the_number_drawn(stream):
     torch.testing.assert_close(images(stream, 6), images(stream, 10)[:6], rtol=0, atol=1e-5)
-    assert torch.equal(images(stream, 8), images(stream, 10)[:8])  # whole chunks: to the bit
+    assert torch.equal(images(stream, 8), images(stream, 10)[:8])  # whole chunks are bit-identical
 
 
-def test_samples_of_chosen_numbers(stream):
+def test_samples_with_chosen_indices(stream):
     chosen = torch.tensor([7, 2, 9])
     torch.testing.assert_close(stream.draw(chosen), images(stream, 10)[chosen], rtol=0, atol=1e-5)
 
@@ -84,22 +84,22 @@ def test_sampling_leaves_the_global_generator_alone(stream):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_without_labels_of_all_classes_take_turns(stream):
+def test_classes_take_turns_by_default(stream):
     assert stream.labels(torch.tensor([0, 1, 2, 3, 10])).tolist() == [0, 1, 2, 0, 1]
     guided = dataclasses.replace(stream, denoiser=ClassifierFreeGuidance(stream.denoiser, 2.0))
     assert torch.equal(guided.labels(torch.arange(9)), stream.labels(torch.arange(9)))
     assert not torch.allclose(images(guided, 4), images(stream, 4), atol=1e-3)
 
 
-def test_labels_of_says_which_class_a_sample_is_of(stream):
+def test_labels_of_sets_the_class_of_each_sample(stream):
     chosen = dataclasses.replace(stream, labels_of=one_label(2, 3))
     assert chosen.labels(torch.arange(5)).tolist() == [2] * 5
     difference = (images(chosen, 6) - images(stream, 6)).abs().amax((1, 2, 3))
     assert (difference > 1e-3).tolist() == [True, True, False] * 2
 
 
-def test_a_model_without_classes_is_asked_for_none(stream, make_denoiser):
-    """Whatever `labels_of` is."""
+def test_a_model_without_classes_gets_no_labels(stream, make_denoiser):
+    """Even with `labels_of`."""
     plain = dataclasses.replace(stream, denoiser=make_denoiser(Velocity()), labels_of=one_label(2, 3))
     assert plain.labels(torch.arange(3)) is None
     assert plain.draw(torch.arange(3)).isfinite().all()
@@ -111,17 +111,11 @@ def test_a_chunk_without_samples_is_refused(stream, chunk_size):
         dataclasses.replace(stream, chunk_size=chunk_size)
 
 
-def test_progress_hears_of_every_sample(stream):
-    sizes: list[int] = []
-    list(stream.chunks(10, progress=sizes.append))
-    assert sizes == [4, 4, 2]
-
-
 def test_a_trajectory_goes_from_the_first_noise_to_the_samples(stream):
     stream = dataclasses.replace(stream, sampler=dataclasses.replace(stream.sampler, steps=9))
     indices = torch.tensor([3, 5])
     trajectory = record_trajectory(stream, indices, num_frames=4)
-    if getattr(stream.sampler, "churn", 0) == 0:  # which shows x where it has moved it to
+    if getattr(stream.sampler, "churn", 0) == 0:  # with churn, x is shown at the time it was moved to
         assert trajectory.times == pytest.approx([0.999, 0.666, 0.333, 0.0])
     assert trajectory.frames.shape == (4, 2, 1, 8, 8)
     assert torch.equal(trajectory.frames[-1], stream.draw(indices))

@@ -1,4 +1,4 @@
-"""The times a sampler stops at, on every grid of conf/grid."""
+"""The times of every grid of conf/grid."""
 
 import math
 from itertools import pairwise
@@ -28,7 +28,7 @@ def times_of(grid: str, schedule: str, steps: int, t_max: float = 1.0) -> list[f
 @every_grid
 @every_schedule
 @every_number
-def test_times_fall_from_exactly_t_max_to_exactly_zero(grid, schedule, steps):
+def test_times_decrease_from_exactly_t_max_to_exactly_zero(grid, schedule, steps):
     for t_max in (1.0, 0.98, 0.3):
         times = times_of(grid, schedule, steps, t_max)
         assert len(times) == steps + 1
@@ -57,7 +57,7 @@ def test_quadratic_times_have_evenly_spaced_roots(schedule, steps, t_max):
 
 
 @every_schedule
-def test_more_uniform_times_than_training_knows_are_refused(schedule):
+def test_more_uniform_times_than_training_draws_are_refused(schedule):
     most = round(1 / make("schedule", schedule).t_min)
     assert len(times_of("uniform", schedule, most, 0.98)) == most + 1
     with pytest.raises(ValueError, match=f"sampler.steps={most + 1} is too many for grid=uniform.* at most {most}"):
@@ -85,7 +85,7 @@ def test_noise_levels_are_evenly_spaced_down_to_t_min(grid, schedule, steps, t_m
 @pytest.mark.parametrize("rho", [1.0, 3.0, 7.0])
 @pytest.mark.parametrize("steps", [2, 18, 1000])
 def test_karras_times_are_those_of_the_paper(rho, steps):
-    """Karras et al. 2022, eq. 5, for sigma from 80 to 0.002, whatever the path's own rho, and then 0."""
+    """Karras et al. 2022, eq. 5, for sigma from 80 to 0.002, for any rho of the path, and then 0."""
     for own in ("7.0", "3.0", "null"):
         schedule = make("schedule", "edm", f"schedule.rho={own}")
         times = torch.tensor(KarrasGrid(rho)(schedule, steps, 1.0), dtype=torch.float64)
@@ -111,13 +111,13 @@ def test_the_full_grid_has_the_nodes_of_training():
 
 
 @every_grid
-def test_more_steps_than_a_short_path_has_times_are_refused(grid):
+def test_too_many_steps_on_a_short_path_are_refused(grid):
     """From t_min itself there is a single node above 0, to every grid that ends there, and more to the uniform one."""
     schedule = CosineSchedule(60)
     shortest = schedule.t_min
     assert make("grid", grid)(schedule, 1, shortest) == [shortest, 0.0]
     if grid != "uniform":
-        with pytest.raises(ValueError, match=rf"grid={grid} has no 2 different times .* or grid=uniform"):
+        with pytest.raises(ValueError, match=rf"grid={grid} does not have 2 different times .* or grid=uniform"):
             make("grid", grid)(schedule, 2, shortest)
     else:
         assert len(make("grid", grid)(schedule, 2, shortest)) == 3
@@ -138,7 +138,7 @@ def test_a_first_time_outside_the_schedule_is_refused(grid, t_max):
 
 
 @pytest.mark.parametrize("rho", [0.0, -7.0])
-def test_a_rho_that_bends_nothing_is_refused(rho):
+def test_a_rho_of_zero_or_less_is_refused(rho):
     with pytest.raises(ValueError, match=f"grid.rho must be above 0, not {rho}"):
         KarrasGrid(rho)
 
@@ -158,12 +158,12 @@ def test_a_samplers_t_max_comes_before_the_denoisers(sampler, grid, make_denoise
     [[], [0.0], [1.0, 0.5], [1.1, 0.0], [0.5, 0.7, 0.0], [0.5, 0.5, 0.0], [math.nan, 0.0], [1.0, math.nan, 0.0]],
     ids=str,
 )
-def test_times_that_do_not_fall_to_zero_are_refused(sampler, times, make_denoiser):
+def test_times_that_do_not_decrease_to_zero_are_refused(sampler, times, make_denoiser):
     with pytest.raises(ValueError, match="a time grid must decrease from at most 1 to 0"):
         sampler.loop(make_denoiser(Noise()), torch.zeros(1, 1, 8, 8), times, torch.zeros_like)
 
 
-def test_any_times_that_fall_to_zero_are_taken(make_denoiser, start):
+def test_any_times_that_decrease_to_zero_are_accepted(make_denoiser, start):
     times, seen = [0.9, 0.31, 0.3, 0.001, 0.0], []
     DDIM(2).loop(make_denoiser(Noise()), start, times, torch.zeros_like, callback=lambda s: seen.append(s.t))
     assert seen == times[:-1]

@@ -21,7 +21,7 @@ Function = Callable[[Tensor, float], Tensor]
 
 
 def image(x: Tensor, sigma: float) -> Tensor:
-    """A denoiser D(x; sigma) that is not linear."""
+    """A nonlinear denoiser D(x; sigma)."""
     return (x / (1 + sigma)).tanh()
 
 
@@ -86,7 +86,7 @@ CHURNS = {
 @pytest.mark.parametrize("grid", ["karras", "uniform", "log_snr"])
 def test_on_edms_path_it_is_karras_algorithm(options, grid, noise, generator):
     schedule = make("schedule", "edm")
-    times = make("grid", grid)(schedule, STEPS, 0.9)  # from where sigma_max leaves room for churn
+    times = make("grid", grid)(schedule, STEPS, 0.9)  # low enough that churn stays below sigma_max
     sigmas = schedule.rates(torch.tensor(times, dtype=torch.float64)).sigma.tolist()
     start = sigmas[0] * torch.randn(3, *IMAGE_SHAPE, generator=generator, dtype=torch.float64)
     ours = Heun(STEPS, **options).loop(Smooth(schedule), start, times, noise.__getitem__, clip=None)
@@ -140,7 +140,7 @@ def test_churn_raises_the_noise_level_by_the_forward_process(schedule, t):
 
 @pytest.mark.parametrize("schedule", choices("schedule"))
 def test_below_t_min_churn_raises_the_level_by_no_more(schedule):
-    """Times of one's own may lie there: noise for a level of 1 + gamma, or none, but not all that t_min has."""
+    """Given times may lie there: noise for a level of 1 + gamma, or none, but not all the noise of t_min."""
     schedule = make("schedule", schedule)
     t = schedule.t_min / 2
     _, t_hat = perturbed(Heun(10, churn=0.1), schedule, t, 0.0, 0.0)
@@ -153,7 +153,7 @@ def test_churn_does_nothing_at_the_noisiest_end(schedule):
     assert perturbed(Heun(10, churn=2.0), make("schedule", schedule), 1.0, 0.3, 1.0) == (0.3, 1.0)
 
 
-def test_near_the_noisiest_end_churn_goes_as_far_as_there_is():
+def test_churn_stops_at_the_noisiest_end():
     schedule = make("schedule", "edm")
     assert perturbed(Heun(10, churn=2.0), schedule, 0.99, 0.0, 0.0)[1] == 1.0
     added = perturbed(Heun(10, churn=2.0), schedule, 0.99, 0.0, 1.0)[0]
@@ -166,6 +166,6 @@ def test_near_the_noisiest_end_churn_goes_as_far_as_there_is():
     ({"churn_noise": -1.0}, "sampler.churn and sampler.churn_noise must be at least 0, not 0.0 and -1.0"),
     ({"churn_min": 2.0, "churn_max": 1.0}, "sampler.churn_max=1.0 must not be below sampler.churn_min=2.0"),
 ])  # fmt: skip
-def test_churn_that_makes_no_sense_is_refused(options, message):
+def test_churn_out_of_range_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         Heun(3, **options)

@@ -1,4 +1,4 @@
-"""Which class each sample is of."""
+"""The class of each sample."""
 
 import pytest
 import torch
@@ -33,7 +33,7 @@ def test_a_label_for_a_model_without_classes_is_refused():
 
 @pytest.mark.parametrize("counts", [[1, 1], [60, 25, 10, 5], [0, 3, 0, 1, 0], [6313, 6742, 5958, 1]], ids=str)
 def test_any_run_of_samples_has_the_datas_proportions(counts):
-    """A class is drawn as often as it should be to four samples, in runs of any beginning and length.
+    """Counts of each class are right to within four samples, in runs of any start and length.
 
     Exactly the nearest number is more than multiples of the golden ratio give; independent draws would miss by 50.
     """
@@ -47,7 +47,7 @@ def test_any_run_of_samples_has_the_datas_proportions(counts):
 
 
 def test_a_class_that_does_not_occur_is_never_drawn():
-    """At the borders of shares either, where a class without a share would begin."""
+    """Not even at the borders of shares, where a class without a share would begin."""
     labels = proportional_labels(torch.tensor([0, 5, 0, 0, 5, 0]))(torch.arange(200_000))
     assert labels.unique().tolist() == [1, 4]
 

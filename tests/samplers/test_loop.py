@@ -1,4 +1,4 @@
-"""What the loop does for every sampler: its memory, its count of predictions, what it makes of sampling's options."""
+"""The sampling loop: its history, its count of predictions, its use of the sampling options."""
 
 from dataclasses import dataclass, field, replace
 
@@ -17,7 +17,7 @@ from samplers.gaussian import IMAGE_SHAPE, GaussianDenoiser
 
 @dataclass(frozen=True)
 class Rememberer(Sampler):
-    """Euler's method that keeps what the loop remembered at each step."""
+    """Euler's method that records the loop's history at each step."""
 
     seen: list[list[Node]] = field(default_factory=list)
     now: list[Node] = field(default_factory=list)
@@ -51,13 +51,13 @@ def test_a_step_sees_the_nodes_before_it_latest_last(denoiser, generator):
 
 
 @pytest.mark.parametrize("look_back", [0, 1, 2])
-def test_no_more_is_remembered_than_is_looked_back_at(look_back, denoiser, generator):
+def test_the_history_is_as_long_as_look_back(look_back, denoiser, generator):
     sampler = type("Forgetful", (Rememberer,), {"look_back": look_back})(4, clip=False)
     sampler(denoiser, torch.randn(2, *IMAGE_SHAPE, generator=generator), None)
     assert [node.t for node in sampler.seen[3]] == [1.0, 0.75, 0.5][3 - look_back :]
 
 
-def test_every_run_starts_without_a_memory(denoiser, generator):
+def test_every_run_starts_with_an_empty_history(denoiser, generator):
     sampler = Rememberer(2, clip=False)
     x = torch.randn(2, *IMAGE_SHAPE, generator=generator)
     sampler(denoiser, x, None)
@@ -66,8 +66,8 @@ def test_every_run_starts_without_a_memory(denoiser, generator):
     assert [len(history) for history in sampler.seen] == [0, 1, 0, 1]
 
 
-def test_the_memory_holds_clipped_predictions(denoiser, generator):
-    """As the steps see them; and the time that x was moved to, where a sampler moves it first."""
+def test_the_history_holds_clipped_predictions(denoiser, generator):
+    """As the steps see them, with the time that x was moved to if the sampler moves it first."""
 
     @dataclass(frozen=True)
     class Mover(Rememberer):
@@ -81,7 +81,7 @@ def test_the_memory_holds_clipped_predictions(denoiser, generator):
 
 
 class Counter(nn.Module):
-    """Counts the images that it has been given."""
+    """Counts the images that it is given."""
 
     conditioning, num_classes = "time", 3
 
@@ -97,7 +97,7 @@ class Counter(nn.Module):
 @for_every_sampler()
 @pytest.mark.parametrize("steps", [1, 2, 5])
 @pytest.mark.parametrize("guided", [False, True])
-def test_evaluations_are_what_the_network_is_asked(sampler, steps, guided, generator):
+def test_evaluations_count_the_calls_of_the_network(sampler, steps, guided, generator):
     network = Counter()
     denoiser = Denoiser(network, make("schedule", "cosine"), Velocity())
     denoiser = ClassifierFreeGuidance(denoiser, 2.0) if guided else denoiser

@@ -1,4 +1,4 @@
-"""How fast the deterministic samplers' error falls with the number of steps: DDIM's with it, Heun's with its square.
+"""Order of the deterministic samplers: DDIM's error falls with the number of steps, Heun's with its square.
 
 Measured at a node above 0 that the grid has for each number of steps, because the last step, to 0, is Euler's in every
 method. The exact solution of the probability-flow ODE for Gaussian data is `marginal` of a fixed z.
@@ -17,7 +17,7 @@ Z = torch.tensor([[1.0, -0.5, 0.3, 0.8], [-1.2, 0.4, 1.0, -0.3]], dtype=torch.fl
 
 
 def error(sampler: Sampler, schedule, times: list[float], node: int) -> float:
-    """How far x is from the exact solution at times[node]; steps are in float64, predictions in float32."""
+    """Distance of x from the exact solution at times[node]; steps are in float64, predictions in float32."""
     seen = []
     start = marginal(schedule, times[0], Z).reshape(-1, *IMAGE_SHAPE)
     sampler.loop(GaussianDenoiser(schedule), start, times, None, clip=None, callback=seen.append)
@@ -25,7 +25,7 @@ def error(sampler: Sampler, schedule, times: list[float], node: int) -> float:
 
 
 def fixed_node(grid: str, steps: int) -> tuple[int, int]:
-    """Steps of the grid, and a node that is the same with twice as many."""
+    """Steps of the grid, and a node that the grid with twice as many steps shares."""
     if grid == "uniform":
         return steps, 3 * steps // 4
     return steps + 1, steps  # the last node above 0, at t_min

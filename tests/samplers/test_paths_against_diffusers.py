@@ -21,7 +21,7 @@ every_number = pytest.mark.parametrize("steps", [1, 2, 3, 7, 50])
 
 
 class Network(nn.Module):
-    """Remembers what it was called with, (scaled x, noise level), and what it answered."""
+    """Records its arguments, (scaled x, noise level), and its outputs."""
 
     num_classes = None
 
@@ -70,7 +70,7 @@ def test_ddim_on_the_straight_path(steps, shift, generator):
 
 @every_number
 def test_ddim_on_the_exploding_path(steps, generator):
-    """EDM's preconditioning, Karras's sigmas and Euler's method: what is started from, seen, predicted and returned."""
+    """EDM's preconditioning, Karras's sigmas and Euler's method: start, network inputs, predictions and samples."""
     scheduler = EDMEulerScheduler(sigma_min=0.002, sigma_max=80.0, sigma_data=0.5, rho=7.0)
     scheduler.set_timesteps(steps)
     schedule = make("schedule", "edm")
@@ -92,7 +92,7 @@ def test_ddim_on_the_exploding_path(steps, generator):
     torch.testing.assert_close(sample, x_0, rtol=1e-5, atol=1e-5)
 
 
-def test_the_start_has_the_width_that_diffusers_gives_it():
+def test_the_start_has_the_width_of_diffusers():
     """sqrt(sigma_max^2 + 1): the width of x_t for data of unit variance."""
     for sigma_max in (80.0, 20.0):
         schedule = make("schedule", "edm", f"schedule.sigma_max={sigma_max}")
@@ -127,7 +127,7 @@ def test_heun_on_the_exploding_path(steps, use_karras_sigmas, target, generator)
         """diffusers' next call, from x."""
         timestep, (scaled, _, output) = next(timesteps), next(calls)
         torch.testing.assert_close(scaled, scheduler.scale_model_input(x, timestep), rtol=1e-4, atol=rounding)
-        if target == "image":  # which diffusers' Heun does not know
+        if target == "image":  # diffusers' Heun does not have it
             output = (x - output) / scheduler.sigmas[scheduler.step_index]
         return scheduler.step(output, timestep, x, return_dict=False)[0]
 

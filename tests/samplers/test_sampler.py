@@ -1,4 +1,4 @@
-"""What holds for every sampler."""
+"""Properties of every sampler."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ every_target = pytest.mark.parametrize("target", choices("predict"))
 
 
 def check_predictions(states, schedule):
-    """Every predicted pair explains x_t, which it was made from."""
+    """x_t = alpha x_0 + sigma eps for every predicted pair."""
     for state in states:
         rates = schedule.rates(torch.full((2,), state.t)).broadcast_to(state.x_t)
         explained = rates.alpha * state.prediction.x_0 + rates.sigma * state.prediction.eps
@@ -69,7 +69,7 @@ def test_any_number_of_steps_ends_at_the_image(sampler, steps, make_denoiser, st
 
 @every_sampler
 def test_the_callback_sees_every_node(sampler, make_denoiser, start, noise_source):
-    """A sampler that moves x to a higher noise level first shows it there."""
+    """A sampler that first moves x to a higher noise level shows it there."""
     states = []
     denoiser = make_denoiser(Noise(t_max=0.9))
     sampler(denoiser, start, noise_source(start.shape), callback=states.append)
@@ -83,7 +83,7 @@ def test_the_callback_sees_every_node(sampler, make_denoiser, start, noise_sourc
 
 
 @every_sampler
-def test_watching_changes_nothing(sampler, make_denoiser, start, noise_source):
+def test_the_callback_changes_nothing(sampler, make_denoiser, start, noise_source):
     denoiser = make_denoiser(Velocity())
     unwatched, watched = (
         sampler(denoiser, start, noise_source(start.shape), callback=c) for c in (None, lambda _: None)
@@ -93,14 +93,14 @@ def test_watching_changes_nothing(sampler, make_denoiser, start, noise_source):
 
 @every_sampler
 @pytest.mark.parametrize("value_range", [(-1.0, 1.0), (0.0, 0.25)], ids=str)
-def test_clipping_keeps_x_0_in_range_and_eps_in_step(sampler, value_range, make_denoiser, start, noise_source):
+def test_clipping_keeps_x_0_in_range_and_eps_consistent(sampler, value_range, make_denoiser, start, noise_source):
     states, denoiser = [], make_denoiser(Noise(t_max=0.98))
     sampler(denoiser, start, noise_source(start.shape), value_range=value_range, callback=states.append)
     for state in states:
         assert value_range[0] <= state.prediction.x_0.min()
         assert state.prediction.x_0.max() <= value_range[1]
     check_predictions(states, denoiser.schedule)
-    assert (states[0].prediction.x_0 == value_range[1]).any()  # something was clipped at all
+    assert (states[0].prediction.x_0 == value_range[1]).any()  # something was clipped
 
 
 class FarOff(nn.Module):
@@ -129,7 +129,7 @@ def test_each_channel_is_clipped_to_its_own_range(sampler, generator, noise_sour
     assert normalizer.to_uint8(samples).unique().tolist() == [0, 255]
 
 
-def test_without_clipping_the_prediction_is_left_alone(make_denoiser, start, noise_source):
+def test_without_clipping_the_prediction_is_unchanged(make_denoiser, start, noise_source):
     states, denoiser = [], make_denoiser(Noise(t_max=0.98))
     DDIM(3, clip=False)(denoiser, start, noise_source(start.shape), callback=states.append)
     assert states[0].prediction.x_0.abs().max() > 1
@@ -166,7 +166,7 @@ def test_arithmetic_is_float32_for_a_network_in_bf16(sampler, target, start, noi
 
 @every_sampler
 def test_labels_reach_the_network(sampler, make_denoiser, start, noise_source):
-    """With guidance too, which is a denoiser like any other. Sample 1 keeps its label, and so its image."""
+    """Also with guidance, which is a denoiser. Sample 1 keeps its label, and so its image."""
     denoiser = make_denoiser(Velocity(), num_classes=3)
     answers = []
     for model in (denoiser, ClassifierFreeGuidance(denoiser, 3.0)):
@@ -186,8 +186,8 @@ def test_a_model_without_classes_is_given_no_label(sampler, make_denoiser, start
 
 
 @for_every_sampler(steps=5)
-def test_noise_is_asked_for_where_it_is_needed(sampler, make_denoiser, start):
-    """By the number of the step; a last step to the image draws none, but churn comes before a step."""
+def test_noise_is_drawn_only_if_it_is_needed(sampler, make_denoiser, start):
+    """By the number of the step; the last step, to the image, draws none, except for churn before it."""
     asked: list[int] = []
 
     def noise(step: int) -> torch.Tensor:
@@ -208,12 +208,12 @@ def test_no_graph_is_kept(sampler, make_denoiser, start, noise_source):
 def test_predict_gives_float32(generator):
     x = torch.randn(2, *IMAGE_SHAPE, generator=generator)
     for clip in (None, (-1.0, 1.0)):
-        prediction = predict(GaussianDenoiser(CosineSchedule()), x, 0.5, None, clip)  # which answers in float64
+        prediction = predict(GaussianDenoiser(CosineSchedule()), x, 0.5, None, clip)  # its outputs are float64
         assert prediction.x_0.dtype == prediction.eps.dtype == torch.float32
 
 
-def test_a_start_without_signal_is_refused_with_what_to_do(make_denoiser):
-    """Only of predicted noise, and only where none is left."""
+def test_a_start_without_signal_is_refused_with_a_remedy(make_denoiser):
+    """Only for predicted noise, and only if no signal is left."""
     flow = make("schedule", "flow")
     check_start(make_denoiser(Noise(), flow), 0.99)
     check_start(make_denoiser(Velocity(), flow), 1.0)

@@ -1,1 +1,1 @@
-"""What happens beside training: pictures, scores, checkpoints, progress. No mathematics lives here."""
+"""Callbacks: pictures, scores, checkpoints, costs, progress and the summary of a run. They hold no mathematics."""

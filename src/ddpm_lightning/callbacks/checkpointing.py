@@ -1,4 +1,4 @@
-"""When checkpoints are written, and what they hold beside the weights."""
+"""Callback that writes the last and the best checkpoint of a run."""
 
 import math
 from pathlib import Path
@@ -14,24 +14,25 @@ from ddpm_lightning.runs.run_folder import RunFolder
 class Checkpointing(Callback):
     """Keeps `checkpoints/last.ckpt`, from which a run resumes exactly, and `checkpoints/best.ckpt`.
 
-    `last` is due every `every_n_steps` optimizer steps and at `max_steps`. It is written at the first moment from then
-    on at which Lightning resumes exactly: after a batch that ended an optimizer step, unless the epoch ends or a
-    validation is due right after it, or at the end of a validation (where epochs have one batch and no validation,
-    there is no such moment before the end). List this callback last, since what later callbacks do at the end of that
-    validation is not done again by a resumed run.
+    `last` is due every `every_n_steps` optimizer steps and at `max_steps`. It is then written at the first point from
+    which Lightning resumes exactly: after a batch that ends an optimizer step, unless the epoch ends or a validation is
+    due right after it, or at the end of a validation. (If epochs have one batch and no validation, the only such point
+    is the end of the training.) List this callback last: a resumed run does not repeat the work of later callbacks at
+    the end of that validation.
 
     Args:
-        every_n_steps: optimizer steps between checkpoints.
-        monitor: the value that makes a checkpoint the best; it may be absent at some validations.
-        lower_is_better: which way.
+        every_n_steps: optimizer steps between checkpoints, at least 1.
+        monitor: logged value whose minimum makes a checkpoint the best; it may be absent at some validations.
+
+    Raises:
+        ValueError: `every_n_steps` is below 1.
     """
 
-    def __init__(self, every_n_steps: int = 500, monitor: str = "val/loss", lower_is_better: bool = True) -> None:
+    def __init__(self, every_n_steps: int = 500, monitor: str = "val/loss") -> None:
         if every_n_steps < 1:
             raise ValueError(f"callbacks.checkpointing.every_n_steps must be at least 1, not {every_n_steps}")
         self.every_n_steps = every_n_steps
         self.monitor = monitor
-        self.lower_is_better = lower_is_better
         self.best_value: float | None = None
         self._saved_step = 0
 
@@ -61,14 +62,15 @@ class Checkpointing(Callback):
 
     def _due(self, trainer: Trainer) -> bool:
         step = trainer.global_step
-        # A finished run may be asked to go on. `on_train_end` is too late for that: it has counted the epoch as whole.
+        # A finished run may be resumed with a higher limit. `on_train_end` is too late for that checkpoint: by then
+        # Lightning has counted the epoch as complete.
         finishing = self._saved_step < step == trainer.max_steps
         return finishing or step // self.every_n_steps > self._saved_step // self.every_n_steps
 
     def _better(self, value: float) -> bool:
         if self.best_value is None:
-            return not math.isnan(value)  # nothing would ever be better than NaN
-        return value < self.best_value if self.lower_is_better else value > self.best_value
+            return not math.isnan(value)  # no value compares as lower than NaN
+        return value < self.best_value
 
     def _save_last(self, trainer: Trainer) -> None:
         trainer.save_checkpoint(RunFolder(Path(trainer.default_root_dir)).last_checkpoint)
@@ -83,8 +85,8 @@ class Checkpointing(Callback):
         for name, value in now.items():
             if checkpoint[name] != value:
                 rank_zero_warn(
-                    f"the run was made with {name}={checkpoint[name]} and goes on with {value}: it will be right, but "
-                    "not equal to the bit to an uninterrupted one"
+                    f"the run was made with {name}={checkpoint[name]} and continues with {value}: the training is "
+                    "correct, but not bit-identical to an uninterrupted run"
                 )
 
     def state_dict(self) -> dict[str, Any]:
@@ -95,7 +97,7 @@ class Checkpointing(Callback):
 
 
 def _epoch_end_or_validation_follows(trainer: Trainer, batch_idx: int) -> bool:
-    """Whether the epoch ends, or a validation is due, right after this batch."""
+    """True if the epoch ends, or a validation is due, right after this batch."""
     if trainer.is_last_batch or batch_idx + 1 == trainer.num_training_batches:
         return True
     every = trainer.val_check_batch if trainer.enable_validation else None

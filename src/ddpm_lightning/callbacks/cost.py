@@ -1,4 +1,4 @@
-"""What a run costs: the size of its network, the speed of its training, its time."""
+"""Callback that measures the costs of a run: parameters, training speed, wall-clock time."""
 
 from collections.abc import Mapping
 from time import perf_counter
@@ -12,37 +12,32 @@ from ddpm_lightning.readable_numbers import duration, magnitude
 from ddpm_lightning.training.module import DiffusionModule
 
 PREFIX = "cost/"
-"""Of the names under which costs are logged."""
+"""Prefix of logged costs."""
+WARMUP_BATCHES = 5
+"""Batches after each start that are not timed: in them memory is allocated and kernels are chosen or compiled."""
 
 
 class CostMeter(Callback):
-    """Logs what the training cost, with the values of the test.
+    """Logs the costs of a training, with the values of the test.
 
-    - `cost/parameters`: of the network, without its averaged copy.
-    - `cost/train_images_per_second`: by all devices together, from batch to batch, with the wait for data; without
-      validations, pictures, checkpoints, the turn of an epoch and the warm-up.
-    - `cost/wall_seconds`: of the whole fit.
+    - `cost/parameters`: number of parameters of the network, without its averaged copy.
+    - `cost/train_images_per_second`: speed of all devices together, including the wait for data; without validations,
+      pictures, checkpoints, the time between epochs and the first `WARMUP_BATCHES` batches.
+    - `cost/wall_seconds`: duration of the whole fit.
 
-    The latter two are there after a training alone, and add up over the restarts of a resumed run. Steps lost to a
-    kill, those since the last checkpoint, are not counted. List this callback before those whose work at the end of
-    a batch is part of the training.
-
-    Args:
-        warmup_batches: batches after each start that are too slow to count, because memory is allocated and kernels are
-            chosen or compiled.
+    The latter two are logged only after a training, and add up over restarts of a run. Steps lost to a kill, those
+    since the last checkpoint, are not counted. List this callback before those whose work at the end of a batch is
+    part of the training.
     """
 
-    def __init__(self, warmup_batches: int = 5) -> None:
-        if warmup_batches < 0:
-            raise ValueError(f"callbacks.cost.warmup_batches must be at least 0, not {warmup_batches}")
-        self.warmup_batches = warmup_batches
+    def __init__(self) -> None:
         self._images = 0
         self._train_seconds = 0.0
         self._wall_seconds = 0.0  # before this start
         self._device = torch.device("cpu")
         self._fit_start: float | None = None
         self._batches = 0  # since this start
-        self._last: float | None = None  # until when is counted; None while something else than training goes on
+        self._last: float | None = None  # time up to which training was counted; None while it is interrupted
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._device = pl_module.device
@@ -62,10 +57,10 @@ class CostMeter(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         self._batches += 1
-        if self._batches <= self.warmup_batches:
+        if self._batches <= WARMUP_BATCHES:
             wait_for(pl_module.device)
             self._last = None
-        elif self._last is not None:  # it is where another callback saved at the end of this very batch
+        elif self._last is not None:  # None if another callback has saved a checkpoint at the end of this batch
             now = perf_counter()
             self._train_seconds += now - self._last
             self._images += len(batch.images) * trainer.world_size
@@ -78,7 +73,7 @@ class CostMeter(Callback):
         self._interrupt()
 
     def _interrupt(self) -> None:
-        """Stops the clock, once a GPU has done the steps that were launched ahead of it."""
+        """Stops the clock, after a GPU has finished the steps that were launched ahead of it."""
         if self._last is not None:
             start = perf_counter()
             wait_for(self._device)
@@ -113,18 +108,18 @@ class CostMeter(Callback):
 
 
 def wait_for(device: torch.device) -> None:
-    """Returns when the device has done what it was given; a clock read without that is too early on a GPU."""
+    """Returns when the device has finished its work; on a GPU a clock read without this is too early."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def log_costs(trainer: Trainer, module: LightningModule, costs: Mapping[str, float]) -> None:
-    """Logs values under `cost/`: on every rank the first rank's, for each has a clock of its own.
+    """Logs the first rank's values under `cost/` on every rank, since each rank has its own clock.
 
     All ranks must call it.
     """
     of_first_rank = trainer.strategy.broadcast(dict(costs))
-    # float32 would round the number of a large network's parameters.
+    # float32 would round the parameter count of a large network.
     values = {name: torch.tensor(cost, dtype=torch.float64) for name, cost in of_first_rank.items()}
     module.log_dict({PREFIX + name: value.to(module.device) for name, value in values.items()})
 
@@ -139,12 +134,12 @@ def logged_costs(trainer: Trainer) -> dict[str, float]:
 
 
 def describe_costs(costs: Mapping[str, float]) -> str:
-    """One line: "856 k parameters, 400 images/s, 5 min 16 s, sampling 20.0 s, ...", of those that are there."""
-    words = {
+    """One line with the costs that are known: "856 k parameters, 400 images/s, 5 min 16 s, sampling 20.0 s, ..."."""
+    descriptions = {
         "parameters": lambda count: f"{magnitude(count)} parameters",
         "train_images_per_second": lambda speed: f"{speed:.0f} images/s",
         "wall_seconds": duration,
         "sampling_seconds": lambda seconds: f"sampling {duration(seconds)}",
         "network_evaluations": lambda count: f"{count:.0f} network evaluations per sample",
     }
-    return ", ".join(say(costs[name]) for name, say in words.items() if name in costs)
+    return ", ".join(describe(costs[name]) for name, describe in descriptions.items() if name in costs)

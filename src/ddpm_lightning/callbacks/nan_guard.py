@@ -1,4 +1,4 @@
-"""Stops a training that has gone to NaN, before it overwrites a good checkpoint."""
+"""Callback that stops a training which has become NaN, before it overwrites a good checkpoint."""
 
 from pathlib import Path
 from typing import Any, NoReturn
@@ -9,16 +9,18 @@ from torch import Tensor
 
 from ddpm_lightning.runs.run_folder import RunFolder
 
+CHECK_EVERY_N_STEPS = 50
+"""Optimizer steps between two looks at the device: each look waits for it."""
+
 
 class NanGuard(Callback):
-    """Raises FloatingPointError once a loss was NaN or infinite, and before such weights would be saved.
+    """Raises FloatingPointError after a loss was NaN or infinite, and before such weights would be saved.
 
-    The first bad step is noted on the device; the host looks at it every `check_every_n_steps` steps and before every
-    checkpoint, so the device is not waited for in between. List this callback before the one that saves.
+    The first bad step is recorded on the device. The host reads it every `CHECK_EVERY_N_STEPS` steps and before every
+    checkpoint, and does not wait for the device in between. List this callback before the one that saves.
     """
 
-    def __init__(self, check_every_n_steps: int = 50) -> None:
-        self.check_every_n_steps = check_every_n_steps
+    def __init__(self) -> None:
         self._first_bad_step: Tensor | None = None
 
     def on_train_batch_end(
@@ -29,12 +31,12 @@ class NanGuard(Callback):
             self._first_bad_step = torch.full((), -1, device=loss.device)
         fresh = (self._first_bad_step < 0) & ~torch.isfinite(loss)
         self._first_bad_step = torch.where(fresh, trainer.global_step, self._first_bad_step)
-        if trainer.global_step % self.check_every_n_steps == 0:
+        if trainer.global_step % CHECK_EVERY_N_STEPS == 0:
             self._check(trainer)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         self._check(trainer)
-        # A finite loss may have had a gradient that is not.
+        # A finite loss can have an infinite gradient.
         if not all(bool(torch.isfinite(parameter).all()) for parameter in pl_module.parameters()):
             self._stop(trainer, "the weights", trainer.global_step)
 
@@ -43,11 +45,11 @@ class NanGuard(Callback):
         if step >= 0:
             self._stop(trainer, "the loss", step)
 
-    def _stop(self, trainer: Trainer, what: str, step: int) -> NoReturn:
+    def _stop(self, trainer: Trainer, culprit: str, step: int) -> NoReturn:
         last = RunFolder(Path(trainer.default_root_dir)).last_checkpoint
         good = f"the last good checkpoint is {last}" if last.is_file() else "no checkpoint was written before"
         rates = [group["lr"] for optimizer in trainer.optimizers for group in optimizer.param_groups]
         raise FloatingPointError(
-            f"{what} became NaN or infinite at optimizer step {step} (learning rate now {rates[0]:.3g}); {good}. "
+            f"{culprit} became NaN or infinite at optimizer step {step} (learning rate now {rates[0]:.3g}); {good}. "
             "Try a lower optimizer.lr, a longer optimizer.warmup_steps or trainer.precision=32-true"
         )

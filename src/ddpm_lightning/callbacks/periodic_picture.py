@@ -1,4 +1,4 @@
-"""Base class of pictures drawn after validation, and where pictures go."""
+"""Base class of pictures drawn after validation, and functions that publish pictures."""
 
 from abc import abstractmethod
 from pathlib import Path
@@ -13,10 +13,17 @@ from ddpm_lightning.training.module import DiffusionModule
 
 
 class PeriodicPicture(Callback):
-    """Publishes a picture after the validations of every `every_n_epochs`-th epoch, as a file and in TensorBoard."""
+    """Publishes a picture after the validations of every n-th epoch, as a file and in TensorBoard.
+
+    Args:
+        every_n_epochs: n, at least 1.
+
+    Raises:
+        ValueError: `every_n_epochs` is below 1.
+    """
 
     name: str
-    """Of the picture's folder and TensorBoard tag."""
+    """Name of the picture's folder, and its TensorBoard tag."""
 
     def __init__(self, every_n_epochs: int = 1) -> None:
         if every_n_epochs < 1:

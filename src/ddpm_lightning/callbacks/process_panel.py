@@ -1,4 +1,4 @@
-"""Panel of noised, predicted and reconstructed images, the truth above and the model below."""
+"""Panel of noised, predicted and reconstructed images: the truth above, the model below."""
 
 import torch
 from lightning.pytorch import Trainer
@@ -11,28 +11,26 @@ from ddpm_lightning.diffusion.randomness import Purpose, keyed_normal
 from ddpm_lightning.pictures import image_grid
 from ddpm_lightning.training.module import VALIDATION_SEED, DiffusionModule
 
+NUM_COLUMNS = 10
+
 
 class ProcessPanel(PeriodicPicture):
-    """One column per noise level, from little noise on the left to much on the right; six rows.
+    """Six rows of `NUM_COLUMNS` noise levels, evenly spaced in t, from little noise on the left to much on the right.
 
-    Rows 1 to 3 are the truth: the noised image (scaled down to unit variance, where it has more), the target of the
-    network (noise, image, velocity, ...), the image. Rows 4 to 6 are the model's: the same noised image, the network's
-    output, the image reconstructed from it. The images are spread evenly over the validation split.
+    Rows 1 to 3 are the truth: the noised image (scaled down to unit variance if it has more), the network's target
+    (noise, image, velocity, ...), the image. Rows 4 to 6 are the model's: the same noised image, the network's output,
+    the image reconstructed from it. Each column has its own image, evenly spaced in the validation split; a split with
+    fewer images gives fewer columns.
 
     Args:
-        num_columns: noise levels, evenly spread in t; at most one for each image of the split.
-        every_n_epochs: how often.
+        every_n_epochs: epochs from one picture to the next, at least 1.
     """
 
     name = "process"
 
-    def __init__(self, num_columns: int = 10, every_n_epochs: int = 1) -> None:
-        super().__init__(every_n_epochs)
-        self.num_columns = num_columns
-
     def draw(self, trainer: Trainer, module: DiffusionModule) -> Tensor:
         split = trainer.datamodule.split("val")  # type: ignore[attr-defined]  # ours, set by fit
-        indices = spread_indices(len(split), self.num_columns)
+        indices = spread_indices(len(split), NUM_COLUMNS)
         slots = torch.arange(len(indices), device=module.device)
         x_0 = module.normalizer.to_model(torch.from_numpy(split.images_at(indices)).to(module.device))
         denoiser = module.evaluation_denoiser()

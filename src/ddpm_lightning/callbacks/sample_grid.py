@@ -1,4 +1,4 @@
-"""Samples from the same noise at every check, so that one can watch them improve."""
+"""Picture of samples from the same noise at every validation, so that one can watch them improve."""
 
 from lightning.pytorch import Trainer
 from torch import Tensor
@@ -17,10 +17,10 @@ class SampleGrid(PeriodicPicture):
     Args:
         sampler: the method to sample with.
         guidance: wraps the denoiser.
-        num_samples: images in the grid.
-        seed: of the samples; sample i is the same one in every picture, and in scores of the same seed.
-        chunk_size: samples computed together.
-        every_n_epochs: how often.
+        num_samples: number of images in the grid.
+        seed: seed of the samples; sample i starts from the same noise in every picture, and in scores with this seed.
+        chunk_size: number of samples computed together.
+        every_n_epochs: epochs from one picture to the next, at least 1.
     """
 
     name = "samples"

@@ -1,4 +1,4 @@
-"""A few samples on their way from noise to image."""
+"""Picture of a few samples on their way from noise to image."""
 
 import torch
 from einops import rearrange
@@ -13,17 +13,20 @@ from ddpm_lightning.samplers.sampler import Sampler
 from ddpm_lightning.samplers.trajectory import record_trajectory
 from ddpm_lightning.training.module import DiffusionModule
 
+NUM_FRAMES = 10
+
 
 class DenoisingTrajectory(PeriodicPicture):
-    """One row per sample, time running from noise on the left to the image on the right.
+    """One row per sample with `NUM_FRAMES` frames, from noise on the left to the image on the right.
+
+    A sampler with fewer steps gives fewer frames.
 
     Args:
         sampler: the method to sample with.
         guidance: wraps the denoiser.
-        num_samples: rows.
-        num_frames: columns.
-        seed: of the samples, the same ones as in the sample grid of the same seed.
-        every_n_epochs: how often.
+        num_samples: number of rows.
+        seed: seed of the samples, which are those of a sample grid with the same seed.
+        every_n_epochs: epochs from one picture to the next, at least 1.
     """
 
     name = "trajectory"
@@ -33,7 +36,6 @@ class DenoisingTrajectory(PeriodicPicture):
         sampler: Sampler,
         guidance: Guidance,
         num_samples: int = 4,
-        num_frames: int = 10,
         seed: int = 0,
         every_n_epochs: int = 1,
     ) -> None:
@@ -41,12 +43,11 @@ class DenoisingTrajectory(PeriodicPicture):
         self.sampler = sampler
         self.guidance = guidance
         self.num_samples = num_samples
-        self.num_frames = num_frames
         self.seed = seed
 
     def draw(self, trainer: Trainer, module: DiffusionModule) -> Tensor:
         image_shape = trainer.datamodule.image_shape  # type: ignore[attr-defined]  # ours, set by fit
         stream = sample_stream(module, image_shape, self.sampler, self.guidance, self.seed, self.num_samples)
-        frames = record_trajectory(stream, torch.arange(self.num_samples), self.num_frames).frames
+        frames = record_trajectory(stream, torch.arange(self.num_samples), NUM_FRAMES).frames
         by_row = rearrange(frames, "frame n c h w -> (n frame) c h w")
         return image_grid(module.normalizer.to_uint8(by_row), columns=len(frames))

@@ -1,4 +1,4 @@
-"""How far generated images are from real ones: feature extractors, FID, KID, and the card that goes with each value.
+"""Scores of generated images: feature extractors, FID, KID, precision and recall, and the card of each score.
 
 Plain PyTorch. Import what you need from the submodules; importing this package is free.
 """

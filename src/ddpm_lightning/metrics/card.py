@@ -1,35 +1,38 @@
-"""The metric card: everything a score depends on beside the samples themselves."""
+"""The metric card: everything a score depends on, except for the samples themselves."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 NOT_RECORDED = "not recorded"
-"""Stands for what the cards of earlier versions do not have: their scores compare among themselves."""
+"""Value of entries that cards of earlier versions lack: scores with such cards compare with one another."""
 
 
 @dataclass(frozen=True)
 class MetricCard:
-    """How a score was made. Two scores may be compared when their cards differ only in what is being studied.
+    """Record of how a score was made. Two scores compare if their cards differ only in the factor under study.
 
     Attributes:
         features: name of the extractor.
         features_sha256: hash of the extractor's weights.
-        resize: what the extractor does to an image first, in words.
+        resize: human-readable description of how the extractor resizes images.
         num_generated: number of generated images.
         num_real: number of real images.
-        seed: of the samples.
-        real_seed: of the choice of real images and of the KID subsets.
-        seeds: those of the training, by name (init, order, noise, samples).
+        seed: seed of the samples.
+        real_seed: seed of the choice of real images and of the KID subsets.
+        seeds: seeds of the training, by name (init, order, noise, samples).
         labels: how often each class was drawn, "uniform" or "as_in_data"; None without classes.
-        sampler: its name and every option of it and of its time grid, with t_max as it was.
-        guidance: its name ("none" without) and every option.
+        sampler: name and every option of the sampler and of its time grid; t_max is the time where sampling started.
+        guidance: name ("none" without guidance) and every option.
         nfe: network evaluations per sample, guidance included.
         weights: "ema" or "raw".
-        split: part of the data set that the real images are from.
+        split: split that the real images are from.
         dataset: name of the data set.
-        real_images: fingerprint of the split, which depends on image size, rows and the images themselves: 16
-            hexadecimal digits. Which images of it were chosen, `real_seed` and `num_real` say.
+        real_images: fingerprint of the split, 16 hexadecimal digits; it depends on image size, rows and the images
+            themselves. `real_seed` and `num_real` determine the images chosen from the split.
+
+    Raises:
+        ValueError: `weights` is neither "ema" nor "raw".
     """
 
     features: str
@@ -58,9 +61,9 @@ class MetricCard:
         return asdict(self)
 
     def flat(self) -> dict[str, Any]:
-        """Name -> value on one level, "sampler.grid.rho" -> 7.0: what has to agree for scores to be comparable.
+        """Entries that must agree for scores to be comparable, on one level: "sampler.grid.rho" -> 7.0.
 
-        Without the seeds, in which runs of one configuration differ.
+        Seeds are left out, because runs of one configuration differ in them.
         """
         return dict(
             _flat({key: value for key, value in self.to_dict().items() if key not in ("seed", "real_seed", "seeds")})
@@ -68,10 +71,10 @@ class MetricCard:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "MetricCard":
-        """A card as it stands in `metrics.json`, an earlier version's too.
+        """The card of a `metrics.json`, also of one that an earlier version wrote.
 
         Raises:
-            TypeError, KeyError: something is missing, or there is more than a card has.
+            TypeError, KeyError: an entry is missing or unknown.
         """
         content = {"real_images": NOT_RECORDED, **content}
         if isinstance(content["sampler"], str):
@@ -88,7 +91,7 @@ def _flat(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
 
 
 def _from_version_1(content: dict[str, Any]) -> dict[str, Any]:
-    """Version 1 had fields for DDIM, evenly spaced in t, and for classifier-free guidance alone."""
+    """Content of a card of version 1, which had fields for DDIM and classifier-free guidance only, in today's form."""
     content = dict(content)
     sampler: dict[str, Any] = {"name": content.pop("sampler"), "grid": {"name": "uniform"}}
     sampler |= {option: content.pop(option) for option in ("steps", "t_max", "clip")}

@@ -28,13 +28,13 @@ def gaussian_statistics(features: Tensor) -> tuple[Tensor, Tensor]:
 def frechet_distance(real_features: Tensor, generated_features: Tensor) -> float:
     """|m_r - m_g|^2 + tr(C_r + C_g - 2 (C_r C_g)^(1/2)) of the Gaussians fitted to features (N, D) and (M, D).
 
-    With C = F^T F for each set, the trace of the root is the sum of the singular values of F_r F_g^T. That needs no
-    root of a matrix, and keeps its precision where samples are fewer than features and the covariances have no full
-    rank (1,000 x 2048 is the usual case): the root of the product's eigenvalues would turn their rounding of 1e-16
-    into 1e-8 for each missing rank.
+    With C = F^T F for each set, the trace of the root is the sum of the singular values of F_r F_g^T. This needs no
+    matrix root, and stays precise if there are fewer samples than features, so that the covariances do not have full
+    rank (1,000 x 2048 is the usual case): roots of the product's eigenvalues would turn a rounding error of 1e-16 into
+    1e-8 for each missing rank.
 
     Raises:
-        ValueError: fewer than 2 samples, different D, or numbers that are not finite.
+        ValueError: fewer than 2 samples, different D, or features that are not finite.
     """
     check_features(real_features, generated_features)
     mean_difference = real_features.double().mean(dim=0) - generated_features.double().mean(dim=0)

@@ -1,7 +1,7 @@
 """The sampling error of KID: the delete-one jackknife, in closed form.
 
-Efron and Stein 1981, "The Jackknife Estimate of Variance". Samples are left out one at a time and never drawn again
-with replacement, as a bootstrap would: a sample that is there twice makes a pair with itself, and KID is made of pairs.
+Efron and Stein 1981, "The Jackknife Estimate of Variance". Samples are left out one at a time and never drawn with
+replacement, as in a bootstrap: a duplicated sample would form a pair with itself, and KID is a mean over pairs.
 """
 
 import math
@@ -16,15 +16,15 @@ from ddpm_lightning.metrics.kernel import kernel_sums, pair_sums
 
 @dataclass(frozen=True)
 class Jackknife:
-    """KID, and how much each sample moves it.
+    """KID and the influence of each sample on it.
 
-    The influence of sample j of n is sqrt((n - 1) / n) (KID without j - the mean of these over j), so that the squares
-    of a set's influences add up to the variance of KID that is due to that set.
+    The influence of sample j of n is sqrt((n - 1) / n) (KID without j - the mean of these over j), so the squared
+    influences of a set add up to the variance of KID that is due to that set.
 
     Attributes:
         value: KID of all samples.
         real: (N,) float64, influences of the real images.
-        generated: (M,) float64, influences of the generated ones.
+        generated: (M,) float64, influences of the generated images.
     """
 
     value: float
@@ -33,7 +33,7 @@ class Jackknife:
 
     @property
     def variance(self) -> float:
-        """Of KID, for new real images and new generated ones."""
+        """Variance of KID over new real and new generated images."""
         return float(self.real.square().sum() + self.generated.square().sum())
 
 
@@ -41,7 +41,7 @@ def kernel_jackknife(real: Tensor, generated: Tensor) -> Jackknife:
     """KID of real (N, D) and generated (M, D) features with its influences, at about the cost of KID itself.
 
     Raises:
-        ValueError: fewer than 3 samples, different D, or numbers that are not finite.
+        ValueError: fewer than 3 samples, different D, or features that are not finite.
     """
     check_features(real, generated, minimum=3)
     real_pairs, generated_pairs = pair_sums(real), pair_sums(generated)
@@ -60,7 +60,7 @@ def kernel_jackknife(real: Tensor, generated: Tensor) -> Jackknife:
 
 
 def shared_covariance(first: Tensor, first_indices: np.ndarray, second: Tensor, second_indices: np.ndarray) -> float:
-    """Covariance of two KIDs that is due to the samples they have in common.
+    """Covariance of two KIDs that is due to their common samples.
 
     Args:
         first: (N,) influences on one KID of the samples `first_indices`, (N,) without duplicates.
@@ -71,11 +71,15 @@ def shared_covariance(first: Tensor, first_indices: np.ndarray, second: Tensor, 
 
 
 def _influences(pairs: Tensor, across: Tensor) -> Tensor:
-    """(n,), of a set's samples, from their kernels' sums over the other n - 1 and means over the other set, each (n,).
+    """Influences (n,) of a set's samples on KID.
 
     Leaving out sample j turns the mean over pairs, S / (n (n - 1)) with S = sum of all r_j, into (S - 2 r_j) /
-    ((n - 1)(n - 2)), and the mean across, sum of all c_j / n, into (sum of all c_j - c_j) / (n - 1). Less their means
-    over j, these are -2 (r_j - mean r) / ((n - 1)(n - 2)) and -(c_j - mean c) / (n - 1).
+    ((n - 1)(n - 2)), and the mean across, sum of all c_j / n, into (sum of all c_j - c_j) / (n - 1). Minus their
+    means over j, these are -2 (r_j - mean r) / ((n - 1)(n - 2)) and -(c_j - mean c) / (n - 1).
+
+    Args:
+        pairs: (n,), kernel sums r_j over the n - 1 other samples of the set.
+        across: (n,), kernel means c_j over the other set.
     """
     n = len(pairs)
     of_pairs = -2 * (pairs - pairs.mean()) / ((n - 1) * (n - 2))

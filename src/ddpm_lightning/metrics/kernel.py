@@ -1,7 +1,8 @@
 """The kernel distance between two sets of features: KID when the features are Inception's.
 
 Binkowski et al. 2018, "Demystifying MMD GANs", section 4: the squared maximum mean discrepancy with the kernel
-k(x, y) = (x.y / D + 1)^3. Unlike FID its estimate is unbiased: the mean over draws does not depend on their number.
+k(x, y) = (x.y / D + 1)^3. Unlike that of FID, the estimate is unbiased: its expectation does not depend on the number
+of samples.
 """
 
 import torch
@@ -9,16 +10,16 @@ from torch import Tensor
 
 from ddpm_lightning.metrics.feature_check import check_features
 
-BLOCK_SIZE = 1024  # rows of features in float64 at once; the largest matrix is the square of it, 8 MB
+BLOCK_SIZE = 1024  # rows of features in float64 at a time; the largest matrix is its square, 8 MB
 
 
 def kernel_distance(real: Tensor, generated: Tensor) -> float:
     """The unbiased estimate of MMD^2 from all of real (N, D) and generated (M, D); it may be a little below 0.
 
-    mean over i != j of k(x_i, x_j) + the same of y - 2 * mean over i, j of k(x_i, y_j), in float64, block by block.
+    mean over i != j of k(x_i, x_j) + the same for y - 2 * mean over i, j of k(x_i, y_j), in float64, block by block.
 
     Raises:
-        ValueError: fewer than 2 samples, different D, or numbers that are not finite.
+        ValueError: fewer than 2 samples, different D, or features that are not finite.
     """
     check_features(real, generated)
     across = kernel_sums(real, generated)[0].sum() / (len(real) * len(generated))
@@ -29,14 +30,14 @@ def kernel_distance(real: Tensor, generated: Tensor) -> float:
 def kernel_distance_subsets(
     real: Tensor, generated: Tensor, subsets: int = 100, subset_size: int = 1000, seed: int = 2020
 ) -> tuple[float, float]:
-    """Mean and standard deviation of KID over random subsets, as torch-fidelity reports it and papers print it.
+    """Mean and standard deviation of KID over random subsets, as torch-fidelity and most papers report it.
 
-    Subsets of one data set overlap, so the deviation is no error bar of the mean; with as many samples as
-    `subset_size` all subsets are the same one. torch-fidelity draws them from a generator of its own, seeded with
-    `seed`: no global generator moves.
+    Subsets of one data set overlap, so the deviation is not an error bar of the mean; with exactly `subset_size`
+    samples all subsets are the same. torch-fidelity draws them from its own generator, seeded with `seed`; global
+    generators stay as they are.
 
     Raises:
-        ValueError: fewer samples than `subset_size`, `subsets` below 1, different D, or numbers that are not finite.
+        ValueError: fewer samples than `subset_size`, `subsets` below 1, different D, or features that are not finite.
     """
     check_features(real, generated)
     if subsets < 1 or subset_size < 2:

@@ -1,7 +1,8 @@
-"""Precision and recall of generated samples: how many look real, and how much of what is real they reach.
+"""Precision and recall of generated samples: the share of samples that look real, and of real images that are covered.
 
-Kynkäänniemi et al. 2019, "Improved Precision and Recall Metric for Assessing Generative Models". A set of features
-stands for its manifold: the union of balls around its members, each reaching to its k-th nearest neighbour in the set.
+Kynkäänniemi et al. 2019, "Improved Precision and Recall Metric for Assessing Generative Models". The manifold of a set
+of features is estimated by the union of balls around its members, each as large as the distance to the member's k-th
+nearest neighbour in the set.
 """
 
 from typing import NamedTuple
@@ -14,19 +15,19 @@ from ddpm_lightning.metrics.feature_check import check_features
 NEIGHBORHOOD = 3
 """The paper's k, and torch-fidelity's."""
 
-BLOCK_SIZE = 256  # rows compared at once: with 50,000 samples their distances take 100 MB
+BLOCK_SIZE = 256  # rows compared at a time: their distances to 50,000 samples take 100 MB
 
 ROUNDING = 1e-12
-"""Features of one image differ by float32 rounding between batches, so a squared distance below this share of the
-squared lengths counts as 0."""
+"""A squared distance below this share of the squared lengths counts as 0, because features of one image in different
+batches differ by float32 rounding."""
 
 
 class PrecisionRecall(NamedTuple):
     """Two shares, from 0 to 1; higher is better for both.
 
     Attributes:
-        precision: of the generated samples, those on the manifold of the real ones.
-        recall: of the real samples, those on the manifold of the generated ones.
+        precision: share of the generated samples that lie on the manifold of the real ones.
+        recall: share of the real samples that lie on the manifold of the generated ones.
     """
 
     precision: float
@@ -34,10 +35,10 @@ class PrecisionRecall(NamedTuple):
 
 
 def precision_recall(real: Tensor, generated: Tensor, neighborhood: int = NEIGHBORHOOD) -> PrecisionRecall:
-    """Equation 2 of real (N, D) and generated (M, D) features, in float64, block by block.
+    """Precision and recall (eq. 2) of real (N, D) and generated (M, D) features, in float64, block by block.
 
-    torch-fidelity's `prc` is the same on distances in float32, where copies of one sample, as a collapsed model makes
-    them, are about 1e-3 of its length apart by rounding. Nothing is random.
+    torch-fidelity's `prc` computes the distances in float32, in which rounding moves copies of one sample, as a
+    collapsed model makes them, about 1e-3 of its length apart. Nothing is random.
 
     Args:
         real: features of real images.
@@ -45,7 +46,7 @@ def precision_recall(real: Tensor, generated: Tensor, neighborhood: int = NEIGHB
         neighborhood: k.
 
     Raises:
-        ValueError: `neighborhood` is below 1, it is not below the number of samples, or D differs or numbers are not
+        ValueError: `neighborhood` is below 1 or not below the number of samples, different D, or features that are not
             finite.
     """
     check_features(real, generated)
@@ -53,9 +54,9 @@ def precision_recall(real: Tensor, generated: Tensor, neighborhood: int = NEIGHB
         raise ValueError(f"neighborhood must be at least 1, not {neighborhood}")
     if min(len(real), len(generated)) <= neighborhood:
         raise ValueError(
-            f"precision and recall from {neighborhood} neighbours need at least {neighborhood + 1} real and as many "
-            f"generated samples, there are {len(real)} and {len(generated)}: raise metrics.num_real and "
-            "metrics.num_samples"
+            f"precision and recall from {neighborhood} neighbours need at least {neighborhood + 1} real and "
+            f"{neighborhood + 1} generated samples, there are {len(real)} and {len(generated)}: raise metrics.num_real "
+            "and metrics.num_samples"
         )
     return PrecisionRecall(
         precision=_share_on_manifold(generated, real, neighborhood),
@@ -76,11 +77,11 @@ def _share_on_manifold(points: Tensor, members: Tensor, neighborhood: int) -> fl
 
 
 def _squared_radii(members: Tensor, neighborhood: int) -> Tensor:
-    """Squared distances of members (M, D) to their nearest neighbour number `neighborhood` among them: (M,) float64."""
+    """Squared distances (M,) float64 of members (M, D) to their `neighborhood`-th nearest neighbour among them."""
     radii = []
     for block in members.split(BLOCK_SIZE):
         distances = torch.cat([_squared_distances(block, others) for others in members.split(BLOCK_SIZE)], dim=1)
-        # One more, since each member is among them itself, at distance 0.
+        # One more, because each member is among the others at distance 0.
         radii.append(distances.kthvalue(neighborhood + 1, dim=1).values)
     return torch.cat(radii)
 

@@ -1,4 +1,4 @@
-"""Scores together with the card that says how they were made."""
+"""Scores with the card that records how they were made."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +16,8 @@ class Scores:
     """Scores of one set of samples.
 
     Attributes:
-        values: name -> score; each name carries the extractor's name.
-        card: how they were made.
+        values: name -> score; each name contains the extractor's name.
+        card: record of how they were made.
     """
 
     values: dict[str, float]
@@ -39,12 +39,12 @@ def compare_features(
 ) -> Scores:
     """KID, FID, precision and recall of real (N, D) and generated (M, D) features.
 
-    The values are, for features named NAME: `kid_NAME`, the unbiased estimate from all samples; `fid_NAME`;
+    For features named NAME the values are: `kid_NAME`, the unbiased estimate from all samples; `fid_NAME`;
     `precision_NAME` and `recall_NAME`, from 3 neighbours; `kid_NAME_subsets_mean` and `kid_NAME_subsets_std`,
     torch-fidelity's over `kid_subsets` subsets of `kid_subset_size` drawn with `seed`.
 
     Raises:
-        ValueError: the card's numbers of images are not those of the features, or the features cannot be compared.
+        ValueError: the card's numbers of images differ from those of the features, or the features cannot be compared.
     """
     counted = (len(real_features), len(generated_features))
     if counted != (card.num_real, card.num_generated):
@@ -52,7 +52,7 @@ def compare_features(
             f"the card says {card.num_real} real and {card.num_generated} generated images, "
             f"the features are of {counted[0]} and {counted[1]}"
         )
-    # First, since these are the ones that may refuse the number of samples.
+    # First, because these may refuse the number of samples.
     mean, deviation = kernel_distance_subsets(real_features, generated_features, kid_subsets, kid_subset_size, seed)
     precision, recall = precision_recall(real_features, generated_features)
     name = card.features

@@ -1,4 +1,4 @@
-"""Batch normalisation whose statistics are those of the global batch, on one process or several."""
+"""Batch normalisation with the statistics of the global batch, on one process or several."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 
 class _SumOverRanks(torch.autograd.Function):
-    """all_reduce with a gradient: torch's public one is deprecated, and its successor is in a private module.
+    """all_reduce with a gradient: torch's public one is deprecated, and its successor is private.
 
     The loss of every rank depends on the sum, so the gradient of a rank's term is the sum of all ranks' gradients.
     """
@@ -30,16 +30,16 @@ def _sum_over_ranks(tensor: Tensor) -> Tensor:
 
 
 def _several_ranks() -> bool:
-    """Whether other processes hold a part of the batch."""
+    """True if other processes hold a part of the batch."""
     return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
 
 
 class GlobalBatchNorm2d(nn.Module):
     """Batch normalisation without scale and shift (Ioffe & Szegedy 2015): each channel to mean 0 and variance 1.
 
-    In training the mean and the variance are those of the micro-batch on all ranks together, so that one process and
-    several see the same training; torch's `SyncBatchNorm` promises as much, but not on the CPU. Where gradients are
-    accumulated, each micro-batch is normalised by its own statistics, not by those of the step's whole batch.
+    In training the mean and the variance are those of the micro-batch on all ranks together, so training on one process
+    equals training on several; torch's `SyncBatchNorm` does the same, but not on the CPU. With gradient accumulation,
+    each micro-batch is normalised by its own statistics, not by those of the step's whole batch.
 
     In evaluation they are the running statistics, in which each training batch replaces the share 1 - `decay`. As in
     torch the running variance is unbiased, while a batch is normalised by its biased variance.
@@ -61,10 +61,10 @@ class GlobalBatchNorm2d(nn.Module):
         self.register_buffer("running_var", torch.ones(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: (B, C, H, W). Returns its shape and dtype; statistics are float32 at least, also under autocast.
+        """x: (B, C, H, W). Returns the same shape and dtype; statistics are at least float32, also under autocast.
 
         Raises:
-            ValueError: in training, where a channel has a single value: one image of one pixel.
+            ValueError: in training, if a channel has a single value: one image of one pixel.
         """
         if self.training and _several_ranks():
             return self._normalise_over_ranks(x)
@@ -72,10 +72,10 @@ class GlobalBatchNorm2d(nn.Module):
         return F.batch_norm(x, self.running_mean, self.running_var, None, None, self.training, update, self.eps)
 
     def _normalise_over_ranks(self, x: Tensor) -> Tensor:
-        """What `F.batch_norm` would do if x held the batches of all ranks.
+        """The result of `F.batch_norm` if x held the batches of all ranks.
 
-        First the mean, then the squared deviations from it. The shortcut E[x^2] - E[x]^2 would save one exchange of a
-        hundred numbers, and lose to rounding the variance of a channel whose mean is far from zero.
+        First the mean, then the squared deviations from it: the shortcut E[x^2] - E[x]^2 would save one exchange of a
+        hundred numbers, but lose the variance of a channel whose mean is far from zero to rounding.
         """
         values = x.to(torch.promote_types(x.dtype, torch.float32))
         count = values.new_tensor([x.numel() // x.shape[1]])

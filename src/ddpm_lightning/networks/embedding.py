@@ -1,4 +1,4 @@
-"""Turning a noise level and a class label into a vector."""
+"""Embeddings of a noise level and a class label as a vector."""
 
 import math
 
@@ -10,7 +10,7 @@ class Sinusoids(nn.Module):
     """Sines and cosines of a scalar, sines first.
 
     Args:
-        angular_speeds: what the scalar is multiplied by, (dim / 2,); computed in float64.
+        angular_speeds: (dim / 2,), factors of the scalar, computed in float64.
     """
 
     angular_speeds: Tensor
@@ -28,7 +28,7 @@ class Sinusoids(nn.Module):
 class SinusoidalEmbedding(Sinusoids):
     """Sines and cosines of a scalar at geometrically spaced frequencies (Vaswani et al. 2017, section 3.5).
 
-    `scale` brings the conditioning to the range the frequencies are made for: 1000 for times in [0, 1], so that they
+    `scale` maps the conditioning to the range that the frequencies are made for: 1000 for times in [0, 1], so that they
     match the integer steps of Ho et al. 2020.
     """
 
@@ -40,7 +40,10 @@ class SinusoidalEmbedding(Sinusoids):
 class FrequencyBandEmbedding(Sinusoids):
     """Sines and cosines of a scalar at frequencies spaced geometrically over a band (Béres 2022).
 
-    Frequencies are in periods per unit of the scalar, and both ends are among them.
+    Frequencies are in periods per unit of the scalar, and include both ends of the band.
+
+    Raises:
+        ValueError: `dim` is odd, or the frequencies do not rise from above 0.
     """
 
     def __init__(self, dim: int, min_frequency: float, max_frequency: float) -> None:
@@ -59,11 +62,16 @@ def _half(dim: int) -> int:
 
 
 class ConditionEmbedding(nn.Module):
-    """Noise level, and optionally a class label, to the vector that steers every residual block.
+    """The vector that conditions every residual block, from a noise level and optionally a class label.
 
-    With `num_classes` set, one more row stands for "no label" (index `num_classes`): label dropout in training and
-    classifier-free guidance in sampling use it (Ho & Salimans 2021); the denoiser turns a missing label into that
-    index. `span` is how far the noise level reaches.
+    With `num_classes` set, the label of index `num_classes` stands for "no label": label dropout in training and
+    classifier-free guidance in sampling use it (Ho & Salimans 2021). The denoiser replaces a missing label by it.
+
+    Args:
+        channels: number of sines and cosines of the noise level, even.
+        dim: length of the vector.
+        num_classes: number of classes, or None without labels.
+        span: largest noise level.
     """
 
     def __init__(self, channels: int, dim: int, num_classes: int | None = None, span: float = 1.0) -> None:

@@ -11,9 +11,12 @@ from ddpm_lightning.networks.batch_norm import GlobalBatchNorm2d
 from ddpm_lightning.networks.embedding import FrequencyBandEmbedding
 from ddpm_lightning.networks.padding import check_size, pad_to_multiple
 
+MIN_FREQUENCY, MAX_FREQUENCY = 1.0, 1000.0
+"""Band of the noise variance's sines and cosines, in periods from no noise to noise alone."""
+
 
 class ResidualBlock(nn.Module):
-    """batch norm, conv, SiLU, conv; plus a skip connection."""
+    """Residual block: batch norm, conv, SiLU, conv; plus a skip connection."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -30,12 +33,12 @@ class ResidualBlock(nn.Module):
 
 
 def residual_blocks(in_channels: Sequence[int], channels: int) -> nn.ModuleList:
-    """The residual blocks of one resolution: one for each of `in_channels`, all of the width `channels`."""
+    """The residual blocks of one resolution: one for each of `in_channels`, all with `channels` output channels."""
     return nn.ModuleList(ResidualBlock(width, channels) for width in in_channels)
 
 
 class KerasUNet(nn.Module):
-    """Encoder and decoder of residual blocks, conditioned on the noise variance by channels beside those of the image.
+    """Encoder and decoder of residual blocks, conditioned on the noise variance by extra channels.
 
     Level k works at 1/2^k of the input's resolution with `channels[k]` channels. All levels but the last, which is the
     bottleneck, have an encoder and a decoder. Any height and width are taken: the input is padded with zeros to a
@@ -45,16 +48,14 @@ class KerasUNet(nn.Module):
 
     Args:
         input_shape: (C, H, W) of the input.
-        out_channels: of the output.
+        out_channels: number of channels of the output.
         channels: width of each level, from the full resolution down.
-        blocks: residual blocks per level, of the encoder and of the decoder; each block of the decoder takes in the
-            output of its counterpart in the encoder.
-        embedding_dim: conditioning channels, in which the noise variance is embedded.
-        min_frequency: of the noise variance's sines and cosines, in periods from no noise to noise alone.
-        max_frequency: likewise.
+        blocks: residual blocks per level, of the encoder and of the decoder; each block of the decoder also
+            takes the output of its counterpart in the encoder.
+        embedding_dim: number of channels in which the noise variance is embedded; even.
 
     Raises:
-        ValueError: `blocks` is below 1, `embedding_dim` is odd, or the frequencies do not rise from above 0.
+        ValueError: `blocks` is below 1, `embedding_dim` is odd, or the images are too small for so many levels.
     """
 
     def __init__(
@@ -64,8 +65,6 @@ class KerasUNet(nn.Module):
         channels: Sequence[int] = (32, 64, 96, 128),
         blocks: int = 2,
         embedding_dim: int = 32,
-        min_frequency: float = 1.0,
-        max_frequency: float = 1000.0,
     ) -> None:
         super().__init__()
         if blocks < 1:
@@ -75,7 +74,7 @@ class KerasUNet(nn.Module):
         self.num_classes = None
         self.size_multiple = 2 ** (len(channels) - 1)
 
-        self.embed_noise_variance = FrequencyBandEmbedding(embedding_dim, min_frequency, max_frequency)
+        self.embed_noise_variance = FrequencyBandEmbedding(embedding_dim, MIN_FREQUENCY, MAX_FREQUENCY)
         self.conv_in = nn.Conv2d(input_shape[0], channels[0], 1)
         width = channels[0] + embedding_dim
         *outer, innermost = channels
@@ -103,16 +102,16 @@ class KerasUNet(nn.Module):
         Returns (B, out_channels, H, W).
 
         Raises:
-            ValueError: where a label is given, for which the network has no place.
+            ValueError: a label is given.
         """
         if label is not None:
-            raise ValueError("model=keras_unet takes no class labels: leave them out, or take model=unet")
+            raise ValueError("model=keras_unet takes no class labels: leave them out, or use model=unet")
         height, width = x.shape[-2:]
         h = self.conv_in(pad_to_multiple(x, self.size_multiple))
         embedded = self.embed_noise_variance(noise_level).to(h.dtype)
         noise_channels = embedded[:, :, None, None].expand(-1, -1, *h.shape[-2:])
-        # Laid out as a channels-last image: a broadcast vector would turn the layout of the two together into NCHW, in
-        # which the first block, at the full resolution, is several times as slow.
+        # In channels-last format: concatenation with a broadcast vector would give NCHW, in which the first block, at
+        # full resolution, is several times slower.
         h = torch.cat([h, noise_channels.contiguous(memory_format=torch.channels_last)], dim=1)
         skips: list[Tensor] = []
         for blocks in self.encoder:

@@ -19,8 +19,8 @@ ModuleType = TypeVar("ModuleType", bound=nn.Module)
 def group_norm(channels: int) -> nn.GroupNorm:
     """Group normalisation with groups of 16 channels (fewer where 16 does not divide the width).
 
-    Wide groups are for speed: torch's channels-last kernels on the CPU vectorise over the channels of a group,
-    and groups of 4 cost twenty times as much in bf16 as groups of 16.
+    Wide groups are fast: torch's channels-last kernels on the CPU vectorise over the channels of a group, and groups of
+    4 take twenty times as long in bf16 as groups of 16.
     """
     return nn.GroupNorm(channels // math.gcd(channels, 16), channels)
 
@@ -33,7 +33,7 @@ def zero_init(module: ModuleType) -> ModuleType:
 
 
 class ResidualBlock(nn.Module):
-    """norm, SiLU, conv, norm scaled and shifted by the condition, SiLU, conv; plus a skip connection."""
+    """Residual block: norm, SiLU, conv, norm scaled and shifted by the condition, SiLU, conv; plus a skip."""
 
     def __init__(self, in_channels: int, out_channels: int, condition_dim: int, dropout: float) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class SelfAttention(nn.Module):
             self.query_key_value(self.norm(x)), "b (three n d) h w -> three b n (h w) d", three=3, n=self.heads
         )
         if x.device.type == "cpu":
-            # On the CPU the backward pass of the bf16 kernel costs five times that of the float32 one.
+            # On the CPU the backward pass of the bf16 kernel takes five times as long as that of the float32 one.
             with torch.autocast("cpu", enabled=False):
                 attended = F.scaled_dot_product_attention(q.float(), k.float(), v.float()).to(q.dtype)
         else:
@@ -83,7 +83,7 @@ class SelfAttention(nn.Module):
 
 
 class Level(nn.Module):
-    """Residual blocks at one resolution, each followed by attention where that is wanted."""
+    """Residual blocks at one resolution, each followed by attention if `head_channels` is not None."""
 
     def __init__(
         self, in_channels: Sequence[int], channels: int, condition_dim: int, dropout: float, head_channels: int | None
@@ -107,16 +107,18 @@ class UNet(nn.Module):
 
     Args:
         input_shape: (C, H, W) of the input.
-        out_channels: of the output.
+        out_channels: number of channels of the output.
         channels: width of each level, from the full resolution down.
-        blocks: residual blocks per level, of the encoder and of the decoder; each block of the decoder takes in the
-            output of its counterpart in the encoder.
+        blocks: residual blocks per level, of the encoder and of the decoder; each block of the decoder also
+            takes the output of its counterpart in the encoder.
         attention_levels: levels followed by self-attention; the bottleneck has it whenever the last level has.
         head_channels: channels per attention head.
-        condition_dim: width of the condition vector; four times the first width if None.
         dropout: probability inside residual blocks, in [0, 1).
         num_classes: number of classes to condition on, or None for an unconditional network.
-        conditioning: which measure of the noise level the network is given.
+        conditioning: measure of the noise level that the network is given.
+
+    Raises:
+        ValueError: an option is out of range, or the images are too small for so many levels.
     """
 
     def __init__(
@@ -127,7 +129,6 @@ class UNet(nn.Module):
         blocks: int = 2,
         attention_levels: Sequence[int] = (2,),
         head_channels: int = 64,
-        condition_dim: int | None = None,
         dropout: float = 0.0,
         num_classes: int | None = None,
         conditioning: Conditioning | str = Conditioning.TIME,
@@ -143,7 +144,7 @@ class UNet(nn.Module):
         self.conditioning = Conditioning(conditioning)
         self.num_classes = num_classes
         self.size_multiple = 2 ** (len(channels) - 1)
-        dim = condition_dim or 4 * channels[0]
+        dim = 4 * channels[0]
         self.embed_condition = ConditionEmbedding(channels[0], dim, num_classes, self.conditioning.span)
         heads = [head_channels if level in attention_levels else None for level in range(len(channels))]
 
@@ -165,7 +166,7 @@ class UNet(nn.Module):
             width = channels[level]
             self.decoder.append(Level([2 * width] * blocks, width, dim, dropout, heads[level]))
             if level > 0:
-                # Narrowing here, not in the next block, halves the cost of the most expensive resolution.
+                # Narrowing here instead of in the next block halves the cost of the most expensive resolution.
                 self.upsample.append(nn.Conv2d(width, channels[level - 1], 3, padding=1))
                 width = channels[level - 1]
 

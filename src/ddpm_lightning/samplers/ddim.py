@@ -10,13 +10,16 @@ from ddpm_lightning.samplers.sampler import LoopState, Sampler
 
 @dataclass(frozen=True)
 class DDIM(Sampler):
-    """DDIM. With eta = 0 its step is x_s = x_t + (alpha_s - alpha_t) x_0 + (sigma_s - sigma_t) eps.
+    """DDIM; with eta = 0 its step is x_s = x_t + (alpha_s - alpha_t) x_0 + (sigma_s - sigma_t) eps.
 
     That is Euler's method for x / alpha as a function of sigma / alpha (eq. 13 and 14), and on the straight path and
     EDM's for x as a function of t and of sigma.
 
     Args:
         eta: in [0, 1]: 0 is deterministic, 1 has the variance of DDPM's posterior.
+
+    Raises:
+        ValueError: `eta` is outside [0, 1].
     """
 
     eta: float = 0.0

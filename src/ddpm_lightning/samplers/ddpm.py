@@ -8,17 +8,20 @@ from ddpm_lightning.diffusion.target import Prediction
 from ddpm_lightning.samplers.sampler import LoopState, Sampler
 
 VARIANCES = {"small": 0.0, "large": 1.0}
-"""v of Nichol & Dhariwal 2021, eq. 15, by name."""
+"""Name -> v of Nichol & Dhariwal 2021, eq. 15."""
 
 
 @dataclass(frozen=True)
 class DDPM(Sampler):
-    """Draws x_s from the posterior given x_t and the predicted x_0, over any decreasing times that end at 0.
+    """DDPM: draws x_s from the posterior given x_t and the predicted x_0, over any decreasing times that end at 0.
 
     Args:
-        variance: "small", the posterior's; "large", that of the step from x_s to x_t (beta, where a step is one of the
-            schedule); or a number v in [0, 1] that interpolates between their logarithms (Nichol & Dhariwal 2021, eq.
-            15). The last step adds no noise.
+        variance: "small", the posterior's; "large", that of the step from x_s to x_t (beta, if the steps are the
+            schedule's); or a number v in [0, 1] that interpolates between their logarithms (Nichol & Dhariwal 2021,
+            eq. 15). The last step adds no noise.
+
+    Raises:
+        ValueError: `variance` is none of these.
     """
 
     variance: str | float = "small"

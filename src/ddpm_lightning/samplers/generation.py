@@ -1,6 +1,6 @@
-"""Samples by index: sample i is the same image whatever is computed together with it, and wherever."""
+"""Samples by index: sample i is the same image in any chunk and on any device."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ from ddpm_lightning.samplers.sampler import Sampler, TrajectoryCallback, ValueRa
 
 
 class Chunk(NamedTuple):
-    """Samples computed together: their indices, (n,) int64 on the CPU, and the images, (n, C, H, W), float32."""
+    """Samples computed together: indices, (n,) int64 on the CPU, and images, (n, C, H, W), float32."""
 
     indices: Tensor
     images: Tensor
@@ -22,17 +22,20 @@ class Chunk(NamedTuple):
 
 @dataclass(frozen=True)
 class SampleStream:
-    """An endless sequence of samples numbered 0, 1, 2, ...; x_T and all noise are keyed by (seed, number).
+    """An infinite sequence of samples with the indices 0, 1, 2, ...; x_T and all noise are keyed by (seed, index).
 
     Args:
-        denoiser: the model, guided or not.
-        sampler: the method.
+        denoiser: the model, with or without guidance.
+        sampler: the method to sample with.
         image_shape: (C, H, W).
         seed: in [0, 2^32).
-        device: where to compute.
-        value_range: of images inside the model, on `device` where it is tensors.
-        labels_of: which class each sample is of, where the denoiser knows classes; all equally often if None.
-        chunk_size: how many samples are computed together.
+        device: device to compute on.
+        value_range: range of images inside the model; tensors must be on `device`.
+        labels_of: the class of each sample, if the denoiser knows classes; None for all classes equally often.
+        chunk_size: number of samples computed together, at least 1.
+
+    Raises:
+        ValueError: `chunk_size` is below 1.
     """
 
     denoiser: DenoiserLike
@@ -49,14 +52,14 @@ class SampleStream:
             raise ValueError(f"chunk_size must be at least 1, not {self.chunk_size}")
 
     def labels(self, indices: Tensor) -> Tensor | None:
-        """The labels of the samples of these numbers, (n,) int64, or None for a model without classes."""
+        """The labels (n,) int64 of the samples with these indices, or None for a model without classes."""
         if self.denoiser.num_classes is None:
             return None
         labels_of = self.labels_of or uniform_labels(self.denoiser.num_classes)
         return labels_of(indices.to(self.device))
 
     def draw(self, indices: Tensor, callback: TrajectoryCallback | None = None) -> Tensor:
-        """The samples of these numbers, (n, C, H, W), float32, computed in one chunk."""
+        """The samples with these indices, (n, C, H, W), float32, computed in one chunk."""
         items = indices.to(self.device)
 
         def fresh_noise(step: int) -> Tensor:
@@ -65,17 +68,16 @@ class SampleStream:
         x = keyed_normal(self.seed, Purpose.INITIAL_SAMPLE, items, self.image_shape)
         return self.sampler(self.denoiser, x, fresh_noise, self.labels(indices), self.value_range, callback)
 
-    def chunks(
-        self, count: int, rank: int = 0, world_size: int = 1, progress: Callable[[int], None] | None = None
-    ) -> Iterator[Chunk]:
-        """This rank's chunks of the samples 0..count-1.
+    def chunks(self, count: int, rank: int = 0, world_size: int = 1) -> Iterator[Chunk]:
+        """This rank's chunks of the samples 0..count-1."""
+        for indices in chunk_indices(count, self.chunk_size, rank, world_size):
+            yield Chunk(indices, self.draw(indices))
 
-        The chunks are cut before they are dealt out, so that a chunk holds the same samples on any number of devices:
-        kernels that round differently for another batch size then make no difference. `progress` hears of each chunk's
-        size.
-        """
-        for indices in torch.split(torch.arange(count), self.chunk_size)[rank::world_size]:
-            images = self.draw(indices)
-            if progress is not None:
-                progress(len(indices))
-            yield Chunk(indices, images)
+
+def chunk_indices(count: int, chunk_size: int, rank: int, world_size: int) -> tuple[Tensor, ...]:
+    """This rank's chunks of the indices 0..count-1, each (n,) int64 with n at most `chunk_size`.
+
+    The indices are cut into chunks before the chunks are dealt to ranks, so a chunk holds the same samples on any
+    number of devices, even where kernels round differently for another batch size.
+    """
+    return torch.arange(count).split(chunk_size)[rank::world_size]

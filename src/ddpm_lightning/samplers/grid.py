@@ -1,4 +1,4 @@
-"""Time grids: at which times a sampler takes its steps."""
+"""Time grids: the times at which a sampler takes its steps."""
 
 import math
 from abc import ABC, abstractmethod
@@ -12,21 +12,21 @@ from torch import Tensor
 from ddpm_lightning.diffusion.schedule import Schedule
 
 SPACING_FLOOR = -10.0
-"""Log SNR from which nodes are spaced if t_max has less signal: below, a model has nothing to decide."""
+"""Log SNR from which nodes are spaced if t_max has less signal: below it, predictions hardly depend on x_t."""
 
 
 @dataclass(frozen=True)
 class Grid(ABC):
-    """Decreasing times from t_max to 0 for a number of steps."""
+    """Base class of time grids: decreasing times from t_max to 0 for a number of steps."""
 
     name: ClassVar[str]
-    """The word used for it in options and tables."""
+    """Name in options and tables."""
 
     def __call__(self, schedule: Schedule, steps: int, t_max: float) -> list[float]:
         """The `steps` + 1 times, from exactly t_max down to exactly 0.
 
         Raises:
-            ValueError: `steps` is below 1, t_max outside (0, 1], or there are too many steps for so short a path.
+            ValueError: `steps` is below 1, t_max is outside (0, 1], or there are too many steps for so short a path.
         """
         if steps < 1:
             raise ValueError(f"sampler.steps must be at least 1, not {steps}")
@@ -35,19 +35,19 @@ class Grid(ABC):
         times = [t_max, *self.nodes(schedule, steps, t_max)[1:], 0.0]
         if any(t <= s for t, s in pairwise(times)):
             raise ValueError(
-                f"grid={self.name} has no {steps} different times between sampler.t_max={t_max} and the schedule's "
-                "least noise: take fewer sampler.steps, a larger sampler.t_max or grid=uniform"
+                f"grid={self.name} does not have {steps} different times between sampler.t_max={t_max} and the "
+                "schedule's least noise: use fewer sampler.steps, a larger sampler.t_max or grid=uniform"
             )
         return times
 
     @abstractmethod
     def nodes(self, schedule: Schedule, steps: int, t_max: float) -> list[float]:
-        """The `steps` times above 0; the first one, where sampling starts, is replaced by t_max."""
+        """The `steps` times above 0, in decreasing order; the first is replaced by t_max."""
 
 
 @dataclass(frozen=True)
 class UniformGrid(Grid):
-    """Evenly spaced in t, all the way to 0."""
+    """Times evenly spaced in t, down to 0."""
 
     name = "uniform"
 
@@ -55,14 +55,14 @@ class UniformGrid(Grid):
         if steps > round(1 / schedule.t_min):
             raise ValueError(
                 f"sampler.steps={steps} is too many for grid=uniform: a model is trained from t = {schedule.t_min:g} "
-                f"on, so take at most {round(1 / schedule.t_min)}, or another grid"
+                f"on, so use at most {round(1 / schedule.t_min)}, or another grid"
             )
         return [t_max * (steps - i) / steps for i in range(steps)]
 
 
 @dataclass(frozen=True)
 class QuadraticGrid(Grid):
-    """The square root of t is evenly spaced, from t_max to the schedule's t_min (Song et al. 2021, appendix D.2)."""
+    """Times with evenly spaced square roots, from t_max to the schedule's t_min (Song et al. 2021, appendix D.2)."""
 
     name = "quadratic"
 
@@ -73,7 +73,7 @@ class QuadraticGrid(Grid):
 
 
 def _levels(schedule: Schedule, t_max: float) -> tuple[float, float]:
-    """The log SNR of the first and of the last node above 0, which is at t_min, or at t_max if that is less."""
+    """Log SNR of the first and of the last node above 0; the last is at t_min, or at t_max if that is less."""
     ends = torch.tensor([t_max, min(schedule.t_min, t_max)], dtype=torch.float64, device=schedule.device)
     start, end = schedule.log_snr(ends).tolist()
     return max(start, min(SPACING_FLOOR, end)), end
@@ -86,7 +86,7 @@ def _times(schedule: Schedule, log_snr: Tensor) -> list[float]:
 
 @dataclass(frozen=True)
 class LogSNRGrid(Grid):
-    """The log SNR is evenly spaced, from t_max to the schedule's t_min (Lu et al. 2022, section 3.2)."""
+    """Times with evenly spaced log SNR, from t_max to the schedule's t_min (Lu et al. 2022, section 3.2)."""
 
     name = "log_snr"
 
@@ -97,10 +97,13 @@ class LogSNRGrid(Grid):
 
 @dataclass(frozen=True)
 class KarrasGrid(Grid):
-    """(sigma / alpha)^(1/rho) is evenly spaced, from t_max to the schedule's t_min (Karras et al. 2022, eq. 5).
+    """Times with evenly spaced (sigma / alpha)^(1/rho), from t_max to the schedule's t_min (Karras et al. 2022, eq. 5).
 
     Args:
-        rho: above 0; the larger, the shorter the steps near the image.
+        rho: above 0; larger values give shorter steps near the image.
+
+    Raises:
+        ValueError: `rho` is not above 0.
     """
 
     rho: float = 7.0

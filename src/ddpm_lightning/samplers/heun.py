@@ -13,16 +13,19 @@ from ddpm_lightning.samplers.sampler import LoopState, Sampler
 class Heun(Sampler):
     """Heun's method for the probability-flow ODE (Karras et al. 2022, algorithm 1; with churn, algorithm 2).
 
-    The ODE is dx = x_0 dalpha + eps dsigma. Both integrals are taken by the trapezoidal rule, after an Euler step
-    (which is DDIM's), with increments of alpha and sigma instead of derivatives: on EDM's path, where alpha is 1, that
-    is their algorithm, and on the straight path it is Heun's method for the velocity eps - x_0. No path divides by
-    alpha. The last step, to 0, is Euler's, as theirs.
+    The ODE is dx = x_0 dalpha + eps dsigma. After an Euler step (which is DDIM's), both integrals are computed by the
+    trapezoidal rule, with increments of alpha and sigma instead of derivatives: on EDM's path, where alpha is 1, this
+    is their algorithm, and on the straight path it is Heun's method for the velocity eps - x_0. It never divides by
+    alpha. As in theirs, the last step, to 0, is an Euler step.
 
     Args:
-        churn: S_churn, at least 0: how much noise is added before each step, over the whole run. 0 is deterministic.
-        churn_min: S_tmin, the least noise level sigma / alpha at which noise is added.
-        churn_max: S_tmax, the largest; None for no limit.
-        churn_noise: S_noise, the standard deviation of what is added, relative to what the noise level asks for.
+        churn: S_churn, at least 0: the noise added before steps, summed over the run; 0 is deterministic.
+        churn_min: S_tmin, the lowest noise level sigma / alpha at which noise is added.
+        churn_max: S_tmax, the highest; None for no limit.
+        churn_noise: S_noise, at least 0: standard deviation of the added noise, relative to the forward process's.
+
+    Raises:
+        ValueError: an option is out of range.
     """
 
     churn: float = 0.0
@@ -41,13 +44,13 @@ class Heun(Sampler):
 
     @property
     def predictions(self) -> int:
-        """Two for each step but the last."""
+        """Two for each step, except for one in the last."""
         return 2 * self.steps - 1
 
     def perturb(self, x_t: Tensor, t: float, loop: LoopState) -> tuple[Tensor, float]:
-        """Algorithm 2, lines 4 to 6: x moved to a higher noise level by the forward process."""
+        """The x and time at a higher noise level, by the forward process (algorithm 2, lines 4 to 6)."""
         gamma = min(self.churn / self.steps, math.sqrt(2) - 1)
-        if gamma == 0 or t < loop.schedule.t_min:  # below t_min a log SNR has no time
+        if gamma == 0 or t < loop.schedule.t_min:  # below t_min no time corresponds to a log SNR
             return x_t, t
         log_snr = loop.schedule.log_snr(loop.time(t))
         level = math.exp(-float(log_snr) / 2)

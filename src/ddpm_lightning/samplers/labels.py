@@ -8,7 +8,7 @@ from torch import Tensor
 from ddpm_lightning.diffusion.randomness import golden_spread
 
 LabelsOf = Callable[[Tensor], Tensor]
-"""The labels, (n,) int64, of the samples of these numbers, (n,) int64, on the same device."""
+"""The labels, (n,) int64, of the samples with these indices, (n,) int64, on the same device."""
 
 
 def uniform_labels(num_classes: int) -> LabelsOf:
@@ -20,7 +20,7 @@ def one_label(label: int, num_classes: int | None) -> LabelsOf:
     """The same class for every sample.
 
     Raises:
-        ValueError: there is no such class.
+        ValueError: `label` is not one of the classes, or the model knows none.
     """
     if num_classes is None:
         raise ValueError(f"label={label}, but this model knows no classes: leave label out")
@@ -30,9 +30,9 @@ def one_label(label: int, num_classes: int | None) -> LabelsOf:
 
 
 def proportional_labels(counts: Tensor) -> LabelsOf:
-    """Each class as often as it occurs among `counts`, (K,), at least one above 0: as in the data.
+    """Each class in proportion to its count in `counts`, (K,), of which at least one is above 0.
 
-    Any run of samples has the proportions to within a few samples.
+    Any run of consecutive samples has these proportions to within a few samples.
     """
     shares = (counts.double() / counts.sum()).cumsum(0)
 

@@ -1,4 +1,4 @@
-"""Base class of samplers: the loop, clipping, the noise they are given, the trajectory they report."""
+"""Base class of samplers: the loop, clipping, the source of noise, the callback for trajectories."""
 
 from abc import ABC, abstractmethod
 from collections import deque
@@ -17,14 +17,14 @@ from ddpm_lightning.diffusion.target import Prediction, eps_from_x_0
 from ddpm_lightning.samplers.grid import Grid, UniformGrid
 
 NoiseSource = Callable[[int], Tensor]
-"""Fresh standard normal noise, shaped as x, for the sampler's step of this number (0, 1, ...)."""
+"""Standard normal noise, shaped as x, for the sampler's step 0, 1, ..."""
 
 ValueRange = tuple[Tensor | float, Tensor | float]
 """The lowest and highest value of an image inside the model, (-1, 1) by default; broadcastable to (B, C, H, W)."""
 
 
 class SamplerState(NamedTuple):
-    """What a trajectory callback sees at one node of the time grid, before the step away from it."""
+    """Argument of a trajectory callback: the state at a node of the time grid, before the step from it."""
 
     step: int
     t: float
@@ -38,20 +38,20 @@ TrajectoryCallback = Callable[[SamplerState], None]
 def check_times(times: Sequence[float]) -> None:
     """Raises ValueError unless the times decrease from at most 1 to exactly 0."""
     if len(times) < 2 or times[0] > 1 or times[-1] != 0 or not all(t > s for t, s in pairwise(times)):
-        raise ValueError(f"a time grid must decrease from at most 1 to 0, unlike {list(times)}")
+        raise ValueError(f"a time grid must decrease from at most 1 to 0, but this one is {list(times)}")
 
 
 def check_start(denoiser: DenoiserLike, t: float) -> None:
-    """Raises ValueError if the denoiser predicts no image at t, because x_t is noise alone and it predicts noise."""
+    """Raises ValueError if the denoiser cannot predict x_0 at t, because x_t is pure noise and it predicts noise."""
     if not denoiser.predicts_at(t):
         raise ValueError(
             f"predicted noise says nothing about the image at t = {t:g}, where this schedule leaves no signal: train "
-            "with another predict=... (velocity, image), or let sampling start a little below, with sampler.t_max=0.98"
+            "with another predict=... (velocity, image), or start sampling a little earlier, with sampler.t_max=0.98"
         )
 
 
 def clipped(x_0: Tensor, value_range: ValueRange) -> Tensor:
-    """x_0, (B, C, H, W), with what lies beyond the range moved to its border."""
+    """x_0, (B, C, H, W), with its values clamped to the range."""
     low, high = value_range
     return x_0.clamp_min(low).clamp_max(high)
 
@@ -71,7 +71,7 @@ def predict(denoiser: DenoiserLike, x_t: Tensor, t: float, label: Tensor | None,
 
 
 class Node(NamedTuple):
-    """A node of the time grid that the loop has passed, with the prediction there."""
+    """A past node of the time grid, with the prediction there."""
 
     t: float
     prediction: Prediction
@@ -79,15 +79,15 @@ class Node(NamedTuple):
 
 @dataclass
 class LoopState:
-    """What a step can ask for, and the loop's memory.
+    """Everything a step may use besides its arguments, and the loop's history.
 
     Attributes:
         schedule: relates t to alpha and sigma.
-        predict: the prediction at (x_t, t), clipped as the loop's own are. Each call costs an evaluation.
-        noise_source: where fresh noise comes from.
-        device: where the samples are.
-        step: number of the present step, from 0.
-        history: the last nodes before the present one, latest last, as many as the method looks back at.
+        predict: the prediction at (x_t, t), clipped as the loop's own. Each call costs an evaluation.
+        noise_source: source of fresh noise.
+        device: device of the samples.
+        step: number of the current step, from 0.
+        history: the last `look_back` nodes before the current one, the latest last.
     """
 
     schedule: Schedule
@@ -110,19 +110,19 @@ class LoopState:
         return posterior(self.schedule, self.time(t), self.time(s))
 
     def fresh_noise(self) -> Tensor:
-        """Standard normal noise, shaped as x_t; the same one at every call within a step."""
+        """Standard normal noise, shaped as x_t; every call within a step returns the same."""
         return self.noise_source(self.step)
 
 
 @dataclass(frozen=True)
 class Sampler(ABC):
-    """A sampling method with its options; calling it runs the loop.
+    """Base class of sampling methods: a method with its options; calling it runs the loop.
 
     Args:
-        steps: of the time grid, at least 1.
-        grid: where the steps are.
-        t_max: first node of the time grid, in (0, 1]; the denoiser's own if None.
-        clip: whether the predicted x_0 is clipped to the value range at every step.
+        steps: number of steps of the time grid, at least 1.
+        grid: spacing of the steps.
+        t_max: first node of the time grid, in (0, 1]; None for the denoiser's own.
+        clip: True to clip the predicted x_0 to the value range at every step.
     """
 
     steps: int
@@ -131,24 +131,24 @@ class Sampler(ABC):
     clip: bool = True
 
     name: ClassVar[str]
-    """The word used for it in options and tables."""
+    """Name in options and tables."""
     look_back: ClassVar[int] = 0
-    """How many earlier nodes a multistep method finds in the loop's history."""
+    """Number of earlier nodes that the loop's history keeps for a multistep method."""
 
     @property
     def predictions(self) -> int:
-        """Calls of the denoiser per image."""
+        """Number of calls of the denoiser per image."""
         return self.steps
 
     def evaluations(self, denoiser: DenoiserLike) -> int:
-        """Network evaluations per image (NFE), the guidance's included."""
+        """Network evaluations per image (NFE), including those of the guidance."""
         return self.predictions * denoiser.evaluations
 
     def times(self, denoiser: DenoiserLike) -> list[float]:
         """The time grid for this denoiser, steps + 1 numbers from t_max down to 0.
 
         Raises:
-            ValueError: if there is no such grid, or no image can be predicted at t_max.
+            ValueError: there is no such grid, or x_0 cannot be predicted at t_max.
         """
         t_max = denoiser.t_max if self.t_max is None else self.t_max
         times = self.grid(denoiser.schedule, self.steps, t_max)
@@ -156,7 +156,7 @@ class Sampler(ABC):
         return times
 
     def describe(self, denoiser: DenoiserLike) -> dict[str, Any]:
-        """Name and every option as plain values, as they are with this denoiser. For the metric card."""
+        """Name and every option as plain values, with the t_max used for this denoiser. For the metric card."""
         options = {**asdict(self), "t_max": self.times(denoiser)[0]}
         return {"name": self.name, **options, "grid": {"name": self.grid.name, **options["grid"]}}
 
@@ -165,7 +165,7 @@ class Sampler(ABC):
         """x_s, (B, C, H, W), from x_t and the prediction there, for s < t; s = 0 in the last step."""
 
     def perturb(self, x_t: Tensor, t: float, loop: LoopState) -> tuple[Tensor, float]:
-        """The x and the time from which the step is taken: x_t and t, unless the method adds noise first."""
+        """The x and the time that the step starts from: x_t and t, unless the method adds noise first."""
         return x_t, t
 
     def loop(
@@ -181,7 +181,7 @@ class Sampler(ABC):
         """From x at times[0], (B, C, H, W), float32, to x at 0, over any times that decrease to 0.
 
         Raises:
-            ValueError: the times do not, or no image can be predicted at the first of them.
+            ValueError: the times do not decrease to 0, or x_0 cannot be predicted at the first of them.
         """
         check_times(times)
         check_start(denoiser, times[0])
@@ -211,7 +211,7 @@ class Sampler(ABC):
         value_range: ValueRange = (-1.0, 1.0),
         callback: TrajectoryCallback | None = None,
     ) -> Tensor:
-        """x: (B, C, H, W), standard normal. Returns images shaped as x, float32, about `value_range`."""
+        """x: (B, C, H, W), standard normal. Returns images shaped as x, float32, mostly within `value_range`."""
         times = self.times(denoiser)
         x = denoiser.schedule.rates(scalar_time(times[0], x.device)).std() * x.float()
         return self.loop(denoiser, x, times, noise_source, label, value_range if self.clip else None, callback)

@@ -1,4 +1,4 @@
-"""Frames of a sampling run."""
+"""Recorder of the frames of a sampling run."""
 
 from typing import NamedTuple
 
@@ -18,9 +18,9 @@ class Trajectory(NamedTuple):
 
 
 def record_trajectory(stream: SampleStream, indices: Tensor, num_frames: int) -> Trajectory:
-    """x_t of the samples of these numbers at `num_frames` nodes, evenly spread, the last one being the samples.
+    """x_t of the samples with these indices at `num_frames` evenly spaced nodes, of which the last are the samples.
 
-    Where x_t has more than unit variance it is shown scaled down to it.
+    An x_t with more than unit variance is scaled down to unit variance. A grid with fewer nodes gives fewer frames.
     """
     nodes = len(stream.sampler.times(stream.denoiser)) - 1
     wanted = set(torch.linspace(0, nodes, min(num_frames, nodes + 1)).round().int().tolist())

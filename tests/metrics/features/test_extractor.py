@@ -36,12 +36,6 @@ def test_autocast_around_the_call_does_not_lower_the_precision(mean_colours, col
         assert torch.equal(extract_features(mean_colours, colour_images), expected)
 
 
-def test_progress_counts_images(mean_colours, colour_images):
-    seen = []
-    extract_features(mean_colours, colour_images, 3, progress=lambda done, total: seen.append((done, total)))
-    assert seen == [(3, 7), (6, 7), (7, 7)]
-
-
 def test_extractor_stays_in_evaluation_mode_in_a_module(mean_colours):
     torch.nn.ModuleList([mean_colours]).train()
     assert not mean_colours.training
@@ -77,7 +71,7 @@ def test_the_jobs_of_a_process_share_the_inception_network(inception_weights):
 
 
 def test_a_shared_extractor_may_be_moved_by_a_job():
-    """Tests run in inference mode, so it is moved there; double precision stands for another device."""
+    """Lightning's tests may run in inference mode; double precision stands for another device."""
     extractor = shared("lenet", dataset="mnist")
     images = torch.randint(0, 256, (3, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     before = extract_features(extractor, images)

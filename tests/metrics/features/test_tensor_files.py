@@ -18,7 +18,7 @@ def test_hash_follows_names_and_bytes_and_nothing_else():
     assert content_sha256({"c": TENSORS["b"], "a": TENSORS["a"]}) != content_sha256(TENSORS)
 
 
-def test_saved_tensors_come_back_and_leave_nothing_beside(tmp_path: Path):
+def test_saved_tensors_are_read_back_and_no_other_file_stays(tmp_path: Path):
     path = tmp_path / "new" / "tensors.safetensors"
     save_tensors(path, TENSORS, {"made": "here"})
     assert content_sha256(load_file(path)) == content_sha256(TENSORS)

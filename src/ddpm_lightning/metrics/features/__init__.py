@@ -1,1 +1,1 @@
-"""Features that samples and real images are compared by."""
+"""Feature extractors: networks whose features of samples and of real images are compared."""

@@ -1,7 +1,7 @@
-"""What a feature extractor is, and how images are put through one."""
+"""Base class of feature extractors, and the features of many images."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -9,18 +9,18 @@ from torch import Tensor, nn
 
 
 class FeatureExtractor(nn.Module, ABC):
-    """A frozen network that turns images into the vectors which FID and KID compare.
+    """A frozen network that turns images into the vectors that FID and KID compare.
 
-    It stays in evaluation mode even as a part of a module that trains: the batch statistics of a training run must not
-    leak into the measure. Its weights need no gradient. Keep it outside a module that is saved, or its weights go into
-    every checkpoint.
+    It stays in evaluation mode even as a part of a module that trains, because batch statistics of a training must not
+    change the scores. Its weights need no gradient. Keep it outside a module that is saved, or its weights enter every
+    checkpoint.
 
     Attributes:
-        name: a part of every metric's name ("inception", "lenet_mnist"), so that values of different extractors are
-            never taken for each other.
-        sha256: the hash that names the weights.
+        name: part of every score's name ("inception", "lenet_mnist"), so that scores of different extractors are
+            not confused.
+        sha256: hash that identifies the weights.
         num_features: length D of a feature vector.
-        resize: in words, what happens to an image before the network sees it.
+        resize: human-readable description of how images are resized first.
     """
 
     name: str
@@ -30,17 +30,17 @@ class FeatureExtractor(nn.Module, ABC):
 
     @abstractmethod
     def check_images(self, shape: Sequence[int]) -> None:
-        """Raise ValueError when images of `shape` (C, H, W) cannot be taken."""
+        """Raises ValueError if the extractor cannot take images of `shape` (C, H, W)."""
 
     @abstractmethod
     def compute_features(self, images: Tensor) -> Tensor:
-        """Images (B, C, H, W) uint8, already checked -> features (B, num_features) float32."""
+        """Features (B, num_features) float32 of images (B, C, H, W) uint8 that were checked."""
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images (B, C, H, W) uint8 in [0, 255] -> features (B, num_features) float32.
+        """Features (B, num_features) float32 of images (B, C, H, W) uint8 in [0, 255].
 
         Raises:
-            ValueError: the images are not uint8, or of a shape that this extractor cannot take.
+            ValueError: the images are not uint8, or have a shape that this extractor cannot take.
         """
         if images.dtype != torch.uint8:
             raise ValueError(f"{self.name} features need uint8 images in [0, 255], not {images.dtype}")
@@ -50,29 +50,21 @@ class FeatureExtractor(nn.Module, ABC):
         return self.compute_features(images)
 
     def train(self, mode: bool = True) -> "FeatureExtractor":
-        """Stay in evaluation mode, whatever is asked."""
+        """Sets evaluation mode, whatever `mode` is."""
         return super().train(False)
 
 
-def extract_features(
-    extractor: FeatureExtractor,
-    images: np.ndarray | Tensor,
-    batch_size: int = 16,
-    device: torch.device | str | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> Tensor:
-    """Features of `images`, in their order.
+def extract_features(extractor: FeatureExtractor, images: np.ndarray | Tensor, batch_size: int = 16) -> Tensor:
+    """Features of `images`, in their order, computed on the extractor's device.
 
     Args:
-        extractor: moved to `device` when one is given.
-        images: (N, C, H, W) uint8; a read-only memory map will do, N = 0 too.
-        batch_size: how many images are computed together; it changes the features by rounding at most.
-        device: where to compute; by default where the extractor is.
-        progress: called as `progress(done, N)` after every batch.
+        extractor: computes them.
+        images: (N, C, H, W) uint8, possibly a read-only memory map; N may be 0.
+        batch_size: number of images computed together; it changes the features by rounding at most.
 
     Returns:
-        (N, num_features) float32 on the CPU. An autocast context around the call has no effect: scores computed in
-        half precision differ by more than what they are to tell apart.
+        (N, num_features) float32 on the CPU. An autocast context around the call has no effect: half precision would
+        change scores by more than the differences that they are to show.
 
     Raises:
         ValueError: `batch_size` below 1, or images that the extractor cannot take.
@@ -82,16 +74,12 @@ def extract_features(
     if images.ndim != 4:
         raise ValueError(f"{extractor.name} features need images (N, C, H, W), not {tuple(images.shape)}")
     extractor.check_images(images.shape[1:])
-    if device is not None:
-        extractor.to(device)
     device = next(extractor.parameters()).device
     features = torch.empty(len(images), extractor.num_features)
     with torch.inference_mode(), torch.autocast(device.type, enabled=False):
         for start in range(0, len(images), batch_size):
             batch = images[start : start + batch_size]
             if isinstance(batch, np.ndarray):
-                batch = torch.from_numpy(np.array(batch))  # A copy: torch cannot share memory that is read-only.
+                batch = torch.from_numpy(np.array(batch))  # a copy, because torch cannot share read-only memory
             features[start : start + len(batch)] = extractor(batch.to(device)).cpu()
-            if progress is not None:
-                progress(start + len(batch), len(images))
     return features

@@ -1,4 +1,4 @@
-"""Inception features as the published FID and KID use them: torch-fidelity's network, weights and resize."""
+"""Inception features of the published FID and KID: torch-fidelity's network, weights and resize."""
 
 import functools
 import io
@@ -17,16 +17,16 @@ from ddpm_lightning.metrics.features.tensor_files import content_sha256
 class InceptionFeatures(FeatureExtractor):
     """2048 features of an RGB or grey image of any size: torch-fidelity's "inception-v3-compat", layer "2048".
 
-    The features equal torch-fidelity's up to float32 rounding and cost about half the time on a processor: batch
-    norms are folded into the convolutions before them, and memory is laid out channels-last.
+    The features equal torch-fidelity's up to float32 rounding and take about half the time on a CPU: batch norms are
+    folded into the convolutions before them, and the memory format is channels-last.
 
     Args:
-        weights: a file of weights; by default they are looked for, as `find_inception_weights` says.
-        cache_dir: where found weights may be kept.
+        weights: file of the weights; None to search for them as `find_inception_weights` does.
+        cache_dir: folder for converted weights.
 
     Raises:
-        FileNotFoundError: no weights.
-        ValueError: weights that are not this network's.
+        FileNotFoundError: there are no weights.
+        ValueError: the weights do not fit this network.
     """
 
     def __init__(self, weights: str | Path | None = None, cache_dir: str | Path | None = None) -> None:
@@ -53,25 +53,24 @@ class InceptionFeatures(FeatureExtractor):
             raise ValueError(f"inception features need images (1, H, W) or (3, H, W), not {tuple(shape)}")
 
     def compute_features(self, images: Tensor) -> Tensor:
-        # torch-fidelity's forward resizes as TensorFlow 1 did and maps [0, 255] to [-1, 1).
+        # torch-fidelity's forward pass resizes as TensorFlow 1 and maps [0, 255] to [-1, 1).
         features: Tensor = self.network(images.expand(-1, 3, -1, -1))[0]
         return features
 
 
 shared_inception_features = functools.cache(InceptionFeatures)
-"""As the class, but the same object for the same options in a process: the jobs of a sweep need not build the network
-each."""
+"""`InceptionFeatures`, made once in a process for the same options: the jobs of a sweep share it."""
 
 
 def _torch_fidelity_network(tensors: dict[str, Tensor]) -> nn.Module:
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-    # The constructor always loads a file, and by an unsafe torch.load. So it is given one that we have just written
-    # ourselves, in memory, from tensors that were read safely. The classifier is never reached, so zeros will do.
+    # The constructor always loads a file, with an unsafe torch.load. So it gets an in-memory file that we have just
+    # written from safely read tensors. The classifier is never evaluated, so it may be zero.
     state = io.BytesIO()
     torch.save(tensors | {"fc.weight": torch.zeros(1008, 2048), "fc.bias": torch.zeros(1008)}, state)
     state.seek(0)
-    with torch.random.fork_rng(devices=[]):  # Layers draw initial weights: that must not move the training's stream.
+    with torch.random.fork_rng(devices=[]):  # drawing initial weights must not change the training's random numbers
         network: nn.Module = FeatureExtractorInceptionV3(
             "inception-v3-compat", ["2048"], feature_extractor_weights_path=state
         )
@@ -80,7 +79,7 @@ def _torch_fidelity_network(tensors: dict[str, Tensor]) -> nn.Module:
 
 
 def _fold_batch_norms(network: nn.Module) -> None:
-    """Put each batch norm into the convolution before it, in place; in float64, so that only one rounding is left."""
+    """Folds each batch norm into the convolution before it, in place; in float64, so that values are rounded once."""
     for block in network.modules():
         convolution, batch_norm = getattr(block, "conv", None), getattr(block, "bn", None)
         if isinstance(convolution, nn.Conv2d) and isinstance(batch_norm, nn.BatchNorm2d):

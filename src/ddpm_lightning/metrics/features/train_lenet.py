@@ -1,10 +1,9 @@
-"""Train the classifier whose last hidden layer is the LeNet features.
+"""Script that trains the classifier of the LeNet features.
 
     python -m ddpm_lightning.metrics.features.train_lenet --dataset mnist --data-dir data --out lenet_mnist.safetensors
 
-Deterministic for one version of torch on one kind of processor. The file records how it was made and its test accuracy
-in its metadata. New weights are a new measure: put the printed hash into `WEIGHTS_SHA256`, and compare no score with an
-old one.
+Deterministic for one version of torch on one kind of processor. The file's metadata hold the training options and the
+test accuracy. With new weights, put the printed hash into `WEIGHTS_SHA256`; their scores do not compare with old ones.
 """
 
 import argparse
@@ -29,13 +28,13 @@ MAX_SHIFT = 2  # pixels
 
 
 def load_split(dataset: str, data_dir: str, train: bool) -> tuple[Tensor, Tensor]:
-    """Images (N, 1, 28, 28) uint8 and labels (N,) int64; fetched when `data_dir` does not hold them."""
+    """Images (N, 1, 28, 28) uint8 and labels (N,) int64; downloaded if they are not in `data_dir`."""
     split = DATASETS[dataset](data_dir, train=train, download=True)
     return split.data[:, None], split.targets
 
 
 def shifted(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Move each image (B, 1, H, W) by up to `MAX_SHIFT` pixels along each axis; what comes in is black."""
+    """Images (B, 1, H, W), each moved by up to `MAX_SHIFT` pixels along each axis and padded with black."""
     batch, _, height, width = images.shape
     padded = F.pad(images, [MAX_SHIFT] * 4)[:, 0]
     offsets = torch.randint(0, 2 * MAX_SHIFT + 1, (2, batch, 1, 1), generator=generator)
@@ -45,7 +44,7 @@ def shifted(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def train(images: Tensor, labels: Tensor, epochs: int, seed: int) -> LeNet:
-    """The classifier after `epochs` over images (N, 1, 28, 28) uint8 and labels (N,)."""
+    """The classifier after `epochs` epochs over images (N, 1, 28, 28) uint8 and labels (N,)."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     network = LeNet()
@@ -68,13 +67,13 @@ def train(images: Tensor, labels: Tensor, epochs: int, seed: int) -> LeNet:
 
 @torch.inference_mode()
 def accuracy(network: LeNet, images: Tensor, labels: Tensor) -> float:
-    """Share of images (N, 1, 28, 28) uint8 whose label is the largest logit."""
+    """Share of images (N, 1, 28, 28) uint8 whose largest logit is that of their label."""
     guesses = [network(batch.float() / 255).argmax(dim=1) for batch in images.split(500)]
     return (torch.cat(guesses) == labels).double().mean().item()
 
 
 def main() -> None:
-    """Trains on one data set and writes the weights."""
+    """Entry point: trains on one data set and writes the weights."""
     parser = argparse.ArgumentParser(description="Train the classifier behind the LeNet features.")
     parser.add_argument("--dataset", required=True, choices=sorted(DATASETS))
     parser.add_argument("--data-dir", required=True, help="folder that holds (or will hold) torchvision's data set")
@@ -83,8 +82,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     if arguments.out.exists():
-        parser.error(f"{arguments.out} exists: choose another name or remove it first")
-    torch.set_num_threads(1)  # The order of a sum, and so the last bit, depends on the number of threads.
+        parser.error(f"{arguments.out} exists: choose another name, or remove it first")
+    torch.set_num_threads(1)  # the order of a sum, and so the last bit, depends on the number of threads
     network = train(*load_split(arguments.dataset, arguments.data_dir, True), arguments.epochs, arguments.seed)
     test_accuracy = accuracy(network, *load_split(arguments.dataset, arguments.data_dir, False))
     recipe = (
@@ -93,7 +92,7 @@ def main() -> None:
         f"torch {torch.__version__}"
     )
     made = {"dataset": arguments.dataset, "test_accuracy": round(test_accuracy, 4), "training": recipe}
-    # One entry: safetensors writes several in random order, and the hash of the file would not repeat.
+    # One entry, because safetensors writes several in random order, which would change the hash of the file.
     save_tensors(arguments.out, network.state_dict(), {"made": json.dumps(made)})
     sha256 = hashlib.sha256(arguments.out.read_bytes()).hexdigest()
     print(f"test accuracy {test_accuracy:.4f}\nsha256 {sha256}\nwrote {arguments.out}")

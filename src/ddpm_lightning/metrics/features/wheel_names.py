@@ -1,7 +1,7 @@
-"""Names of the wheel's tensors translated to torch-fidelity's.
+"""Translation of the names of the wheel's tensors to torch-fidelity's.
 
 The wheel's TorchScript keeps the scopes of the original TensorFlow graph (`mixed_3.tower.conv_1`), torch-fidelity has
-torchvision's names (`Mixed_6a.branch3x3dbl_2`). The translation goes by name, never by order.
+torchvision's names (`Mixed_6a.branch3x3dbl_2`). Tensors are matched by name, never by order.
 """
 
 from collections.abc import Mapping
@@ -51,7 +51,7 @@ BLOCK_D = {
     "tower_1.conv_2": "branch7x7x3_3",
     "tower_1.conv_3": "branch7x7x3_4",
 }
-BLOCK_E = {  # here, and only here, the scopes are joined by "_"
+BLOCK_E = {  # in this block only, scopes are joined by "_"
     "conv": "branch1x1",
     "tower_conv": "branch3x3_1",
     "tower_mixed_conv": "branch3x3_2a",
@@ -78,7 +78,7 @@ BLOCKS = {
 
 
 def convolution_names() -> dict[str, str]:
-    """The wheel's name -> torch-fidelity's name, for the 94 convolutions with their batch norms."""
+    """Names of the 94 convolutions with their batch norms: the wheel's -> torch-fidelity's."""
     names = dict(STEM)
     for scope, (block, branches) in BLOCKS.items():
         for wheel_branch, branch in branches.items():
@@ -87,7 +87,7 @@ def convolution_names() -> dict[str, str]:
 
 
 def rename_wheel_tensors(wheel: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The wheel's tensors by torch-fidelity's names, float32; batch norm's scale, absent in the graph, is one.
+    """The wheel's tensors by torch-fidelity's names, float32; batch norm's scale, which the graph lacks, is one.
 
     Raises:
         ValueError: a tensor is missing or left over.
@@ -95,7 +95,9 @@ def rename_wheel_tensors(wheel: Mapping[str, Tensor]) -> dict[str, Tensor]:
     parts = ("weight", "beta", "mean", "var")
     expected = {f"net.layers.{name}.{part}" for name in convolution_names() for part in parts}
     if expected != set(wheel):
-        raise ValueError(f"the wheel's tensors are not the known ones; different: {sorted(expected ^ set(wheel))[:5]}")
+        raise ValueError(
+            f"the wheel does not hold the known tensors; missing or unknown: {sorted(expected ^ set(wheel))[:5]}"
+        )
     renamed: dict[str, Tensor] = {}
     for wheel_name, name in convolution_names().items():
         weight = wheel[f"net.layers.{wheel_name}.weight"].float()
