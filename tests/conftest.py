@@ -23,7 +23,7 @@ import ddpm_lightning.sweep.folder_names  # noqa: F401  (registers the interpola
 from ddpm_lightning.data.datamodule import ImageDataModule
 from ddpm_lightning.metrics.card import MetricCard
 from ddpm_lightning.runs.build import build_data, build_fitted_module, build_trainer
-from ddpm_lightning.runs.config import plain, resolved
+from ddpm_lightning.runs.plain_config import plain, resolved
 from ddpm_lightning.training.module import DiffusionModule
 
 REPOSITORY = Path(__file__).parents[1]
@@ -120,8 +120,8 @@ def compose_verb(tmp_path: Path) -> Iterator[Callable[..., DictConfig]]:
 
     def make(verb: str, *overrides: str, folder: Path = tmp_path / "run") -> DictConfig:
         GlobalHydra.instance().clear()
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            config = compose(verb, list(overrides), return_hydra_config=True)
+        initialize_config_dir(str(CONF), version_base="1.3")  # for the whole test: a run asks Hydra for its defaults
+        config = compose(verb, list(overrides), return_hydra_config=True)
         with open_dict(config):
             config.hydra.runtime.output_dir = str(folder)
             HydraConfig.instance().set_config(config)
@@ -129,6 +129,7 @@ def compose_verb(tmp_path: Path) -> Iterator[Callable[..., DictConfig]]:
         return config
 
     yield make
+    GlobalHydra.instance().clear()
     HydraConfig.instance().cfg = None
 
 

@@ -83,7 +83,7 @@ def test_missing_data_are_named_with_the_way_to_get_them(refused, tmp_path):
         (["seed=-1"], "seeds.init (seed, unless it is set) must be from 0 to 2^32 - 1, not -1"),
         (["metrics.num_samples=7"], "must be at least metrics.kid_subset_size=8"),
         (["sampler=from_checkpoint"], "sampler=from_checkpoint is for evaluate.py and sample.py"),
-        (["trainer.devices=0"], "trainer.accelerator=cpu with trainer.devices=0 cannot be"),
+        (["trainer.devices=0"], "trainer.accelerator=cpu with trainer.devices=0 is not possible"),
         (["metrics.weights=/none.pth", "metrics/features=inception"], "no Inception weights at metrics.weights="),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
@@ -96,7 +96,7 @@ def test_options_that_cannot_work_are_refused_before_training(refused, overrides
 def test_jobs_that_would_be_one_run_are_refused(shell_here, tiny_options, tmp_path, place):
     result = shell_here("train.py", "-m", *tiny_options, place, f"hydra.sweep.dir={tmp_path}/sweep")
     first, second = (f"{place.partition('=')[0]}={value}" for value in place.partition("=")[2].split(","))
-    assert f"these jobs would be one run and share its folder: {first}; {second}." in result.stderr
+    assert f"these jobs would be the same run and share its folder: {first}; {second}." in result.stderr
     assert (result.returncode, (tmp_path / "sweep").exists()) == (1, False)
 
 
@@ -134,7 +134,7 @@ def test_without_inception_weights_four_ways_are_told(refused, tmp_path, monkeyp
 def test_a_folder_that_holds_another_run_is_left_as_it_was(refused, tmp_path):
     folder = tmp_path / "outputs" / "default" / "mine"
     folder.mkdir(parents=True)
-    (folder / "config.yaml").write_text("seed: 17\n")
+    (folder / "config.yaml").write_text("config_version: 2\nseed: 17\n")
     (folder / "status").write_text('{"state": "done"}')
     before = {path: path.read_bytes() for path in folder.iterdir()}
     printed = refused("name=mine")

@@ -9,7 +9,7 @@ import pytest
 from omegaconf import DictConfig
 
 from ddpm_lightning.runs.build import build_callbacks, build_data, build_loggers, build_module, build_trainer
-from ddpm_lightning.runs.config import plain
+from ddpm_lightning.runs.plain_config import plain
 from ddpm_lightning.runs.run_folder import RunFolder
 from ddpm_lightning.training.checkpoint import AtomicCheckpointIO, read_checkpoint
 

@@ -14,7 +14,7 @@ import torch
 
 from ddpm_lightning.data.batch import Batch
 from ddpm_lightning.runs.build import build_data, build_fitted_module
-from ddpm_lightning.runs.config import resolved
+from ddpm_lightning.runs.plain_config import resolved
 from ddpm_lightning.training.module import DiffusionModule
 
 RECORDED = json.loads((Path(__file__).parent / "first_losses.json").read_text())

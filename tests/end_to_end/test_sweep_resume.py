@@ -21,6 +21,7 @@ pytestmark = [
 ]
 
 KILLED_SEED = 1
+REPOSITORY = Path(__file__).parents[2]
 
 
 class Resumed(NamedTuple):
@@ -147,7 +148,7 @@ def test_a_second_sweep_in_a_busy_folder_is_refused(workplace, snapshot, tmp_pat
     before = snapshot(place.sweep)
     second = subprocess.run(first.args, cwd=place.folder, capture_output=True, text=True, check=False, timeout=100)
     assert second.returncode == 1
-    assert f"another sweep is at work in {place.sweep}" in second.stderr
+    assert f"another sweep is running in {place.sweep}" in second.stderr
     assert snapshot(place.sweep) == before
     go.touch()
     ended = place.wait(first)
@@ -198,3 +199,18 @@ def test_ctrl_c_ends_a_sweep_that_then_goes_on(workplace, two_processes, tmp_pat
     again = place.run("seed=0,1,2")
     assert again.code == 0, again.printed
     assert {seed: run.read_status()["resumed"] for seed, run in place.jobs().items()} == {0: False, 1: True, 2: False}
+
+
+def test_a_finished_sweep_is_finished_for_a_version_with_a_new_option(workplace, tmp_path):
+    code = tmp_path / "newer"
+    shutil.copytree(REPOSITORY / "conf", code / "conf")
+    shutil.copy(REPOSITORY / "train.py", code)
+    place = workplace("callbacks=minimal", "~callbacks.witness")
+    assert place.run("seed=0,1", "optimizer.lr=0.1").code == 0
+    before = {path: path.stat().st_mtime_ns for path in place.sweep.glob("*/status")}
+    with (code / "conf" / "train.yaml").open("a") as yaml:
+        yaml.write("\na_new_option: ${seed}\n")
+    again = place.run("seed=0,1", "optimizer.lr=0.1", command=(code / "train.py", "-m"))
+    assert again.code == 0, again.printed
+    assert len(before) == 2
+    assert {path: path.stat().st_mtime_ns for path in place.sweep.glob("*/status")} == before

@@ -168,7 +168,7 @@ class TestEvaluate:
     def test_what_a_group_refers_to_is_the_checkpoints(self, evaluated, finished):
         """`metrics=default` says `seed: ${seeds.samples}`, and evaluate.py has no seeds of its own."""
         small = [f"metrics.{option}" for option in ("num_samples=16", "num_real=16", "kid_subset_size=8")]
-        assert evaluated("metrics=default", *small)["card"]["seed"] == finished.report["card"]["seed"]
+        assert evaluated("metrics=default", "metrics/features=lenet", *small)["card"]["seed"] == finished.report["card"]["seed"]
 
     @pytest.mark.parametrize(
         ("override", "told"),

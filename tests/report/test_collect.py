@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ddpm_lightning.report.collect import collect
-from ddpm_lightning.runs.config import command_record, plain, resolved
+from ddpm_lightning.runs.config import RunConfig
 from ddpm_lightning.runs.run_folder import RunFolder
 from ddpm_lightning.sweep.status import SweepFolder
 
@@ -21,12 +21,11 @@ def write(compose_verb: Callable, make_run: Callable, tmp_path: Path) -> Write:
     """`write("name", *overrides)`: a run as train.py with these overrides would leave it, trained or not."""
 
     def make(name: str, *overrides: str, state: str = "done", kid: float = 0.1) -> RunFolder:
-        config = resolved(compose_verb("train", *overrides))
-        config.hydra = command_record(config)
+        config = RunConfig.of_command(compose_verb("train", *overrides))
         run = RunFolder(tmp_path / "sweep" / name)
-        run.claim(plain(config))
+        run.write_config(config.stored)
         run.write_status(state)
-        card = make_run({}, config.seed).card
+        card = make_run({}, config.stored["seed"]).card
         scores = {
             "card": card.to_dict(),
             "values": {"kid_lenet_mnist": kid},
@@ -108,10 +107,10 @@ class TestOptions:
         ]
 
     def test_a_value_is_told_as_one_would_write_it(self, write: Write, sweep: Path) -> None:
-        write("a", "dataset.flip=true", "metrics.every_n_epochs=null", "model.dropout=0")
-        names = ("dataset.flip", "metrics.every_n_epochs", "model.dropout")
+        write("a", "dataset.flip=true", "loss_on.t_max=null", "model.dropout=0")
+        names = ("dataset.flip", "loss_on.t_max", "model.dropout")
         assert options(sweep, *names) == [
-            {"dataset.flip": "true", "metrics.every_n_epochs": "null", "model.dropout": "0"}
+            {"dataset.flip": "true", "loss_on.t_max": "null", "model.dropout": "0"}
         ]
 
     def test_what_is_predicted_is_told_of_runs_that_left_it_alone(self, write: Write, sweep: Path) -> None:

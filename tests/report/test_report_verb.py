@@ -1,4 +1,4 @@
-"""`python report.py SWEEP`: writes its files, and says what is wrong with what it was asked for."""
+"""`python report.py SWEEP`: its files and its error messages."""
 
 import csv
 import json
@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from ddpm_lightning.runs.run_folder import RunFolder
+from ddpm_lightning.runs.stored_config import CONFIG_VERSION
 from ddpm_lightning.verbs.evaluate import evaluate
 from ddpm_lightning.verbs.report import OPTIONS, main
 from ddpm_lightning.verbs.train import train
@@ -21,14 +22,14 @@ Report = Callable[..., str]
 
 @pytest.fixture
 def sweep(make_run: Callable, tmp_path: Path) -> Path:
-    """Two schedules with two seeds each, by hand: cosine is better, but for its precision and noise MAE."""
+    """Two schedules with two seeds each: cosine is better, except in precision and noise MAE."""
     folder = tmp_path / "grid"
     for schedule, kid in (("linear", 0.4), ("cosine", 0.2)):
         for seed in (0, 1):
             card = make_run({}, seed).card
             run = RunFolder(folder / f"schedule-{schedule}_seed-{seed}")
             record = {"choices": {"schedule": schedule, "loss": "mse"}, "options": {}}
-            run.claim({"seed": seed, "hydra": record})
+            run.write_config({"config_version": CONFIG_VERSION, "seed": seed, "hydra": record})
             run.write_status("done", scores={})
             values = {"kid_lenet_mnist": kid + 0.01 * seed, "fid_lenet_mnist": 10 * kid, "precision_lenet_mnist": kid}
             scores = {"card": card.to_dict(), "values": values, "diagnostics": {"test/noise_mae": 1 - kid}}
@@ -38,7 +39,7 @@ def sweep(make_run: Callable, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def reported(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Report:
-    """`reported(*words)`: what the verb prints."""
+    """`reported(*words)`: the output of the command."""
 
     def run(*words: object) -> str:
         monkeypatch.setattr(sys, "argv", ["report.py", *map(str, words)])
@@ -50,7 +51,7 @@ def reported(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 
 @pytest.fixture
 def refused(reported: Report) -> Report:
-    """`refused(*words)`: what it says when it refuses them."""
+    """`refused(*words)`: the error message of the command."""
 
     def run(*words: object) -> str:
         with pytest.raises(SystemExit) as raised:
@@ -76,7 +77,7 @@ def test_a_report_is_written_and_printed(reported: Report, sweep: Path) -> None:
     assert [row["schedule"] for row in rows(folder)] == ["cosine", "linear"]  # best first
 
 
-def test_the_report_says_how_to_make_it_again(reported: Report, sweep: Path) -> None:
+def test_the_command_in_the_report_reproduces_it(reported: Report, sweep: Path) -> None:
     other = sweep.parent / "my grid"
     sweep.rename(other)
     text = reported(other, "by=schedule", "metric=fid")
@@ -86,71 +87,69 @@ def test_the_report_says_how_to_make_it_again(reported: Report, sweep: Path) -> 
     assert reported(*again) == text
 
 
-def test_rows_are_sorted_by_the_metric_that_is_asked_for(reported: Report, sweep: Path) -> None:
+def test_metric_chooses_the_order_of_the_rows(reported: Report, sweep: Path) -> None:
     for metric in ("noise_mae", "precision"):
         reported(sweep, f"metric={metric}")
         assert [row["schedule"] for row in rows(sweep / "report")] == ["linear", "cosine"]
 
 
-def test_rows_are_by_the_options_that_are_asked_for(reported: Report, sweep: Path) -> None:
+def test_by_chooses_the_columns(reported: Report, sweep: Path) -> None:
     reported(sweep, "by=loss,schedule")
     assert [(row["loss"], row["schedule"]) for row in rows(sweep / "report")] == [("mse", "cosine"), ("mse", "linear")]
 
 
-def test_several_sweeps_are_one_table_where_it_is_told_to_go(reported: Report, sweep: Path, tmp_path: Path) -> None:
+def test_several_sweeps_become_one_table(reported: Report, sweep: Path, tmp_path: Path) -> None:
     parts = [sweep / f"schedule-{schedule}_seed-{seed}" for schedule in ("linear", "cosine") for seed in (0, 1)]
     reported(*parts, f"out={tmp_path / 'there'}")
     assert len(rows(tmp_path / "there")) == 2
     assert not (parts[0] / "report").exists()
 
 
-def test_an_earlier_report_is_no_run_of_the_sweep(reported: Report, sweep: Path) -> None:
+def test_an_earlier_report_is_not_a_run_of_the_sweep(reported: Report, sweep: Path) -> None:
     assert reported(sweep) == reported(sweep)
 
 
-def test_a_folder_that_is_called_as_an_option_is_a_folder(
-    reported: Report, sweep: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_may_be_named_like_an_option(reported: Report, sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(sweep.parent)
     sweep.rename("by=hand")
     reported("by=hand", "by=schedule")
     assert len(rows(Path("by=hand/report"))) == 2
 
 
-def test_what_is_left_out_is_told_without_the_line_of_code(
+def test_warnings_are_printed_without_code(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], sweep: Path
 ) -> None:
     RunFolder(sweep / "late").write_status("failed")
     monkeypatch.setattr(sys, "argv", ["report.py", str(sweep)])
     with warnings.catch_warnings():
         main()
-    told = capsys.readouterr().err
-    assert told == "warning: left out, since they are not done: late (failed)\n"
+    printed = capsys.readouterr().err
+    assert printed == "warning: left out, since they are not done: late (failed)\n"
 
 
-def test_what_cannot_be_is_refused(refused: Report, sweep: Path, tmp_path: Path) -> None:
+def test_wrong_arguments_are_errors(refused: Report, sweep: Path, tmp_path: Path) -> None:
     assert "there is no folder nothing/here" in refused("nothing/here")
     assert "unknown option 'metrics': there are by, metric, out" in refused(sweep, "metrics=kid")
     assert "unknown metric 'kidd': these runs have kid, fid, precision, noise_mae" in refused(sweep, "metric=kidd")
-    assert "no run chose schedul, which by= names: these runs chose schedule, loss" in refused(sweep, "by=schedul")
+    assert "no run has the option schedul of by=: these runs have schedule, loss" in refused(sweep, "by=schedul")
     assert "name the folder of a sweep" in refused("by=schedule")
     assert not (sweep / "report").exists()
     (tmp_path / "empty").mkdir()
     assert "there is no finished run with scores" in refused(tmp_path / "empty")
 
 
-def test_a_report_where_nothing_can_be_written_is_refused(refused: Report, sweep: Path, tmp_path: Path) -> None:
+def test_an_output_that_is_not_a_folder_is_an_error(refused: Report, sweep: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert str(tmp_path / "file") in refused(sweep, f"out={tmp_path / 'file'}")
 
 
-def test_runs_on_different_data_are_refused(refused: Report, sweep: Path, make_run: Callable) -> None:
+def test_runs_on_different_data_are_an_error(refused: Report, sweep: Path, make_run: Callable) -> None:
     file = sweep / "schedule-cosine_seed-1" / "metrics.json"
     other = replace(make_run({}, 1).card, dataset="fashion_mnist").to_dict()
     file.write_text(json.dumps(json.loads(file.read_text()) | {"card": other}))
     message = refused(sweep)
     assert "dataset is 'mnist' in 3 runs" in message and "'fashion_mnist' in 1 run (schedule-cosine_seed-1)" in message
-    assert "report each data set by itself" in message
+    assert "report each data set separately" in message
 
 
 @pytest.mark.parametrize(("words", "code"), [(["--help"], 0), (["-h"], 0), ([], 2)])

@@ -1,4 +1,4 @@
-"""The precision that `auto` means."""
+"""The device, their number and the precision that `auto` means."""
 
 import pytest
 import torch
@@ -30,3 +30,21 @@ def test_the_config_says_what_auto_became(compose_verb):
     config.trainer.precision = "64-true"
     resolve_auto(config)
     assert config.trainer.precision == "64-true"
+
+
+def test_auto_devices_are_counted(compose_verb, monkeypatch):
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    config = compose_verb("train", "trainer.accelerator=cpu", "trainer.devices=auto")
+    resolve_auto(config)
+    assert config.trainer.devices == 1
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    config.trainer.update(accelerator="gpu", devices="auto", precision="32-true")
+    resolve_auto(config)
+    assert config.trainer.devices == 4
+
+
+def test_a_rank_leaves_the_devices_to_whoever_started_it(compose_verb, monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "a")
+    config = compose_verb("train", "trainer.accelerator=cpu", "trainer.devices=auto")
+    resolve_auto(config)
+    assert config.trainer.devices == "auto"

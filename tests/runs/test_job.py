@@ -8,14 +8,18 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock, Timeout
+from omegaconf import DictConfig
 
 from ddpm_lightning.processes import PARENT_VARIABLE
 from ddpm_lightning.runs import job
+from ddpm_lightning.runs.config import RunConfig
 from ddpm_lightning.runs.job import run_job
 from ddpm_lightning.runs.launch import RankError
 from ddpm_lightning.runs.run_folder import RunFolder
+from ddpm_lightning.runs.stored_config import CONFIG_VERSION
 
-CONFIG = {"seed": 0, "name": None}
+STORED = {"config_version": CONFIG_VERSION, "seed": 0, "name": None}
+CONFIG = RunConfig(DictConfig({}), STORED)
 SCORES = {"test/loss": 0.25}
 RANK = {"TORCHELASTIC_RUN_ID": "a", "WORLD_SIZE": "2"}
 
@@ -50,7 +54,7 @@ def test_a_job_is_running_while_it_works_and_done_with_its_scores(run: RunFolder
         return SCORES
 
     assert run_job(run, CONFIG, 1, work) == SCORES
-    assert seen == [({"state": "running", "resumed": False}, CONFIG, True)]
+    assert seen == [({"state": "running", "resumed": False}, STORED, True)]
     status = run.read_status()
     assert 0 <= status.pop("seconds") < 60
     assert status == {"state": "done", "scores": SCORES, "resumed": False}
@@ -92,16 +96,17 @@ def test_a_failed_job_can_be_run_again(run: RunFolder) -> None:
 
 
 def test_the_folder_of_another_run_is_left_as_it_is(run: RunFolder) -> None:
-    run.claim({"seed": 1})
+    other = STORED | {"seed": 1}
+    run.write_config(other)
     run.write_status("done", scores={})
     with pytest.raises(FileExistsError, match="holds another run"):
         run_job(run, CONFIG, 1, failing(AssertionError("no work is to be done")))
-    assert (run.read_status(), run.read_config()) == ({"state": "done", "scores": {}}, {"seed": 1})
+    assert (run.read_status(), run.read_config()) == ({"state": "done", "scores": {}}, other)
 
 
 def test_a_folder_where_another_process_works_is_left_to_it(run: RunFolder) -> None:
     run.path.mkdir()
-    with run.locked(), pytest.raises(ValueError, match="another process is at work"):
+    with run.locked(), pytest.raises(ValueError, match="another process is working"):
         run_job(run, CONFIG, 1, failing(AssertionError("no work is to be done")))
     assert run.read_status() == {"state": "new"}
 

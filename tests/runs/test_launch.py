@@ -82,7 +82,7 @@ def test_a_rank_for_each_gpu_that_is_asked_for(
 )
 def test_devices_that_are_not_there_are_refused(monkeypatch: pytest.MonkeyPatch, options: dict) -> None:
     monkeypatch.setattr("lightning.fabric.accelerators.cuda.num_cuda_devices", lambda: 1)
-    with pytest.raises(ValueError, match=r"trainer\.accelerator=\w+ with trainer\.devices=.* cannot be: "):
+    with pytest.raises(ValueError, match=r"trainer\.accelerator=\w+ with trainer\.devices=.* is not possible: "):
         ranks_to_start(trainer(**options))
 
 

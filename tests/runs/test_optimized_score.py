@@ -51,7 +51,9 @@ def test_a_run_that_is_not_done_has_the_penalty(run: RunFolder, state: str | Non
 
 def test_an_unknown_score_is_told_with_those_there_are(run: RunFolder) -> None:
     run.write_status("done", scores=SCORES)
-    with pytest.raises(ValueError, match=r"optimize\.score=kid is no score .*: it has test/fid, test/kid, test/loss"):
+    with pytest.raises(
+        ValueError, match=r"optimize\.score=kid is not a score .*: it has test/fid, test/kid, test/loss"
+    ):
         optimized_score(asks_for("kid"), run)
 
 

@@ -3,10 +3,24 @@
 from pathlib import Path
 
 import pytest
+from omegaconf import DictConfig
 
+from ddpm_lightning.runs.config import RunConfig
+from ddpm_lightning.runs.identity import leaves
 from ddpm_lightning.runs.run_folder import RunFolder, find_checkpoint
+from ddpm_lightning.runs.stored_config import CONFIG_VERSION
 
-CONFIG = {"seed": 0, "name": "mine", "paths": {"data_dir": "here"}, "optimizer": {"betas": [0.9, 0.99], "decay": None}}
+CONFIG = {
+    "config_version": CONFIG_VERSION,
+    "seed": 0,
+    "name": "mine",
+    "paths": {"data_dir": "here"},
+    "optimizer": {"betas": [0.9, 0.99], "decay": None},
+}
+
+
+def run_config(**changes: object) -> RunConfig:
+    return RunConfig(DictConfig({}), CONFIG | changes, frozenset(option for option, _ in leaves(changes)))
 
 
 @pytest.fixture
@@ -28,33 +42,67 @@ def test_the_status_is_new_until_one_is_written(folder: RunFolder) -> None:
     assert folder.read_status() == {"state": "done", "scores": {"kid": 0.5}}
 
 
-def test_a_claimed_folder_gives_back_the_config(folder: RunFolder) -> None:
-    folder.claim(CONFIG)
+def test_a_folder_gives_back_the_config(folder: RunFolder) -> None:
+    folder.write_config(CONFIG)
     assert folder.read_config() == CONFIG
 
 
-def test_a_run_may_claim_its_folder_from_another_place(folder: RunFolder) -> None:
-    folder.claim(CONFIG)
-    folder.claim(CONFIG | {"name": None, "paths": {"data_dir": "there"}})
-    assert folder.read_config() == CONFIG
+class TestCheck:
+    @pytest.fixture
+    def finished(self, folder: RunFolder) -> RunFolder:
+        """The folder of a run that has left results."""
+        folder.write_config(CONFIG)
+        folder.write_status("done", scores={})
+        return folder
+
+    def test_the_same_run_from_another_place_may_enter(self, finished: RunFolder) -> None:
+        finished.check(run_config(name=None, paths={"data_dir": "there"}, compile=True))
+
+    def test_another_run_may_not(self, finished: RunFolder) -> None:
+        with pytest.raises(
+            FileExistsError,
+            match=rf"{finished.path} holds another run, .* seed \(0 there, 1 here\)\. .*resume={finished.path}.*name=",
+        ):
+            finished.check(run_config(seed=1))
+
+    def test_a_long_list_of_differences_is_cut(self, finished: RunFolder) -> None:
+        with pytest.raises(FileExistsError, match=r"\bd \(absent there, 1 here\), e .* and 2 more\."):
+            finished.check(run_config(**dict.fromkeys("abcdefg", 1)))
+
+    def test_a_run_that_goes_further_may_enter(self, finished: RunFolder) -> None:
+        longer = run_config(trainer={"max_steps": 9})
+        with pytest.raises(FileExistsError, match=r"trainer\.max_steps"):
+            finished.check(longer)
+        finished.check(RunConfig(DictConfig({}), longer.stored, longer.changed, extends=True))
+
+    @pytest.mark.parametrize("state", ["failed", "interrupted", "running"])
+    def test_a_run_without_results_does_not_hold_its_folder(self, folder: RunFolder, state: str) -> None:
+        folder.write_config(CONFIG)
+        folder.write_status(state)
+        folder.check(run_config(seed=1))
+
+    @pytest.mark.parametrize("state", ["failed", "interrupted", "running"])
+    def test_a_checkpoint_is_a_result(self, folder: RunFolder, state: str) -> None:
+        folder.write_config(CONFIG)
+        folder.write_status(state)
+        make(folder.last_checkpoint)
+        with pytest.raises(FileExistsError, match="holds another run"):
+            folder.check(run_config(seed=1))
+
+    def test_the_config_of_a_newer_version_is_not_guessed_at(self, finished: RunFolder) -> None:
+        finished.write_config(CONFIG | {"config_version": CONFIG_VERSION + 1})
+        with pytest.raises(ValueError, match="newer version of ddpm-lightning: update"):
+            finished.check(run_config())
 
 
-def test_another_run_may_not_and_changes_nothing(folder: RunFolder) -> None:
-    folder.claim(CONFIG)
-    before = folder.config_file.read_bytes()
-    with pytest.raises(FileExistsError, match=rf"{folder.path} holds another run .*resume={folder.path}.*name="):
-        folder.claim(CONFIG | {"seed": 1})
-    assert folder.config_file.read_bytes() == before
-
-
-def test_a_folder_without_a_config_is_no_runs(folder: RunFolder) -> None:
+def test_a_folder_without_a_config_is_not_a_runs(folder: RunFolder) -> None:
     with pytest.raises(FileNotFoundError, match=r"is not the folder of a run: it has no config\.yaml"):
         folder.read_config()
 
 
-def test_a_folder_is_one_processes_at_a_time(folder: RunFolder) -> None:
+def test_a_folder_belongs_to_one_process_at_a_time(folder: RunFolder) -> None:
     folder.path.mkdir()
-    with folder.locked(), pytest.raises(ValueError, match=rf"another process is at work in {folder.path}"):
+    with folder.locked(), pytest.raises(ValueError, match=rf"another process is working in {folder.path}"):
         RunFolder(folder.path).locked().__enter__()
     with folder.locked():
         assert folder.path.is_dir()

@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 import torch
 from hydra.utils import get_object, instantiate
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
-from ddpm_lightning.runs.config import plain, resolved
+from ddpm_lightning.runs import stored_config
+from ddpm_lightning.runs.build import build_callbacks, build_loggers, build_module
+from ddpm_lightning.runs.config import RunConfig
 from ddpm_lightning.runs.run_folder import RunFolder
-from ddpm_lightning.runs.stored_config import NEEDED, RENAMED, modernized
+from ddpm_lightning.runs.stored_config import CONFIG_VERSION, RENAMED, modernized
 from ddpm_lightning.samplers.ddpm import DDPM
 from ddpm_lightning.samplers.grid import UniformGrid
 from ddpm_lightning.training.checkpoint import CONFIG_KEY, read_checkpoint
@@ -40,7 +42,7 @@ SCHEDULES = {
 def earlier(**parts: Any) -> dict[str, Any]:
     """A config of the earlier version, whose other parts do not matter."""
     config = {
-        **{key: {} for key in NEEDED},
+        **{part: {} for part in ("metrics", "callbacks", "trainer")},
         "seed": 7,
         "dataset": {"name": "mnist", "source": {}, "split": {}, "batch_size": 4, "num_workers": 0, "flip": False},
         "schedule": {"_target_": f"{CORE}.schedule.CosineSchedule", "num_steps": 200},
@@ -112,11 +114,35 @@ def test_all_four_seeds_were_the_one_there_was():
     assert modernized(earlier(), "run")["seeds"] == {"init": 7, "order": 7, "noise": 7, "samples": 7}
 
 
-def test_a_resumed_run_keeps_the_real_images_of_its_seed():
-    """One seed chose them and drew the samples."""
-    config = modernized(earlier(metrics={"seed": 3}, callbacks={"generative_metrics": {"seed": 3}}), "run")
-    scoring = config["callbacks"]["generative_metrics"]
-    assert (config["metrics"]["real_seed"], scoring["real_seed"], scoring["seeds"]) == (3, 3, config["seeds"])
+def test_a_resumed_run_scores_as_it_did():
+    """One seed chose the real images and drew the samples, and the callback's own options hold."""
+    scoring = {
+        "_target_": "a.Callback",
+        "extractor": {"dataset": "mnist"},
+        "seed": 3,
+        "num_real": 5,
+        "dataset": "mnist",
+    }
+    scoring |= {"sampler": dict(DDIM), "guidance": {}, "cache_dir": "cache"}
+    metrics = {"seed": 3, "num_real": 9, "features": {"dataset": "mnist"}, "weights": None}
+    config = modernized(earlier(metrics=metrics, callbacks={"generative_metrics": scoring}), "run")
+    assert config["metrics"]["real_seed"] == 3
+    assert config["callbacks"]["generative_metrics"] == {
+        "_target_": "a.Callback",
+        "plan": {**config["metrics"], "num_real": 5},
+        "sampler": config["sampler"],
+        "guidance": {},
+        "dataset": "mnist",
+        "seeds": config["seeds"],
+        "cache_dir": "cache",
+    }
+
+
+def test_images_without_end_are_the_held_out_ones():
+    source = {"_target_": "ddpm_lightning.data.gradients.EndlessGradientsSource", "epoch_size": 8, "held_out": 4}
+    source |= {"channels": 3, "height": 4, "width": 4, "seed": 1}
+    config = modernized(earlier(dataset=earlier()["dataset"] | {"source": source}), "run")
+    assert instantiate(config["dataset"]["source"], root=".").official_splits()["test"].tolist() == [0, 1, 2, 3]
 
 
 def targets(node: Any) -> Iterator[dict[str, Any]]:
@@ -127,30 +153,66 @@ def targets(node: Any) -> Iterator[dict[str, Any]]:
             yield from targets(value)
 
 
-# Before there were normalisers there is no going on.
-EXPERIMENTS = [p for p in sorted(REPOSITORY.glob("experiments/*/config*.yaml")) if "normalizer" in OmegaConf.load(p)]
+EXPERIMENTS = sorted(REPOSITORY.glob("experiments/*/config*.yaml"))
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_the_configs_of_published_runs_build_their_objects(path):
-    stored = OmegaConf.to_container(OmegaConf.load(path))
-    config = modernized(stored, path)
-    for part in ("schedule", "loss_on", "loss", "weighting", "timesteps", "sampler", "grid", "guidance", "normalizer"):
-        options = {"channels": 3} if part == "normalizer" else {}
-        assert instantiate(config[part], **options) is not None
-    network = instantiate(config["model"], input_shape=(3, 32, 32), out_channels=3)
-    assert network.num_classes is None
-    for node in targets(config):
-        module, _, name = node["_target_"].rpartition(".")
-        assert hasattr(import_module(module), name)
+def test_the_configs_of_published_runs_load_and_build(path, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    config = RunConfig.of(DictConfig(modernized(OmegaConf.to_container(OmegaConf.load(path)), path)))
+    colour = config.options.dataset.name == "flowers"
+    size = config.options.dataset.image_size
+    module = build_module(config.options, (3 if colour else 1, size, size), 0)
+    assert module.network.num_classes is None
+    assert len(build_callbacks(config.options)) > 5
+    assert len(build_loggers(config.options, tmp_path)) == 1
+    for node in targets(config.stored):
+        assert callable(get_object(node["_target_"]))
+
+
+def test_there_are_published_runs_of_several_versions():
+    assert len(EXPERIMENTS) >= 5
 
 
 @pytest.mark.parametrize("overrides", [[], ["grid=karras", "sampler=heun", "seeds.order=4", "predict=velocity"]])
 def test_a_config_of_today_is_as_it_was(compose_verb, overrides):
-    today = plain(resolved(compose_verb("train", *overrides)))
+    today = RunConfig.of_command(compose_verb("train", *overrides)).stored
     before = copy.deepcopy(today)
     assert modernized(today, "run") == before
     assert today == before
+
+
+def test_a_newer_version_is_not_guessed_at():
+    with pytest.raises(ValueError, match="run was made by a newer version of ddpm-lightning: update this one"):
+        modernized({**earlier(), "config_version": CONFIG_VERSION + 1}, "run")
+
+
+@pytest.mark.parametrize("config", [{}, {"seed": 0}, {"seed": 0, "dataset": None}, {"config": "of another project"}])
+def test_what_is_not_the_config_of_a_run_is_refused(config):
+    with pytest.raises(ValueError, match="run does not hold the config of a run .*: take the folder of a run"):
+        modernized(config, "run")
+
+
+class TestRemoved:
+    @pytest.fixture(autouse=True)
+    def removed(self, monkeypatch):
+        monkeypatch.setattr(stored_config, "REMOVED", {"model.depth": 3, "callbacks.a.size": 5})
+
+    def test_an_option_that_is_a_constant_now_is_left_out(self):
+        callbacks = {"a": {"size": 5, "other": 1}, "b": None, "c": {}}
+        config = modernized(earlier(model={"depth": 3, "width": 2}, callbacks=callbacks), "run")
+        assert config["model"] == {"width": 2}
+        assert config["callbacks"] == {"a": {"other": 1}, "b": None, "c": {}}
+
+    def test_another_value_than_the_constant_is_refused(self):
+        with pytest.raises(ValueError, match=r"run was made with model\.depth=4, which .* takes as 3: use the version"):
+            modernized(earlier(model={"depth": 4}), "run")
+
+
+def test_a_renamed_choice_has_its_present_name():
+    record = {"choices": {"model": "ddim_resnet", "loss": "mse"}, "options": {"seed": "7"}}
+    record = modernized(earlier(hydra=record), "run")["hydra"]
+    assert record == {"choices": {"model": "keras_unet", "loss": "mse", "grid": "uniform"}, "options": {"seed": "7"}}
 
 
 def test_reading_twice_is_reading_once_and_changes_no_input():
@@ -168,7 +230,8 @@ def test_reading_twice_is_reading_once_and_changes_no_input():
 def as_stored_earlier(config: dict[str, Any]) -> dict[str, Any]:
     """Today's config of a default run in the words of the version before there were grids and four seeds."""
     former = {new: old for old, new in RENAMED.items()}
-    config = copy.deepcopy({key: value for key, value in config.items() if key not in ("seeds", "grid", "predict")})
+    newer = ("config_version", "seeds", "grid", "predict")
+    config = copy.deepcopy({key: value for key, value in config.items() if key not in newer})
     config["hydra"]["choices"] = {k: v for k, v in config["hydra"]["choices"].items() if k not in ("grid", "predict")}
     for node in targets(config):
         node["_target_"] = former.get(node["_target_"], node["_target_"])
@@ -176,9 +239,12 @@ def as_stored_earlier(config: dict[str, Any]) -> dict[str, Any]:
     config["loss_on"]["t_max"] = 0.98
     config["model"]["conditioning"] = "time"
     del config["metrics"]["labels"], config["trainer"]["inference_mode"]
+    scoring = config["callbacks"]["generative_metrics"]
+    plan = scoring.pop("plan")
+    del plan["labels"], scoring["seeds"]
+    scoring |= {"extractor": plan.pop("features"), **plan}
+    config["callbacks"]["checkpointing"]["lower_is_better"] = True
     for part in (config, *config["callbacks"].values()):
-        for new in ("seeds", "labels") if part is not config else ():
-            part.pop(new, None)
         if "sampler" in part:
             del part["sampler"]["grid"]
     return config

@@ -6,7 +6,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from ddpm_lightning.runs.run_folder import RunFolder
-from ddpm_lightning.sweep.checkpoint_pattern import as_typed, expand_checkpoints
+from ddpm_lightning.sweep.checkpoint_pattern import expand_checkpoints, pattern_as_typed
 
 ODD_NAMES = ["a b", "it's", "müller", "run[1]", 'say "a"', "x,y", "{z}"]
 
@@ -89,7 +89,7 @@ def test_a_sweep_over_a_pattern_is_known_by_the_pattern() -> None:
     make_run(Path("sweep/b"))
     after = expand_checkpoints(typed)
     assert before != after
-    assert [as_typed(word) for word in before] == [as_typed(word) for word in after] == typed
+    assert [pattern_as_typed(word) for word in before] == [pattern_as_typed(word) for word in after] == typed
 
 
 @pytest.mark.parametrize("pattern", ["nothing/*", "sweep/*"])

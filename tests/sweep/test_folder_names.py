@@ -73,7 +73,7 @@ def test_a_runs_folder_is_named_by_the_time_and_its_config() -> None:
 @pytest.mark.parametrize(
     "change",
     ["seed=1", "schedule=linear", "optimizer.lr=0.1", "dataset.batch_size=8", "ema.decay=0.5", "model.dropout=0.2",
-     "weights=raw", "compile=true", "sampler.steps=3", "trainer.max_steps=5", "metrics.num_samples=9",
+     "weights=raw", "sampler.steps=3", "trainer.max_steps=5", "metrics.num_samples=9",
      "dataset=fashion_mnist", "label_dropout=0.5"],
 )  # fmt: skip
 def test_every_option_of_a_run_counts(change: str, unchanged: str) -> None:
@@ -81,9 +81,11 @@ def test_every_option_of_a_run_counts(change: str, unchanged: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", ["paths.output_dir=elsewhere", "paths.data_dir=there", "paths.cache_dir=away", "optimize.score=test/loss"]
-)
-def test_where_a_run_lives_and_who_asks_for_it_does_not_count(change: str, unchanged: str) -> None:
+    "change",
+    ["paths.output_dir=elsewhere", "paths.data_dir=there", "paths.cache_dir=away", "optimize.score=test/loss",
+     "trainer.devices=2", "dataset.num_workers=2", "trainer.log_every_n_steps=1", "compile=true"],
+)  # fmt: skip
+def test_where_a_run_lives_and_what_watches_it_does_not_count(change: str, unchanged: str) -> None:
     assert identity(change) == unchanged
 
 

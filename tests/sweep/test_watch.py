@@ -29,12 +29,12 @@ from ddpm_lightning.runs.run_folder import RunFolder
 def main(config):
     run = RunFolder(Path(HydraConfig.get().runtime.output_dir))
     print("RAN", run.path.name)
-    if config.experiment_name == "fails":
+    if config.outcome == "fails":
         run.write_status("failed", error="ValueError: the loss is NaN")
         raise ValueError("the loss is NaN")
-    if config.experiment_name == "crashes":
+    if config.outcome == "crashes":
         raise KeyError("no status")
-    run.claim({"seed": config.seed})
+    run.write_config({"config_version": 2, "seed": config.seed})
     run.write_status("done", scores={})
 
 verb(main, "train")
@@ -51,17 +51,17 @@ def probe(shell_here: Callable, tmp_path: Path) -> Callable:
 
 class TestAtTheCommandLine:
     def test_the_exit_code_counts_the_jobs_that_failed(self, probe) -> None:
-        result = probe("-m", "name=grid", "experiment_name=fails,crashes,well", "seed=0,1")
+        result = probe("-m", "name=grid", "+outcome=fails,crashes,well", "seed=0,1")
         assert result.returncode == 4
         assert result.stdout.count("RAN ") == 6
         assert "Traceback" not in result.stderr
         # Those that kept no record are told of by the sweep.
-        assert re.findall(r"_name-(\w+)_seed-(\d)-\w{8} failed: (.*)", result.stderr) == [
+        assert re.findall(r"outcome-(\w+)_seed-(\d)-\w{8} failed: (.*)", result.stderr) == [
             ("crashes", "0", "KeyError: 'no status'"),
             ("crashes", "1", "KeyError: 'no status'"),
         ]
         assert result.stdout.splitlines()[-1] == "2 done, 4 failed"
-        well = probe("-m", "name=grid", "experiment_name=well", "seed=0,1")
+        well = probe("-m", "name=grid", "+outcome=well", "seed=0,1")
         assert well.returncode == 0
         assert "no report: there is no finished run with scores" in well.stdout
 
@@ -71,7 +71,7 @@ class TestAtTheCommandLine:
         with FileLock(folder / ".lock"):
             result = probe("-m", "name=grid", "seed=0,1")
         assert result.returncode == 1
-        assert f"another sweep is at work in {folder}" in result.stderr and "name=" in result.stderr
+        assert f"another sweep is running in {folder}" in result.stderr and "name=" in result.stderr
         assert "RAN " not in result.stdout
         assert not (folder / "sweep.json").exists()
 
@@ -172,7 +172,7 @@ def test_of_several_ranks_the_first_keeps_the_record(
 
 def test_the_folder_is_held_until_the_sweep_ends(begin: Callable, tmp_path: Path) -> None:
     begin("name=grid", "seed=0,1")
-    with pytest.raises(SystemExit, match="the sweep cannot begin: another sweep is at work"):
+    with pytest.raises(SystemExit, match="the sweep cannot begin: another sweep is running"):
         begin("name=grid", "seed=0,1")
     end_sweep()
     begin("name=grid", "seed=0,1")

@@ -118,7 +118,7 @@ def errors_on_unit_gaussians(schedule: Schedule) -> dict[str, float]:
     normalizer.std.fill_(STD)
     objective = Objective(Noise(), SquaredError(), Constant())
     network = PerfectForUnitGaussians(schedule)
-    module = DiffusionModule(network, schedule, Noise(), objective, Mock(), Mock(), None, normalizer)
+    module = DiffusionModule(network, (1, 8, 8), 0, schedule, Noise(), objective, Mock(), Mock(), None, normalizer)
     generator = torch.Generator().manual_seed(0)
     images = (127.5 + STD * torch.randn(1200, 1, 8, 8, generator=generator)).clamp(0, 255).round().to(torch.uint8)
     module._diagnose(Batch(images, torch.zeros(1200, dtype=torch.int64), torch.arange(1200)))

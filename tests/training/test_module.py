@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch import Callback
 from torch import nn
 
+from ddpm_lightning.data import datamodule
 from ddpm_lightning.data.batch import Batch
 from ddpm_lightning.data.normalizer import StandardizedNormalizer
 from ddpm_lightning.diffusion.forward_process import noise_batch
@@ -153,12 +154,14 @@ def validate(run) -> dict[str, float]:
     return values
 
 
-def test_validation_depends_on_no_epoch_batch_size_or_seed(tiny_run):
-    first = tiny_run("dataset.eval_batch_size=8")
+def test_validation_depends_on_no_epoch_batch_size_or_seed(tiny_run, monkeypatch):
+    monkeypatch.setattr(datamodule, "EVAL_BATCH_SIZE", 8)
+    first = tiny_run()
     randomise(first.module.ema.network)
     values = validate(first)
     assert validate(first) == values
-    other = tiny_run("dataset.eval_batch_size=3", "seed=5")
+    monkeypatch.setattr(datamodule, "EVAL_BATCH_SIZE", 3)
+    other = tiny_run("seed=5")
     randomise(other.module.ema.network)
     assert validate(other) == pytest.approx(values, rel=1e-4, nan_ok=True)
     assert {"val/loss", "val/noise_mae", "val/image_mae", "val/noise_mae/log_snr_0_3"} <= values.keys()

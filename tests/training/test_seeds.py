@@ -60,7 +60,7 @@ def of_a_run(tiny_run: Callable, *overrides: str) -> dict[str, Any]:
     callbacks = build_callbacks(run.config)
     (metrics,) = (callback for callback in callbacks if isinstance(callback, GenerativeMetrics))
     pictures = [callback for callback in callbacks if isinstance(callback, SampleGrid | DenoisingTrajectory)]
-    stream = sample_stream(run.module, (1, 28, 28), metrics.sampler, metrics.guidance, metrics.seed, 4)
+    stream = sample_stream(run.module, (1, 28, 28), metrics.sampler, metrics.guidance, metrics.plan.seed, 4)
     starts: list[Tensor] = []
     object.__setattr__(stream, "sampler", lambda denoiser, x, *others: starts.append(x) or x)
     stream.draw(torch.arange(4))
@@ -77,7 +77,7 @@ def of_a_run(tiny_run: Callable, *overrides: str) -> dict[str, Any]:
         "flips": torch.stack(mirrored),
         "labels withheld": torch.stack([label == 10 for label in recorder.labels]),
         "x_T": starts[0],
-        "the metrics' seed": torch.tensor(metrics.seed),
+        "the metrics' seed": torch.tensor(metrics.plan.seed),
         "the pictures' seeds": torch.tensor([picture.seed for picture in pictures]),
     }
 

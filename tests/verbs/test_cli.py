@@ -62,7 +62,7 @@ def folders(result) -> list[Path]:
         ("callbacks.sample_grid.num_sample=4", ["Did you mean callbacks.sample_grid.num_samples?"]),
         ("experiment=mnist_quik", ["Did you mean experiment=mnist_quick?"]),
         ("zzz=1", ["unknown option 'zzz'", "There are: ", "schedule"]),
-        ("weighting.gamma=5", ["'weighting.gamma' is no option of weighting as it is chosen", "with weighting=..."]),
+        ("weighting.gamma=5", ["'weighting.gamma' is not an option of the selected weighting", "with weighting=..."]),
     ],
 )
 def test_a_misspelt_word_is_told_with_the_words_that_exist(probe, tmp_path, override, expected):

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from ddpm_lightning.runs.run_folder import RunFolder
 from ddpm_lightning.training.checkpoint import read_checkpoint
@@ -42,3 +43,58 @@ def test_a_refused_command_leaves_the_run_as_it_was(done: RunFolder, compose_ver
     assert done.config_file.read_bytes() == before
     train(compose_verb("train", f"resume={done.path}", "trainer.max_steps=5"))
     assert read_checkpoint(done.last_checkpoint)["global_step"] == 5
+
+
+def test_a_resumed_run_may_change_its_machine_and_its_observers(done: RunFolder, compose_verb: Callable) -> None:
+    words = [
+        "trainer.max_steps=4",
+        "trainer=cpu",
+        "dataset.num_workers=1",
+        "callbacks=[cost,checkpointing]",
+        "logger=csv",
+    ]
+    before = done.read_config()
+    train(compose_verb("train", f"resume={done.path}", *words))
+    after = done.read_config()
+    assert set(after["callbacks"]) == {"cost", "checkpointing"} and set(after["logger"]) == {"csv"}
+    assert after["dataset"] == before["dataset"] | {"num_workers": 1}
+    assert after["trainer"] == before["trainer"] | {"max_steps": 4}, "the choice of a trainer says nothing of the rest"
+    assert after["model"] == before["model"]
+
+
+@pytest.mark.parametrize(
+    "word", ["optimizer.lr=0.1", "seed=1", "schedule=linear", "debug=one_batch", "trainer.precision=64"]
+)
+def test_what_would_make_it_another_run_may_not_change(done: RunFolder, compose_verb: Callable, word: str) -> None:
+    with pytest.raises(
+        ValueError, match=rf"{word} would make it another run\. .*may change: .*trainer\.devices.*logger"
+    ):
+        train(compose_verb("train", f"resume={done.path}", word))
+
+
+def test_the_corrected_command_takes_over_from_one_that_failed(
+    compose_verb: Callable, tiny_options: list[str], tmp_path: Path
+) -> None:
+    options = [*tiny_options, "callbacks=minimal", "logger=none"]
+    with pytest.raises(FloatingPointError):
+        train(compose_verb("train", *options, "optimizer.lr=1e30"))
+    run = RunFolder(tmp_path / "run")
+    assert (run.read_status()["state"], run.read_config()["optimizer"]["lr"]) == ("failed", 1e30)
+    train(compose_verb("train", *options, "optimizer.lr=1e-3"))
+    assert (run.read_status()["state"], run.read_config()["optimizer"]["lr"]) == ("done", 1e-3)
+    with pytest.raises(FileExistsError, match=r"optimizer\.lr"):
+        train(compose_verb("train", *options, "optimizer.lr=1e30"))
+
+
+def test_a_run_keeps_its_number_format_on_another_machine(
+    compose_verb: Callable, tiny_options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = [word for word in tiny_options if "precision" not in word]
+    options += ["callbacks=minimal", "logger=none", "trainer.max_steps=1"]
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": False}, raising=False)
+    scores = train(compose_verb("train", *options))
+    assert RunFolder(tmp_path / "run").read_config()["trainer"]["precision"] == "32-true"
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True}, raising=False)
+    assert train(compose_verb("train", *options)) == scores
+    with pytest.raises(FileExistsError, match=r"trainer\.precision \(32-true there, bf16-mixed here\)"):
+        train(compose_verb("train", *options, "trainer.precision=bf16-mixed"))

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,9 @@ from rich.console import Console
 from rich.table import Table
 
 from ddpm_lightning.callbacks.cost import PREFIX, describe_costs, logged_costs
-from ddpm_lightning.runs.config_hash import NOT_PART_OF_AN_EXPERIMENT
+from ddpm_lightning.runs.identity import leaves
+from ddpm_lightning.runs.options import IDENTITY, role_of
 from ddpm_lightning.training.module import DiffusionModule
-
-NOT_SHOWN = (*NOT_PART_OF_AN_EXPERIMENT, "callbacks", "logger")
-"""Sections of a config that say where a run was or how it was shown."""
 
 
 class RunSummary(Callback):
@@ -71,17 +69,13 @@ def choices_and_options(config: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a run's config that says what was computed, as one level of names.
 
     Groups by their choice ("schedule" -> "cosine"), where the config has a section `hydra` with the `choices`, and
-    options by their path ("sampler/steps" -> 25). Classes are left out, for they say what the choice says.
+    options by their path ("sampler/steps" -> 25). `_target_`s are left out: the group's choice already names them.
     """
-    shown = {key: value for key, value in config.items() if key not in NOT_SHOWN}
+    options = {option.replace(".", "/"): value for option, value in leaves(config) if _is_shown(option)}
     choices = config.get("hydra", {}).get("choices", {})
-    named = {group: choice for group, choice in choices.items() if choice and group.split("/")[0] not in NOT_SHOWN}
-    return dict(_options(shown)) | named
+    return options | {group: choice for group, choice in choices.items() if choice and role_of(group) in IDENTITY}
 
 
-def _options(node: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in node.items():
-        if isinstance(value, Mapping):
-            yield from _options(value, f"{path}{key}/")
-        elif not key.startswith("_") and key != "cache_dir":
-            yield path + key, value
+def _is_shown(option: str) -> bool:
+    last = option.rpartition(".")[2]
+    return role_of(option) in IDENTITY and not last.startswith("_") and last != "cache_dir"

@@ -1,7 +1,6 @@
 """Finds the finished runs of a sweep."""
 
 import json
-import re
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,15 +10,10 @@ from omegaconf import OmegaConf
 
 from ddpm_lightning.metrics.card import MetricCard
 from ddpm_lightning.report.finished_run import FinishedRun
-from ddpm_lightning.runs.config import option_word
-from ddpm_lightning.runs.config_hash import NOT_PART_OF_AN_EXPERIMENT
+from ddpm_lightning.runs.options import FACTORS, role_of
+from ddpm_lightning.runs.plain_config import value_as_text
 from ddpm_lightning.runs.run_folder import RunFolder
 from ddpm_lightning.runs.sweep_folder import PLAN_FILE, JobState, SweepFolder, job_in
-
-NOT_STUDIED = (*NOT_PART_OF_AN_EXPERIMENT, "seed", "checkpoint", "callbacks", "logger", "debug")
-"""Options, with all below them, that do not make a configuration."""
-MACHINE = ("trainer", "trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.enable_progress_bar")
-"""Options that say on what a run was made."""
 
 
 def collect(folders: Sequence[Path]) -> list[FinishedRun]:
@@ -98,11 +92,9 @@ def _options(config: dict[str, Any], keys: Sequence[str]) -> dict[str, str]:
     An evaluation's record has the options of its training, whose place in the config another value may have taken.
     """
     record, content = _record(config), OmegaConf.create(config)
-    values = {key: record["options"].get(key, option_word(content, key, "")) for key in keys}
+    values = {key: record["options"].get(key, value_as_text(content, key, "")) for key in keys}
     options = {
-        key: value
-        for key, value in {**record["choices"], **values}.items()
-        if value and key not in MACHINE and re.split(r"[./]", key)[0] not in NOT_STUDIED
+        key: value for key, value in {**record["choices"], **values}.items() if value and role_of(key) in FACTORS
     }
     step = config.get("checkpoint", {}).get("step")
     return options if step is None else {**options, "checkpoint.step": str(step)}

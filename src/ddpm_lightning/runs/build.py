@@ -1,5 +1,6 @@
 """From a resolved config to the objects of a run, and to the scores of its test pass."""
 
+import inspect
 import logging
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,6 @@ from ddpm_lightning.runs.ranks import started_from_outside
 from ddpm_lightning.training.checkpoint import AtomicCheckpointIO
 from ddpm_lightning.training.module import DiffusionModule
 
-LOADING = ("batch_size", "num_workers", "diagnostic_size", "eval_batch_size", "in_memory")
-"""Options of `dataset` that are the data module's."""
-
 
 def build_data(config: DictConfig) -> ImageDataModule:
     """The data module of `config.dataset`.
@@ -33,12 +31,13 @@ def build_data(config: DictConfig) -> ImageDataModule:
     for part, seed in config.seeds.items():
         if not 0 <= seed < 2**32:
             raise ValueError(f"seeds.{part} (seed, unless it is set) must be from 0 to 2^32 - 1, not {seed}")
+    loading = inspect.signature(ImageDataModule).parameters.keys() - {"source", "split", "seed", "cache_dir"}
     # What the data module does not take is read elsewhere, or named as the option of the source that refers to it.
-    known = [*LOADING, "name", "source", "split", "flip", *map(str, config.dataset.source)]
+    known = [*loading, "name", "source", "split", "flip", *map(str, config.dataset.source)]
     if unknown := [str(key) for key in config.dataset if key not in known]:
         there_are = ", ".join(sorted({key for key in known if key[0] != "_"}))
         raise ValueError(f"dataset has no option {', '.join(unknown)}; it has {there_are}")
-    options = {key: value for key, value in config.dataset.items() if key in LOADING}
+    options = {key: value for key, value in config.dataset.items() if key in loading}
     source = instantiate(config.dataset.source, root=config.paths.data_dir)
     split = instantiate(config.dataset.split)
     return ImageDataModule(source, split, seed=config.seeds.order, cache_dir=config.paths.cache_dir, **options)
@@ -64,6 +63,8 @@ def build_module(config: DictConfig, image_shape: tuple[int, int, int], num_clas
         )
     module = DiffusionModule(
         network=network,
+        image_shape=image_shape,
+        num_classes=num_classes,
         schedule=instantiate(config.schedule),
         target=target,
         objective=objective,

@@ -1,62 +1,113 @@
-"""Configs as plain values: what a checkpoint may hold."""
+"""The config of a run, made once from the command line or from a stored one."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from ddpm_lightning.runs.identity import changed_options, chosen
+from ddpm_lightning.runs.options import RESUMABLE, ROLES, role_of
+from ddpm_lightning.runs.plain_config import plain, resolved, value_as_text
+from ddpm_lightning.runs.stored_config import CONFIG_VERSION
 
 
-def plain(config: DictConfig) -> dict[str, Any]:
-    """The config as dicts, lists, strings and numbers; interpolations stay what they are."""
-    content = OmegaConf.to_container(config)
-    assert isinstance(content, dict)
-    return {str(key): value for key, value in content.items()}
+@dataclass(frozen=True)
+class RunConfig:
+    """A run's config with every interpolation and every `auto` resolved.
 
-
-def resolved(config: DictConfig) -> DictConfig:
-    """A copy with every interpolation resolved, except where the cache is.
-
-    That belongs to the machine and not to the run, so a run that is resumed or evaluated elsewhere must find it anew.
+    Attributes:
+        options: what the run is built from.
+        stored: the same as plain values with the version of their form, for `config.yaml` and checkpoints.
+        changed: the options that are not at the defaults of this version's YAML.
+        extends: whether the run of this config goes further than the one in its folder was meant to.
     """
-    content = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(content, dict)
-    return DictConfig({key: value if key == "paths" else _with_open_cache(value) for key, value in content.items()})
+
+    options: DictConfig
+    stored: dict[str, Any]
+    changed: frozenset[str] = frozenset()
+    extends: bool = False
+
+    @classmethod
+    def of(cls, config: DictConfig, changed: frozenset[str] = frozenset(), extends: bool = False) -> RunConfig:
+        """A composed or a stored config, resolved."""
+        from ddpm_lightning.runs.hardware import resolve_auto  # torch is not needed to look into a folder
+
+        options = resolved(config)
+        resolve_auto(options)
+        return cls(options, {"config_version": CONFIG_VERSION, **plain(options)}, changed, extends)
+
+    @classmethod
+    def of_command(cls, command: DictConfig, begun: Mapping[str, Any] | None = None) -> RunConfig:
+        """The config of a command line.
+
+        Args:
+            command: as Hydra composed it.
+            begun: the stored config of the run that the command continues; what it found for `trainer.precision=auto`
+                holds on, so that a run keeps its number format on another machine.
+        """
+        hydra = HydraConfig.get()
+        config = command.copy()
+        with open_dict(config):
+            config.hydra = command_record(config, hydra)
+        if begun is not None and config.trainer.precision == "auto":
+            config.trainer.precision = begun["trainer"]["precision"]
+        return cls.of(config, changed_options(command, hydra))
+
+    @classmethod
+    def resumed(cls, stored: Mapping[str, Any], command: DictConfig) -> RunConfig:
+        """The stored config of a run, with what the command line may change when it resumes it.
+
+        Raises:
+            ValueError: for an option that would make it another run.
+        """
+        config, hydra = DictConfig(dict(stored)), HydraConfig.get()
+        for word in hydra.overrides.task:
+            option = word.lstrip("+~").partition("=")[0]
+            if role_of(option) not in RESUMABLE:
+                raise ValueError(
+                    f"resume continues a run as it was configured; {word} would make it another run. With resume only "
+                    f"these may change: {', '.join(_resumable())}"
+                )
+            if "." not in option and OmegaConf.is_dict(command[option]):
+                _choose(config, command, option)
+            elif option != "resume":
+                OmegaConf.update(config, option, OmegaConf.select(command, option), merge=False)
+        extends = any(config.trainer[limit] != stored["trainer"][limit] for limit in ("max_steps", "max_epochs"))
+        return cls.of(config, extends=extends)
 
 
-def _with_open_cache(node: Any) -> Any:
-    if isinstance(node, list):
-        return [_with_open_cache(value) for value in node]
-    if isinstance(node, dict):
-        return {k: "${paths.cache_dir}" if k == "cache_dir" else _with_open_cache(v) for k, v in node.items()}
-    return node
+def _resumable() -> list[str]:
+    return [option for option, role in ROLES.items() if role in RESUMABLE and option not in ("hydra", "config_version")]
 
 
-def command_record(config: DictConfig) -> dict[str, dict[str, str]]:
-    """What this job's command line chose: {"choices": {group: choice}, "options": {key: value}}, all as words.
+def _choose(config: DictConfig, command: DictConfig, group: str) -> None:
+    """Takes over what the command's choice of a group says, of the options that have the role of the choice."""
+    taken = [key for key in map(str, command[group]) if role_of(f"{group}.{key}") is role_of(group)]
+    for key in [key for key in map(str, config[group]) if role_of(f"{group}.{key}") is role_of(group)]:
+        del config[group][key]
+    for key in taken:  # as it is written, so that what it refers to is the run's
+        config[group][key] = OmegaConf.to_container(command[group])[key]  # type: ignore[index,call-overload]
+
+
+def command_record(config: DictConfig, hydra: HydraConf) -> dict[str, dict[str, str]]:
+    """What this job's command line chose, as strings: {"choices": {group: choice}, "options": {option: value}}.
 
     A config says which class a group's choice stands for; a table wants the choice's name. Values are taken from the
-    config, for the words of the command line may refer to others.
+    config, for those on the command line may refer to others.
     """
-    hydra = HydraConfig.get()
-    choices = {
-        group: str(choice)
-        for group, choice in hydra.runtime.choices.items()
-        if not group.startswith("hydra") and choice is not None
-    }
+    choices = chosen(hydra)
+    return {"choices": choices, "options": _options_given(config, hydra.overrides.task, choices)}
+
+
+def _options_given(config: DictConfig, words: Sequence[str], choices: Mapping[str, str]) -> dict[str, str]:
     options = {}
-    for override in hydra.overrides.task:
-        key, _, word = override.lstrip("+~").partition("=")
-        if key not in choices:
-            options[key] = option_word(config, key, word)
-    return {"choices": choices, "options": options}
-
-
-def option_word(config: DictConfig, key: str, absent: str) -> str:
-    """The value of an option as YAML writes it; `absent` where the config has no such option."""
-    missing = object()
-    value = OmegaConf.select(config, key, default=missing)
-    if value is missing:
-        return absent
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)  # 0 and 0.0 are one choice
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    for word in words:
+        option, _, value = word.lstrip("+~").partition("=")
+        if option not in choices:
+            options[option] = value_as_text(config, option, value)
+    return options

@@ -1,11 +1,11 @@
-"""A job's work, on all its devices, and the record of it in the job's folder."""
+"""A job's work on all its devices, and its record in the job's folder."""
 
 import logging
 import time
 import traceback
 from collections.abc import Callable
-from typing import Any
 
+from ddpm_lightning.runs.config import RunConfig
 from ddpm_lightning.runs.launch import RankError, record_error, run_ranks
 from ddpm_lightning.runs.ranks import global_rank, is_own_rank, started_from_outside
 from ddpm_lightning.runs.run_folder import RunFolder
@@ -14,17 +14,20 @@ log = logging.getLogger(__name__)
 Scores = dict[str, float]
 
 
-def run_job(
-    run: RunFolder, config: dict[str, Any], ranks: int, work: Callable[[], Scores], reconfigured: bool = False
-) -> Scores:
-    """Does the work and returns its scores; `status` says at any moment how far it is.
+def run_job(run: RunFolder, config: RunConfig, ranks: int, work: Callable[[], Scores]) -> Scores:
+    """Does the work and returns its scores; the file `status` shows its progress at any moment.
+
+    A process has one of three parts in it:
+
+    - a rank that this project started does the work, and hands its error or its scores to the process that started it;
+    - a rank that torchrun or srun started does the work; the first one of them keeps the record as well;
+    - any other process keeps the record, and starts the ranks or does the work itself.
 
     Args:
         run: the job's folder.
-        config: what the folder is claimed for.
+        config: written to `config.yaml`; another run there is an error.
         ranks: processes to start for the work; with 1 it is done in this one.
         work: gives the scores, the same on all ranks.
-        reconfigured: whether the folder's run goes on with this config instead of its own.
 
     Raises:
         FileExistsError: if the folder holds another run.
@@ -35,23 +38,20 @@ def run_job(
         return _work_as_rank(run, work)
     try:
         # The first rank keeps the record.
-        return work() if global_rank() > 0 else _work_on_record(run, config, ranks, work, reconfigured)
+        return work() if global_rank() > 0 else _work_on_record(run, config, ranks, work)
     except Exception as error:
         if started_from_outside():  # the other ranks wait for this one, until its process ends
             raise SystemExit(f"this rank ends, since its job failed:\n{traceback.format_exc()}") from error
         raise
 
 
-def _work_on_record(
-    run: RunFolder, config: dict[str, Any], ranks: int, work: Callable[[], Scores], reconfigured: bool
-) -> Scores:
+def _work_on_record(run: RunFolder, config: RunConfig, ranks: int, work: Callable[[], Scores]) -> Scores:
     with run.locked():
-        if not reconfigured:
-            run.claim(config)
+        run.check(config)
         began, resumed = time.time(), run.last_checkpoint.is_file()
+        # In this order: a run that is done is never described by a config that it has not reached.
         run.write_status("running", resumed=resumed)
-        if reconfigured:  # only now: a run that is done is never described by a config that it has not reached
-            run.write_config(config)
+        run.write_config(config.stored)
         try:
             if ranks > 1:
                 run_ranks(ranks)
@@ -60,7 +60,7 @@ def _work_on_record(
                 scores = work()
         except (KeyboardInterrupt, SystemExit) as error:
             run.write_status("interrupted", resumed=resumed)
-            if isinstance(error, SystemExit) and error.code == 1:  # so Lightning ends at Ctrl-C
+            if isinstance(error, SystemExit) and error.code == 1:  # what Lightning does at Ctrl-C
                 raise KeyboardInterrupt from error
             raise
         except BaseException as error:
@@ -74,7 +74,7 @@ def _work_on_record(
 
 
 def _work_as_rank(run: RunFolder, work: Callable[[], Scores]) -> Scores:
-    """The process that started this rank keeps the record; it finds the scores in the status."""
+    """The process that started this rank keeps the record, and finds the scores in the status."""
     try:
         scores = work()
         if global_rank() == 0:

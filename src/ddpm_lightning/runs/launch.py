@@ -1,9 +1,9 @@
-"""Several processes per job, under Hydra.
+"""A job of several processes, under Hydra.
 
 Lightning starts the other ranks of a DDP job by running `sys.argv` again. Under Hydra that is wrong: with `-m` each of
 them starts the whole sweep once more. Here the process that Hydra runs starts all ranks, with this job's own overrides
 and in this job's folder, through torchrun's agent: when one fails the others are ended, and the sweep's process, which
-is no rank itself, is as clean for the next job as it was for this one.
+is not a rank itself, is as clean for the next job as it was for this one.
 """
 
 import json
@@ -31,14 +31,14 @@ from ddpm_lightning.runs.job_command import job_command
 from ddpm_lightning.runs.ranks import started_from_outside
 
 SECONDS_UNTIL_KILL = 30
-"""What torch's agent gives a rank to end by itself; fixed there."""
+"""How long torch's agent waits for a rank to end by itself; fixed there."""
 
 
 class RankError(RuntimeError):
     """A rank of a job failed.
 
     Attributes:
-        details: its traceback, as far as it is known.
+        details: its traceback, if it could record one.
     """
 
     def __init__(self, message: str, details: str) -> None:
@@ -67,7 +67,7 @@ def ranks_to_start(trainer: DictConfig) -> int:
         parsed = accelerator.parse_devices(devices)
     except (TypeError, KeyError, MisconfigurationException) as error:
         raise ValueError(
-            f"trainer.accelerator={trainer.accelerator} with trainer.devices={devices} cannot be: {error.args[0]}"
+            f"trainer.accelerator={trainer.accelerator} with trainer.devices={devices} is not possible: {error.args[0]}"
         ) from error
     return max(1, parsed if isinstance(parsed, int) else len(parsed or ()))
 
@@ -80,7 +80,7 @@ def run_ranks(count: int) -> None:
     """
     hydra = HydraConfig.get()
     _, *words = job_command(hydra, hydra.overrides.task, hydra.runtime.output_dir)
-    with tempfile.TemporaryDirectory() as errors, _surroundings_restored():
+    with tempfile.TemporaryDirectory() as errors, _environment_restored():
         os.environ.update(child_environment(**threads_for_each(count)))
         launch = LaunchConfig(
             min_nodes=1,
@@ -104,8 +104,8 @@ def run_ranks(count: int) -> None:
 
 
 @contextmanager
-def _surroundings_restored() -> Iterator[None]:
-    """The agent leaves variables and signal handlers behind."""
+def _environment_restored() -> Iterator[None]:
+    """Restores the environment and the signal handlers, which torch's agent overwrites."""
     variables = dict(os.environ)
     signals = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
     handlers = {number: signal.getsignal(number) for number in signals}
@@ -119,11 +119,11 @@ def _surroundings_restored() -> Iterator[None]:
 
 
 def _raise_first_failure(error: ChildFailedError, logs: Path) -> NoReturn:
-    """Tells of the rank that began it: ranks that lose their connection to it fail as well, often before it has ended.
+    """Raises the error of the rank that failed first; ranks that lose their connection to it fail as well.
 
-    The agent's own choice goes by whole seconds. A rank without a word (it was killed) comes first, since all that is a
-    mere consequence has been recorded as an exception; then the one that recorded its exception first. No cause are
-    those that the agent itself has ended: by SIGTERM, or half a minute later by SIGKILL.
+    Those may even end before it does, and the agent's own times are whole seconds. A rank that recorded no exception
+    was killed, so it is the cause: a rank that fails in consequence records one. Otherwise it is the rank whose record
+    is the oldest. Ranks that the agent itself has ended, by SIGTERM or half a minute later by SIGKILL, do not count.
     """
     earliest = min(failure.timestamp for failure in error.failures.values())
     silent = [
@@ -136,14 +136,14 @@ def _raise_first_failure(error: ChildFailedError, logs: Path) -> NoReturn:
     recorded = sorted(logs.rglob("error.json"), key=lambda path: path.stat().st_mtime_ns)
     if recorded and not silent:
         first = recorded[0]  # LOGS/.../RANK/error.json
-        told = json.loads(first.read_text())["message"]
-        message = f"rank {first.parent.name} of this job failed: {told['message']}"
-        raise RankError(message, told["extraInfo"]["py_callstack"]) from None
+        record = json.loads(first.read_text())["message"]
+        message = f"rank {first.parent.name} of this job failed: {record['message']}"
+        raise RankError(message, record["extraInfo"]["py_callstack"]) from None
     rank = min(silent, default=next(iter(error.failures)))  # the agent notes first those that ended by themselves
     message = str(error.failures[rank].message)
     raise RankError(f"rank {rank} of this job failed: {message}", message) from None
 
 
 def record_error(error: BaseException) -> None:
-    """In a rank: tells the process that started it what went wrong."""
+    """In a rank: reports an error to the process that started it."""
     get_error_handler().record_exception(error)

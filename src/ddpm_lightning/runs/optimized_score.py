@@ -1,4 +1,4 @@
-"""What a sweeper that optimises, such as Optuna, gets of a run."""
+"""The score of a run for a sweeper that optimises, such as Optuna."""
 
 import math
 
@@ -8,7 +8,7 @@ from ddpm_lightning.runs.run_folder import RunFolder
 
 
 def optimises(config: DictConfig) -> bool:
-    """Whether a verb's config names a score that a sweeper is to get."""
+    """Whether a verb's config names a score to optimise."""
     return config.get("optimize") is not None and config.optimize.score is not None
 
 
@@ -28,5 +28,5 @@ def optimized_score(config: DictConfig, run: RunFolder) -> float | None:
         return penalty
     scores = status["scores"]
     if score not in scores:
-        raise ValueError(f"optimize.score={score} is no score of the run: it has {', '.join(sorted(scores))}")
+        raise ValueError(f"optimize.score={score} is not a score of the run: it has {', '.join(sorted(scores))}")
     return float(scores[score]) if math.isfinite(scores[score]) else penalty

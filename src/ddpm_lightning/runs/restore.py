@@ -1,27 +1,35 @@
 """A checkpoint's model with the config of its run, changed where the command line says so."""
 
 import copy
+import logging
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
 from ddpm_lightning.data.datamodule import ImageDataModule
 from ddpm_lightning.runs.build import build_data, build_module
 from ddpm_lightning.runs.config import command_record
-from ddpm_lightning.runs.hardware import resolve_auto
 from ddpm_lightning.runs.run_folder import find_checkpoint
 from ddpm_lightning.runs.stored_config import modernized
-from ddpm_lightning.training.checkpoint import CONFIG_KEY, read_checkpoint
+from ddpm_lightning.training.checkpoint import CONFIG_KEY, IMAGES_KEY, read_checkpoint
 from ddpm_lightning.training.module import DiffusionModule
+
+log = logging.getLogger(__name__)
 
 
 class RestoredRun(NamedTuple):
-    """A model as it was trained, its data, and the config that now holds."""
+    """A model as it was trained, and the config that now holds.
+
+    Attributes:
+        config: of the checkpoint's run, with what the command changes; interpolations of the command are not resolved.
+        module: the model, ready to evaluate.
+        checkpoint: all that the file holds.
+    """
 
     config: DictConfig
     module: DiffusionModule
-    data: ImageDataModule
     checkpoint: dict[str, Any]
 
 
@@ -29,7 +37,7 @@ def restore_run(command: DictConfig, groups: tuple[str, ...]) -> RestoredRun:
     """The run of `command.checkpoint`.
 
     Everything is as the checkpoint has it, except `trainer` and `paths`, which belong to this machine, and what
-    `command` sets for `weights` and in the given groups: null there means "as the checkpoint has it".
+    `command` sets for `weights` and in the given groups: null there keeps the checkpoint's value.
 
     Copies to `command` the top-level keys that only the checkpoint's config has, so that what its options refer to, as
     in metrics.seed=${seed}, resolves.
@@ -44,23 +52,33 @@ def restore_run(command: DictConfig, groups: tuple[str, ...]) -> RestoredRun:
     with open_dict(command):
         for key in stored.keys() - command.keys():
             command[key] = stored[key]
-    config.hydra = _merged_record(stored.get("hydra"), command_record(command))
+    config.hydra = _merged_record(stored.get("hydra"), command_record(command, HydraConfig.get()))
+    config.checkpoint = {"path": str(path), "step": checkpoint["global_step"]}
     config.paths = command.paths
     config.trainer = command.trainer
     if config.trainer.precision == "auto":
         config.trainer.precision = stored.trainer.precision
-    resolve_auto(config)
     if command.weights is not None:
         config.weights = command.weights
     for group in groups:
         config[group] = _overridden(stored[group], command[group], group)
-    data = build_data(config)
-    # The classes are those of the training; the data's own need the files, which drawing samples does without.
-    module = build_module(config, data.image_shape, config.model.get("num_classes") or 0)
+    image_shape, num_classes = _images_of(checkpoint, config)
+    module = build_module(config, image_shape, num_classes)
     module.load_state_dict(checkpoint["state_dict"])
     module.on_load_checkpoint(checkpoint)
     module.eval()
-    return RestoredRun(config, module, data, checkpoint)
+    return RestoredRun(config, module, checkpoint)
+
+
+def _images_of(checkpoint: Mapping[str, Any], config: DictConfig) -> tuple[tuple[int, int, int], int]:
+    """Shape and number of classes of the images that a checkpoint's model was trained on."""
+    if IMAGES_KEY in checkpoint:
+        images = checkpoint[IMAGES_KEY]
+        channels, height, width = images["shape"]
+        return (channels, height, width), images["num_classes"]
+    # Early checkpoints leave the shape to the data's config, and the classes to the model's: the data's own would need
+    # the files, which drawing samples does without.
+    return build_data(config).image_shape, config.model.get("num_classes") or 0
 
 
 def _merged_record(stored: DictConfig | None, own: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
@@ -100,18 +118,18 @@ def _overridden(stored: DictConfig, wanted: DictConfig, group: str) -> DictConfi
 
 
 def check_split(checkpoint: Mapping[str, Any], data: ImageDataModule) -> None:
-    """Raises ValueError if the data are other images, or divide otherwise, than they did for the checkpoint.
+    """Raises ValueError if the data are divided otherwise than for the checkpoint; warns if the images are not the same.
 
-    Warns if they are the same by name, but not in their pixels.
+    Other pixels are no error: images that are encoded again, or decoded by another version of a library, have them too.
     """
     stored = checkpoint[type(data).__qualname__]
-    for differ, was, now in (
-        ("others than", stored.get("images_hash", data.images_hash), data.images_hash),  # early ones had none
-        ("split differently from", stored["split_hash"], data.split_hash),
-    ):
-        if was != now:
-            raise ValueError(
-                f"the images on this machine are {differ} those the model was trained on ({was[:8]}, here {now[:8]}): "
-                "images it was trained on could be among those it is judged by. Restore the data set as it was"
-            )
-    data.warn_of_other_pixels(stored)
+    if (was := stored["split_hash"]) != (now := data.split_hash):
+        raise ValueError(
+            f"the images on this machine are split differently from those the model was trained on ({was[:8]}, here "
+            f"{now[:8]}): images it was trained on could be among those it is judged by. Restore the data set as it was"
+        )
+    if stored.get("pixels_hash", data.pixels_hash) != data.pixels_hash:  # the first checkpoints have none
+        log.warning(
+            "the images or labels on this machine are not the same as those the model was trained on: were files "
+            "replaced, or encoded again?"
+        )

@@ -1,7 +1,7 @@
-"""The folder a run leaves: where things are in it, and what state the run is in."""
+"""The folder of a run: where things are in it, and the state of the run."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +11,17 @@ from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
 
 from ddpm_lightning.atomic_files import write_json, write_text
-from ddpm_lightning.runs.config_hash import config_hash
+from ddpm_lightning.runs.config import RunConfig
+from ddpm_lightning.runs.identity import differences, without_length
+from ddpm_lightning.runs.stored_config import modernized
+
+MOST_SHOWN = 5
+"""Options named in a message; of a class that differs every option does."""
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """`outputs/<experiment>/<time>-<hash>/` and what it holds."""
+    """`outputs/<experiment>/<time>-<hash>/` and its contents."""
 
     path: Path
 
@@ -42,7 +47,7 @@ class RunFolder:
 
     @property
     def lock_file(self) -> Path:
-        """Held by the process that is at work here."""
+        """Locked by the process that works here."""
         return self.path / ".lock"
 
     def read_status(self) -> dict[str, Any]:
@@ -53,59 +58,59 @@ class RunFolder:
         return status
 
     def write_status(self, state: str, **details: Any) -> None:
-        """Records the state of the run, atomically."""
+        """Writes the state of the run, atomically."""
         write_json(self.status_file, {"state": state, **details})
 
     def read_config(self) -> dict[str, Any]:
-        """The resolved config of the run that is in this folder, as plain values.
+        """The resolved config of the run that is in this folder, as plain values, as this version would have stored it.
 
         Raises:
             FileNotFoundError: if no run is there.
+            ValueError: if a newer version made it, or it is not the config of a run.
         """
         if not self.config_file.is_file():
             raise FileNotFoundError(f"{self.path} is not the folder of a run: it has no config.yaml")
         config = OmegaConf.to_container(OmegaConf.load(self.config_file))
         assert isinstance(config, dict)
-        return {str(key): value for key, value in config.items()}
+        return modernized({str(key): value for key, value in config.items()}, self.path)
 
-    def check(self, config: dict[str, Any]) -> None:
-        """Raises FileExistsError if another run is in the folder."""
-        if not self.config_file.is_file():
+    @property
+    def holds_results(self) -> bool:
+        """Whether a run has left anything here that another one must not replace."""
+        return self.read_status()["state"] == "done" or any((self.path / "checkpoints").glob("*.ckpt"))
+
+    def check(self, config: RunConfig) -> None:
+        """Raises FileExistsError if another run is in the folder; one that left no results does not hold it."""
+        if not self.config_file.is_file() or not self.holds_results:
             return
-        theirs, ours = config_hash(self.read_config()), config_hash(config)
-        if theirs != ours:
+        differ = differences(self.read_config(), config.stored, config.changed)
+        if config.extends:
+            differ = without_length(differ)
+        if differ:
+            shown = [f"{option} ({how})" for option, how in list(differ.items())[:MOST_SHOWN]]
+            more = f" and {len(differ) - MOST_SHOWN} more" if len(differ) > MOST_SHOWN else ""
             raise FileExistsError(
-                f"{self.path} holds another run (config {theirs}, this one is {ours}). Continue a training there "
+                f"{self.path} holds another run, which differs in {', '.join(shown)}{more}. Continue a training there "
                 f"with resume={self.path}, choose another name= (or hydra.run.dir=), or move that folder away"
             )
 
-    def claim(self, config: dict[str, Any]) -> None:
-        """Makes the folder this run's own, by writing the config, or finds that it is already.
-
-        Raises:
-            FileExistsError: if another run is there; nothing is changed.
-        """
-        self.check(config)
-        if not self.config_file.is_file():
-            self.write_config(config)
-
-    def write_config(self, config: dict[str, Any]) -> None:
+    def write_config(self, stored: Mapping[str, Any]) -> None:
         """Writes `config.yaml`, atomically."""
-        write_text(self.config_file, OmegaConf.to_yaml(OmegaConf.create(config)))
+        write_text(self.config_file, OmegaConf.to_yaml(OmegaConf.create(dict(stored))))
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Holds the folder for this process; the system lets go of it when the process ends, however it ends.
+        """Locks the folder for this process; the system unlocks it when the process ends, however it ends.
 
         Raises:
-            ValueError: if another process holds it.
+            ValueError: if another process has locked it.
         """
         try:
-            with FileLock(self.lock_file, timeout=2):  # a reader of the status may try it for a moment
+            with FileLock(self.lock_file, timeout=2):  # a reader of the status may hold it for a moment
                 yield
         except Timeout as error:
             raise ValueError(
-                f"another process is at work in {self.path}: wait for it, or choose another name="
+                f"another process is working in {self.path}: wait for it, or choose another name="
             ) from error
 
 
@@ -122,7 +127,7 @@ def find_checkpoint(path: str | Path) -> Path:
         last = RunFolder(path).last_checkpoint
         if last.is_file():
             return last
-        # A name with a dot is what a kill left of a write.
+        # A name with a leading dot is a write that was killed.
         found = sorted(str(p.relative_to(path)) for p in path.rglob("*.ckpt") if not p.name.startswith("."))
         hint = f"it holds {', '.join(found[:5])}: name one of these" if found else "it holds no checkpoint"
         raise FileNotFoundError(f"{path} is not the folder of a run with checkpoints/last.ckpt: {hint}")

@@ -1,51 +1,28 @@
-"""Configs that runs and checkpoints hold: whether this version can continue from them, and how they read today."""
+"""Configs that folders and checkpoints hold, as this version would have stored them.
+
+A stored config says its `config_version`; one without is older than versions are. Whoever moves a class, renames or
+removes an option, or changes what one means adds to the tables below, and to `CONFIG_VERSION`. An option that is new
+needs nothing here if its YAML's default does what was done before.
+"""
 
 import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-NEEDED = (
-    "seed",
-    "compile",
-    "weights",
-    "label_dropout",
-    "dataset",
-    "normalizer",
-    "model",
-    "schedule",
-    "loss_on",
-    "loss",
-    "weighting",
-    "timesteps",
-    "optimizer",
-    "ema",
-    "sampler",
-    "guidance",
-    "metrics",
-    "callbacks",
-    "logger",
-    "trainer",
-    "paths",
-)
-"""What a run is made of."""
-NEEDED_OF_DATASET = ("name", "source", "split", "batch_size", "num_workers", "flip")
-"""What `dataset` must say beside what its source asks for."""
-
-
-def check_stored(config: Mapping[Any, Any], origin: str | Path) -> None:
-    """Raises ValueError if the config stored in `origin` lacks what a run is made of: an earlier version wrote it."""
-    missing = [key for key in NEEDED if key not in config]
-    if "dataset" in config:
-        missing += [f"dataset.{key}" for key in NEEDED_OF_DATASET if key not in config["dataset"]]
-    if missing:
-        raise ValueError(
-            f"{origin} was made by an earlier version of ddpm-lightning, and this one cannot continue from it: its "
-            f"config has no {', '.join(missing)}. Use the version that made it, or train again"
-        )
-
+CONFIG_VERSION = 2
+"""Of the form in which configs are stored today."""
 
 _CORE = "ddpm_lightning.diffusion"
+_SOURCES = (
+    "mnist.MNISTSource",
+    "mnist.FashionMNISTSource",
+    "cifar10.CIFAR10Source",
+    "flowers.FlowersSource",
+    "pets.PetsSource",
+    "folder.FolderSource",
+    "gradients.GradientsSource",
+)
 RENAMED = {
     f"{_CORE}.schedule.LinearSchedule": f"{_CORE}.schedules.linear.LinearSchedule",
     f"{_CORE}.schedule.CosineSchedule": f"{_CORE}.schedules.cosine.CosineSchedule",
@@ -56,50 +33,54 @@ RENAMED = {
     f"{_CORE}.parameterization.Noise": f"{_CORE}.target.Noise",
     f"{_CORE}.parameterization.Image": f"{_CORE}.target.Image",
     f"{_CORE}.parameterization.Velocity": f"{_CORE}.target.Velocity",
-    **{
-        f"ddpm_lightning.data.{module}": f"ddpm_lightning.data.sources.{module}"
-        for module in (
-            "mnist.MNISTSource",
-            "mnist.FashionMNISTSource",
-            "cifar10.CIFAR10Source",
-            "flowers.FlowersSource",
-            "pets.PetsSource",
-            "folder.FolderSource",
-            "gradients.GradientsSource",
-        )
-    },
-    **{
-        f"ddpm_lightning.metrics.{module}": f"ddpm_lightning.metrics.features.{module}"
-        for module in ("inception.shared_inception_features", "lenet.shared_lenet_features")
-    },
     "ddpm_lightning.networks.ddim_resnet.DDIMResNet": "ddpm_lightning.networks.keras_unet.KerasUNet",
+    "ddpm_lightning.metrics.lenet.LeNetFeatures": "ddpm_lightning.metrics.features.lenet.shared_lenet_features",
+    "ddpm_lightning.metrics.lenet.shared_lenet_features": "ddpm_lightning.metrics.features.lenet.shared_lenet_features",
+    "ddpm_lightning.metrics.inception.shared_inception_features": (
+        "ddpm_lightning.metrics.features.inception.shared_inception_features"
+    ),
+    **{f"ddpm_lightning.data.{source}": f"ddpm_lightning.data.sources.{source}" for source in _SOURCES},
 }
-"""Class as earlier versions named it -> as it is named now."""
+"""Class, or function that gives an object, as earlier versions named it -> its present name."""
+
+RENAMED_CHOICES = {("model", "ddim_resnet"): "keras_unet"}
+"""(Group, choice as earlier versions named it) -> its present name."""
+
+REMOVED: dict[str, Any] = {
+    "dataset.eval_batch_size": 250,
+    "model.condition_dim": None,
+    "model.min_frequency": 1.0,
+    "model.max_frequency": 1000.0,
+    "callbacks.cost.warmup_batches": 5,
+    "callbacks.nan_guard.check_every_n_steps": 50,
+    "callbacks.checkpointing.lower_is_better": True,
+    "callbacks.process_panel.num_columns": 10,
+    "callbacks.trajectory.num_frames": 10,
+}
+"""Option that is a constant now -> its value."""
 
 
 def modernized(config: Mapping[str, Any], origin: str | Path) -> dict[str, Any]:
-    """The config stored in `origin` as this version would have stored it.
+    """The config stored in `origin` (a folder or a checkpoint) as this version would have stored it.
 
     Raises:
-        ValueError: it lacks what a run is made of.
+        ValueError: a newer version wrote it; an option had a value that is no longer possible; or it is not the config
+            of a run.
     """
-    check_stored(config, origin)
+    version = config.get("config_version", 1)
+    if version > CONFIG_VERSION:
+        raise ValueError(f"{origin} was made by a newer version of ddpm-lightning: update this one")
     content: dict[str, Any] = _renamed(copy.deepcopy(dict(config)))
-    content.setdefault("seeds", dict.fromkeys(("init", "order", "noise", "samples"), content["seed"]))
-    content.setdefault("grid", {"_target_": "ddpm_lightning.samplers.grid.UniformGrid"})
-    content["metrics"] = {
-        "labels": "uniform",
-        "real_seed": content["metrics"].get("seed", content["seed"]),
-        **content["metrics"],
-    }
-    content["trainer"].setdefault("inference_mode", False)
-    if scoring := content["callbacks"].get("generative_metrics"):
-        scoring.setdefault("real_seed", content["metrics"]["real_seed"])
-        scoring.setdefault("seeds", dict(content["seeds"]))
-    content["timesteps"] = _modernized_timesteps(content["timesteps"], content["schedule"])
-    for part in (content, *content["callbacks"].values()):
-        if part and part.get("sampler"):
-            part["sampler"] = _modernized_sampler(part["sampler"], content["grid"])
+    try:
+        if version < 2:
+            _to_version_2(content)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{origin} does not hold the config of a run ({error!r}): take the folder of a run, or a checkpoint out of "
+            "its `checkpoints`"
+        ) from error
+    _remove_constants(content, origin)
+    content["config_version"] = CONFIG_VERSION
     return content
 
 
@@ -110,8 +91,66 @@ def _renamed(node: Any) -> Any:
     return [_renamed(value) for value in node] if isinstance(node, list) else node
 
 
+def _remove_constants(content: dict[str, Any], origin: str | Path) -> None:
+    for option, constant in REMOVED.items():
+        *parents, last = option.split(".")
+        part: Any = content
+        for name in parents:
+            part = part.get(name) if isinstance(part, dict) else None
+        if isinstance(part, dict) and last in part and (value := part.pop(last)) != constant:
+            raise ValueError(
+                f"{origin} was made with {option}={value}, which this version always takes as {constant}: use the "
+                "version that made it, or train again"
+            )
+
+
+def _to_version_2(content: dict[str, Any]) -> None:
+    """Adds, in place, what configs without a version lack, as it was while they had no option for it."""
+    content.setdefault("normalizer", {"_target_": "ddpm_lightning.data.normalizer.SymmetricNormalizer"})
+    content.setdefault("seeds", dict.fromkeys(("init", "order", "noise", "samples"), content["seed"]))
+    content.setdefault("grid", {"_target_": "ddpm_lightning.samplers.grid.UniformGrid"})
+    _modernize_dataset(content["dataset"])
+    content["metrics"] = {
+        "labels": "uniform",
+        "real_seed": content["metrics"].get("seed", content["seed"]),
+        **content["metrics"],
+    }
+    content["trainer"].setdefault("inference_mode", False)
+    if scoring := content["callbacks"].get("generative_metrics"):
+        content["callbacks"]["generative_metrics"] = _modernized_scoring(scoring, content)
+    content["timesteps"] = _modernized_timesteps(content["timesteps"], content["schedule"])
+    for part in (content, *content["callbacks"].values()):
+        if part and part.get("sampler"):
+            part["sampler"] = _modernized_sampler(part["sampler"], content["grid"])
+    if record := content.get("hydra"):
+        choices = {group: RENAMED_CHOICES.get((group, choice), choice) for group, choice in record["choices"].items()}
+        content["hydra"] = {**record, "choices": {"grid": "uniform", **choices}}
+
+
+def _modernize_dataset(dataset: dict[str, Any]) -> None:
+    """Replaces, in place, what there was before splits were classes, and a toy that made images without end."""
+    source = dataset["source"]
+    if source.get("_target_") == "ddpm_lightning.data.gradients.EndlessGradientsSource":
+        source["_target_"] = "ddpm_lightning.data.sources.gradients.GradientsSource"
+        source["size"] = source.pop("epoch_size")
+    if "split" not in dataset:
+        split = {"val_size": dataset.pop("val_size"), "seed": dataset.pop("split_seed")}
+        dataset["split"] = {"_target_": "ddpm_lightning.data.split.ValFromTrain", **split}
+
+
+def _modernized_scoring(scoring: dict[str, Any], content: dict[str, Any]) -> dict[str, Any]:
+    """The options of `metrics` were repeated one by one."""
+    own = {option: scoring[option] for option in content["metrics"] if option in scoring}
+    others = ("_target_", "sampler", "guidance", "dataset", "cache_dir")
+    return {
+        "plan": {**content["metrics"], **own, "features": scoring["extractor"]},
+        "seeds": dict(content["seeds"]),
+        **{option: scoring[option] for option in others},
+    }
+
+
 def _modernized_timesteps(timesteps: dict[str, Any], schedule: dict[str, Any]) -> dict[str, Any]:
-    """The timesteps' part: earlier, stratified times had a class of their own, not an option."""
+    """Stratified times had a class of their own, not an option."""
     module, _, name = timesteps["_target_"].rpartition(".")
     if name in ("Stratified", "UniformContinuous"):
         return {"_target_": f"{module}.UniformTimesteps", "stratified": name == "Stratified"}
@@ -122,7 +161,7 @@ def _modernized_timesteps(timesteps: dict[str, Any], schedule: dict[str, Any]) -
 
 
 def _modernized_sampler(sampler: dict[str, Any], grid: dict[str, Any]) -> dict[str, Any]:
-    """A sampler's part: earlier, the grid was always uniform, and DDPM's variance a number under another name."""
+    """The grid was always uniform, and DDPM's variance a number under another name."""
     sampler = {"grid": dict(grid), **sampler}
     if "variance_mix" in sampler:
         v = sampler.pop("variance_mix")

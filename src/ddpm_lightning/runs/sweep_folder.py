@@ -20,7 +20,7 @@ PLAN_FILE = "sweep.json"
 
 
 class JobState(StrEnum):
-    """What is known of a job."""
+    """The state of a job."""
 
     DONE = "done"
     RUNNING = "running"
@@ -36,10 +36,10 @@ class Job:
     Attributes:
         folder: its folder's name within the sweep's.
         state: how far it is.
-        resumed: whether it went on from a checkpoint when it was last started.
-        seconds: what it took when it was last started; None unless done.
+        resumed: whether it continued from a checkpoint when it was last started.
+        seconds: the time since it was last started; None unless done.
         error: the message of a failed one.
-        changed: when its status last changed, in seconds of the clock; 0 where there is none.
+        changed: the time at which its status last changed, in seconds of the clock; 0 if there is none.
     """
 
     folder: str
@@ -57,7 +57,7 @@ class SweepFolder:
     path: Path
 
     def write_plan(self, folders: Sequence[str] | None, command: Sequence[str]) -> None:
-        """Notes the jobs' folders (None: a sweeper decides as it goes), when they were begun, and by which command."""
+        """Writes the jobs' folders (None: a sweeper decides as it goes), the time now, and the command."""
         plan = {
             "command": list(command),
             "began": time.time(),
@@ -66,7 +66,7 @@ class SweepFolder:
         write_json(self.path / PLAN_FILE, plan)
 
     def read_plan(self) -> dict[str, Any]:
-        """What `write_plan` wrote.
+        """The plan, as `write_plan` wrote it.
 
         Raises:
             FileNotFoundError: if this is not the folder of a sweep.
@@ -78,7 +78,7 @@ class SweepFolder:
         return plan
 
     def jobs(self) -> list[Job]:
-        """The planned jobs, or those that have begun where the plan leaves it open."""
+        """The planned jobs, or those that have begun if a sweeper decides as it goes."""
         folders = self.read_plan()["jobs"]
         if folders is None:
             folders = sorted(path.parent.name for path in self.path.glob("*/status"))
@@ -105,7 +105,7 @@ def job_in(folder: Path) -> Job:
 
 
 def _at_work(run: RunFolder) -> bool:
-    """Whether a process holds the run's folder: a status alone cannot tell of a kill."""
+    """Whether a process has locked the run's folder: a status alone does not show a kill."""
     try:
         with FileLock(run.lock_file, timeout=0):
             return False

@@ -16,8 +16,8 @@ _typed: dict[str, str] = {}
 def expand_checkpoints(words: Sequence[str]) -> list[str]:
     """The command line's words, with a pattern for `checkpoint` replaced by what matches it, comma-separated.
 
-    A folder that is not of a finished run with a checkpoint is left out, and told of if it holds a run. A value in
-    Hydra's quotes is no pattern.
+    A folder without a finished run and its checkpoint is left out, with a message if it holds a run. Quoted values are
+    taken literally.
 
     Raises:
         FileNotFoundError: if nothing is left.
@@ -52,8 +52,8 @@ def _is_finished(path: Path) -> bool:
     return state == "done" and run.last_checkpoint.is_file()
 
 
-def as_typed(word: str) -> str:
-    """The word that `expand_checkpoints` made this one of: what the user asks for, however many runs match today."""
+def pattern_as_typed(word: str) -> str:
+    """The pattern as typed, so that the sweep's folder does not depend on how many runs match."""
     return _typed.get(word, word)
 
 

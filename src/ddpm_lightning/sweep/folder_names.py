@@ -1,7 +1,6 @@
 """Names of the folders of runs and sweeps, as interpolations for `conf/hydra/`.
 
-They are registered when this module is imported, so that they exist as well in a process to which a launcher sends a
-job.
+They are registered on import, so that they also exist in a process to which a launcher sends a job.
 """
 
 import os
@@ -9,29 +8,23 @@ import re
 from datetime import datetime
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError
 
-from ddpm_lightning.runs.config import plain, resolved
-from ddpm_lightning.runs.config_hash import config_hash
+from ddpm_lightning.runs.identity import changed_options, differences, job_hash, short_hash
+from ddpm_lightning.runs.plain_config import plain, resolved, without_hydra
 from ddpm_lightning.runs.ranks import num_ranks
-from ddpm_lightning.sweep.checkpoint_pattern import as_typed
+from ddpm_lightning.runs.run_folder import RunFolder
+from ddpm_lightning.runs.stored_config import CONFIG_VERSION
+from ddpm_lightning.sweep.checkpoint_pattern import pattern_as_typed
 
 
 @cache
 def _now() -> str:
     """The time at which this process first asked for it."""
     return datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-
-
-def job_hash(root: DictConfig) -> str:
-    """The hash of a composed config, that of Hydra left out: what identifies a job wherever it runs."""
-    config = OmegaConf.masked_copy(root, [str(key) for key in root if key != "hydra"])
-    try:
-        return config_hash(plain(resolved(config)))
-    except InterpolationKeyError:  # an evaluation's options may refer to what only its checkpoint has
-        return config_hash(plain(config))
 
 
 def _stamp(*, _root_: DictConfig) -> str:
@@ -42,7 +35,7 @@ def _stamp(*, _root_: DictConfig) -> str:
 def _run_folder(*, _root_: DictConfig) -> str:
     """A resumed run's own folder, the stable one of a named run, or a new one."""
     if _root_.resume:
-        # Asked here, because Hydra makes the folder that it is told.
+        # Checked here, because Hydra makes whatever folder this returns.
         if not (Path(_root_.resume) / "status").is_file():
             raise FileNotFoundError(
                 f"resume={_root_.resume} is not the folder of a training: it holds no file `status`"
@@ -65,23 +58,51 @@ def _sweep_folder(*, _root_: DictConfig) -> str:
     """The sweep's name, or a hash of what the command line asks for."""
     if name := _root_.get("name"):
         return str(name)
-    overrides = sorted(as_typed(word) for word in _root_.hydra.overrides.task)
-    return config_hash({str(place): word for place, word in enumerate(overrides)})
+    overrides = sorted(pattern_as_typed(word).rstrip("/") for word in _root_.hydra.overrides.task)
+    return short_hash({str(place): word for place, word in enumerate(overrides)})
 
 
 def _job_folder(*, _root_: DictConfig) -> str:
     """What distinguishes a job in its sweep, fit for a folder's name, and the hash of its config.
 
-    The hash is what identifies the job: a folder that an earlier sweep of other options named otherwise is its own.
+    The hash identifies the job: a folder with the same hash is this job's, even if it is named differently. So is the
+    folder of the same run that an earlier version, with another hash, has made.
     """
-    identity = job_hash(_root_)
-    earlier = sorted(path.name for path in Path(_root_.hydra.sweep.dir).glob(f"*-{identity}"))
-    if earlier:
-        return earlier[0]
+    identity, sweep = job_hash(_root_), Path(_root_.hydra.sweep.dir)
     # No "=" and no ",": a job's folder is an option's value later on, as in checkpoint=FOLDER.
-    words = re.sub(r"[^=,]*/", "", _root_.hydra.job.override_dirname)  # of a path the last part
-    words = re.sub(r"[^\w.-]+", "_", words.replace("=", "-"))[:150]
-    return f"{words or 'job'}-{identity}"
+    words = re.sub(r"/(?=,|$)|[^=,/]*/(?=[^,])", "", _root_.hydra.job.override_dirname)  # of a path the last part
+    words = re.sub(r"[^\w.-]+", "_", words.replace("=", "-"))[:150] or "job"
+    same = sorted(path.name for path in sweep.glob(f"*-{identity}")) or _of_earlier_version(_root_, sweep, words)
+    return same[0] if same else f"{words}-{identity}"
+
+
+def _of_earlier_version(root: DictConfig, sweep: Path, words: str) -> list[str]:
+    """The folders in a sweep in which an earlier version, which hashed otherwise, has made this run.
+
+    An evaluation's config is not known before its checkpoint is read, so of evaluations the name decides.
+    """
+    files = {path.parent.name: path for path in sorted(sweep.glob("*/config.yaml"))}
+    stored = {name: config for name, path in files.items() if (config := _stored_earlier(path)) is not None}
+    if not stored:
+        return []
+    composed = without_hydra(root)
+    try:
+        ours = plain(resolved(composed))
+    except InterpolationKeyError:
+        return [name for name in stored if name.rpartition("-")[0] == words]
+    changed = changed_options(composed, root.hydra)
+    return [name for name, theirs in stored.items() if not differences(theirs, ours, changed)]
+
+
+@cache
+def _stored_earlier(config_file: Path) -> dict[str, Any] | None:
+    """The config of a run that an earlier version made; None for one of this version, or one that cannot be read."""
+    if f"config_version: {CONFIG_VERSION}\n" in config_file.read_text():
+        return None
+    try:
+        return RunFolder(config_file.parent).read_config()
+    except ValueError:
+        return None
 
 
 for _name, _resolver in (

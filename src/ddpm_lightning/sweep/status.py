@@ -23,7 +23,7 @@ def seconds_left(jobs: Sequence[Job], began: float, now: float) -> float | None:
 
 
 def summary(sweep: SweepFolder) -> str:
-    """One line: how many jobs are done, resumed, failed and to do, and the time left."""
+    """One line: numbers of jobs done, resumed, failed and to do, and the time left."""
     jobs, plan = sweep.jobs(), sweep.read_plan()
     counts = [
         (sum(job.state is JobState.DONE for job in jobs), "done"),

@@ -1,4 +1,12 @@
-"""What a sweep does beside its jobs: it holds its folder, knows its jobs beforehand, and tells how far it is."""
+"""Hydra callback of a sweep: locks its folder, writes its plan, prints its progress.
+
+What Hydra gives a callback, and what it does not, shapes this file. It makes a new callback object for each job, in
+whatever process runs the job, so a callback cannot keep anything: the sweep of this process is a global. It calls
+`on_multirun_start` with the sweep's config before any job is composed, and swallows exceptions there, except
+`SystemExit`. It composes each job from `hydra.overrides`, anew and perhaps in another process, so what must be the same
+in all of them (the absolute path of the sweep, which options vary) is written into these overrides. And it calls
+nothing that a verb could return to: `verbs/cli.py` calls `end_sweep` when Hydra has ended.
+"""
 
 import os
 import sys
@@ -19,20 +27,19 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, flag_override
 
+import ddpm_lightning.sweep.folder_names  # noqa: F401  # registers the names, also where a launcher sends a job
+from ddpm_lightning.runs.identity import job_hash
 from ddpm_lightning.runs.ranks import global_rank, num_ranks
 from ddpm_lightning.runs.run_folder import RunFolder
 from ddpm_lightning.runs.sweep_folder import JobState, SweepFolder
-from ddpm_lightning.sweep.folder_names import (
-    job_hash,  # registers the folders' names, also where a launcher sends a job
-)
 from ddpm_lightning.sweep.status import print_table, summary
 
 _held: "HeldSweep | None" = None
-"""The sweep of this process: Hydra gives its callbacks nothing that would outlast one of their calls."""
+"""The sweep of this process; None where there is none, or it has ended."""
 
 
 class HeldSweep:
-    """A sweep at work, whose folder this process holds.
+    """A running sweep, whose folder this process has locked.
 
     Raises:
         ValueError: if another sweep holds it.
@@ -47,7 +54,7 @@ class HeldSweep:
             self._lock.acquire()
         except Timeout as error:
             raise ValueError(
-                f"another sweep is at work in {folder}: wait for it, or give this one a name= of its own"
+                f"another sweep is running in {folder}: wait for it, or give this one a name= of its own"
             ) from error
 
     def count_failed(self) -> int:
@@ -57,7 +64,7 @@ class HeldSweep:
         return len(self.failed | {job.folder for job in jobs if job.state is JobState.FAILED and job.changed >= began})
 
     def release(self) -> None:
-        """Lets go of the folder."""
+        """Unlocks the folder."""
         self._lock.release()
 
 
@@ -70,13 +77,13 @@ class CannotBeginError(SystemExit):
 
 
 class SweepWatch(Callback):
-    """A callback of Hydra's, in `hydra.callbacks`. Holds no state: launchers send it to other processes."""
+    """The entry of `hydra.callbacks`. It has no state of its own: launchers send it to other processes."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Takes hold of the sweep's folder and notes its jobs.
+        """Locks the sweep's folder and writes its plan.
 
         Raises:
-            SystemExit: if that cannot be.
+            SystemExit: the folder is in use, or the jobs are not ones that can share it.
         """
         if num_ranks() > 1 and not _is_grid(config):  # each rank would draw parameters of its own
             raise SystemExit("a sweeper that samples needs one process: start it without torchrun or srun")
@@ -84,7 +91,7 @@ class SweepWatch(Callback):
             raise SystemExit("under torchrun or srun jobs run in these very processes: leave out hydra/launcher")
         try:
             overrides = _parsed_overrides(config)
-            _settle_names(config, overrides)
+            _fix_job_names(config, overrides)
             if global_rank() > 0:
                 return  # the first rank keeps the record
             sweep = _begin(config, overrides)
@@ -92,10 +99,10 @@ class SweepWatch(Callback):
             raise CannotBeginError(error) from error
         print_table(sweep)
         if not _runs_jobs_itself(config):
-            threading.Thread(target=_tell_of_changes, args=(sweep,), daemon=True).start()
+            threading.Thread(target=_print_changes, args=(sweep,), daemon=True).start()
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        """Notes a failure, wherever the job has run, and tells how far the sweep is, in the process that holds it."""
+        """Records a failure, wherever the job has run, and prints the progress, in the process that holds the sweep."""
         if job_return.status is JobStatus.FAILED:
             _note_failure(RunFolder(Path(config.hydra.runtime.output_dir)), job_return._return_value)
         if _held is not None and _runs_jobs_itself(config):
@@ -103,12 +110,12 @@ class SweepWatch(Callback):
 
 
 def _note_failure(run: RunFolder, error: BaseException) -> None:
-    """On record, unless the job has done that itself, or the folder is another run's."""
+    """Records it, unless the job has done so itself, or the folder is another run's."""
     message = f"{type(error).__name__}: {error}"
     status = run.read_status()
     if _held is not None:
         _held.failed.add(run.path.name)
-    if status["state"] == "failed" and status["error"] in message:  # a launcher may tell it in an error of its own
+    if status["state"] == "failed" and status["error"] in message:  # a launcher may wrap it in an error of its own
         return
     print(f"{run.path.name} failed: {message}", file=sys.stderr)
     if status["state"] in ("new", "failed"):  # it failed before it could begin
@@ -116,7 +123,7 @@ def _note_failure(run: RunFolder, error: BaseException) -> None:
 
 
 def end_sweep() -> int | None:
-    """Prints what became of the jobs, reports them if all are done, and lets go of the folder.
+    """Prints what became of the jobs, reports them if all are done, and releases the folder.
 
     Returns how many jobs failed; None if no sweep has begun.
     """
@@ -134,7 +141,7 @@ def end_sweep() -> int | None:
 
 
 def _report(sweep: SweepFolder) -> None:
-    from ddpm_lightning.report.make_report import (  # what draws figures is of no use before
+    from ddpm_lightning.report.make_report import (  # matplotlib and pandas, only now
         make_report,
         plain_warnings,
         show,
@@ -143,12 +150,12 @@ def _report(sweep: SweepFolder) -> None:
     try:
         with plain_warnings():
             show(make_report([Path(os.path.relpath(sweep.path))]))
-    except Exception as error:  # whatever it is: the sweep itself has ended well
+    except Exception as error:  # whatever it is: the sweep itself has succeeded
         print(f"no report: {str(error) or repr(error)}")
 
 
 def _begin(config: DictConfig, overrides: list[Override]) -> SweepFolder:
-    """Holds the folder, and writes the plan."""
+    """Locks the folder and writes the plan."""
     global _held
     jobs = _planned_jobs(config, overrides)  # before there is a folder: an option may be misspelt
     _held = HeldSweep(Path(config.hydra.sweep.dir))
@@ -157,7 +164,7 @@ def _begin(config: DictConfig, overrides: list[Override]) -> SweepFolder:
 
 
 def _is_grid(config: DictConfig) -> bool:
-    """Whether all jobs are known beforehand."""
+    """Whether all jobs are known from the start."""
     return bool(config.hydra.sweeper._target_ == _name(BasicSweeper))
 
 
@@ -176,25 +183,25 @@ def _parsed_overrides(config: DictConfig) -> list[Override]:
     return OverridesParser.create(config_loader=GlobalHydra.instance().config_loader()).parse_overrides(arguments)
 
 
-def _settle_names(config: DictConfig, overrides: list[Override]) -> None:
+def _fix_job_names(config: DictConfig, overrides: list[Override]) -> None:
     """Makes the folders' names the same wherever a launcher, or another rank, composes a job's config.
 
-    A job's name tells it from the others: what is the same for all of them is left out.
+    Options that have the same value in all jobs are left out of the jobs' names.
     """
     folder = Path(config.hydra.sweep.dir).absolute()
     varies = {override.key_or_group: override.is_sweep_override() for override in overrides}  # the last one holds
     same = [key for key, does in varies.items() if not does]
-    settled = {
+    fixed = {
         "hydra.sweep.dir": QuotedString(str(folder), Quote.single).with_quotes(),
         "hydra.job.config.override_dirname.exclude_keys": f"[{','.join(same)}]",
     }
     with flag_override(config, ["readonly", "struct"], False):
         config.hydra.sweep.dir = str(folder)
-        config.hydra.overrides.hydra.extend([f"{key}={value}" for key, value in settled.items()])
+        config.hydra.overrides.hydra.extend([f"{key}={value}" for key, value in fixed.items()])
 
 
 def _planned_jobs(config: DictConfig, overrides: list[Override]) -> list[str] | None:
-    """Every job's folder; None if the sweeper decides as it goes, as Optuna's does."""
+    """The folder of each job; None if the sweeper decides as it goes, as Optuna's does."""
     if not _is_grid(config):
         return None
     loader = GlobalHydra.instance().config_loader()
@@ -232,12 +239,12 @@ def _check_distinct(names: Sequence[str], identities: Sequence[str]) -> None:
     for same in jobs.values():
         if len(same) > 1:
             raise ValueError(
-                f"these jobs would be one run and share its folder: {'; '.join(same)}. They differ in nothing that "
-                "says what a run computes: leave that out of the sweep, or run a command for each"
+                f"these jobs would be the same run and share its folder: {'; '.join(same)}. What they differ in does "
+                "not change what a run computes: leave it out of the sweep, or run a command for each"
             )
 
 
-def _tell_of_changes(sweep: SweepFolder) -> None:
+def _print_changes(sweep: SweepFolder) -> None:
     """Prints the summary whenever a job has begun or ended; for launchers whose jobs are other processes."""
     last = [(job.folder, job.state) for job in sweep.jobs()]
     while _held is not None and _held.sweep is sweep:

@@ -14,6 +14,8 @@ from ddpm_lightning.atomic_files import atomic_path
 
 CONFIG_KEY = "ddpm_lightning_config"
 """Where a checkpoint holds the resolved config of its run, as plain dicts."""
+IMAGES_KEY = "ddpm_lightning_images"
+"""Where a checkpoint says what its images are: {"shape": [C, H, W], "num_classes": K}; the first ones did not."""
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

@@ -20,7 +20,7 @@ from ddpm_lightning.diffusion.randomness import Purpose, golden_spread, keyed_no
 from ddpm_lightning.diffusion.schedule import Schedule
 from ddpm_lightning.diffusion.target import Target
 from ddpm_lightning.diffusion.timesteps import TimestepDistribution
-from ddpm_lightning.training.checkpoint import CONFIG_KEY
+from ddpm_lightning.training.checkpoint import CONFIG_KEY, IMAGES_KEY
 from ddpm_lightning.training.diagnostics import BucketedMean, bucket_names, covers, fixed_log_snr
 from ddpm_lightning.training.draws import StepDraws
 from ddpm_lightning.training.ema import ExponentialMovingAverage
@@ -35,6 +35,8 @@ class DiffusionModule(LightningModule):
 
     Args:
         network: `network(x, noise_level, label)`, with attributes `conditioning` and `num_classes`.
+        image_shape: (C, H, W) of the images; checkpoints hold it, so that drawing samples takes no data.
+        num_classes: classes of the images, 0 for images without labels; checkpoints hold it too.
         schedule: the noise schedule.
         target: what the network predicts.
         objective: where the loss compares it, and how errors count.
@@ -55,6 +57,8 @@ class DiffusionModule(LightningModule):
     def __init__(
         self,
         network: nn.Module,
+        image_shape: tuple[int, int, int],
+        num_classes: int,
         schedule: Schedule,
         target: Target,
         objective: Objective,
@@ -76,6 +80,8 @@ class DiffusionModule(LightningModule):
         self.objective = objective
         self.timesteps = timesteps
         self.normalizer = normalizer
+        self.image_shape = image_shape
+        self.num_classes = num_classes
         self.seed = seed
         self.flip = flip
         self.label_dropout = label_dropout
@@ -240,6 +246,7 @@ class DiffusionModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint[CONFIG_KEY] = self.run_config
+        checkpoint[IMAGES_KEY] = {"shape": list(self.image_shape), "num_classes": self.num_classes}
         if self.ema is not None:
             checkpoint["ema"] = self.ema.state_dict()
 

@@ -1,4 +1,4 @@
-"""What the verbs share: Hydra, started, and errors that name the choices."""
+"""Entry point of all commands: starts Hydra, turns errors into messages that list the valid choices."""
 
 import difflib
 import os
@@ -19,7 +19,7 @@ from ddpm_lightning.sweep.checkpoint_pattern import expand_checkpoints
 from ddpm_lightning.sweep.watch import CannotBeginError, end_sweep
 
 UserError = (ValueError, OSError, FloatingPointError)
-"""Errors whose message says all that a user needs; others are shown with a traceback."""
+"""Errors whose message says all that a user needs; others come with a traceback."""
 LARGEST_EXIT_CODE = 100
 """Codes above 125 mean other things to a shell."""
 INTERRUPTED = 130
@@ -34,27 +34,27 @@ def verb(main: Callable[[DictConfig], Any], config_name: str) -> None:
     """
     conf = Path(sys.argv[0]).resolve().parent / "conf"
     end_with_parent()
-    # Hydra would print its errors and leave; raised, they can be told better.
+    # Let Hydra raise, so that we can print a better message.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     try:
         sys.argv[1:] = expand_checkpoints(sys.argv[1:])
         hydra.main(version_base="1.3", config_path=str(conf), config_name=config_name)(main)()
     except CannotBeginError as error:
-        _tell(error.cause, conf, config_name)
+        _exit_with_message(error.cause, conf, config_name)
     except KeyboardInterrupt:
         end_sweep()
-        print("interrupted: the same command goes on (a single run: with name=, or resume=RUN)", file=sys.stderr)
+        print("interrupted: the same command continues (a single run: with name=, or resume=RUN)", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except Exception as error:
-        if failed := end_sweep():  # the jobs' own tracebacks are on record
+        if failed := end_sweep():  # the jobs' own tracebacks are in their status
             print(f"{sys.argv[0]}: {_message(error, conf, config_name) or repr(error)}", file=sys.stderr)
             sys.exit(min(failed, LARGEST_EXIT_CODE))
-        _tell(error, conf, config_name)
+        _exit_with_message(error, conf, config_name)
     sys.exit(min(end_sweep() or 0, LARGEST_EXIT_CODE))
 
 
-def _tell(error: Exception, conf: Path, config_name: str) -> NoReturn:
-    """Ends the process with what a user needs to know of an error; with its traceback if that is needed."""
+def _exit_with_message(error: Exception, conf: Path, config_name: str) -> NoReturn:
+    """Ends the process with the message of an error; with its traceback if that is needed."""
     message = _message(error, conf, config_name)
     if message is None:
         raise error
@@ -62,7 +62,7 @@ def _tell(error: Exception, conf: Path, config_name: str) -> NoReturn:
 
 
 def _message(error: Exception, conf: Path, config_name: str) -> str | None:
-    """All that a user needs to know of an error; None for one that needs its traceback."""
+    """All that a user needs to know about an error; None for one that needs its traceback."""
     if isinstance(error, OmegaConfBaseException):
         message = str(error).splitlines()[0]
         missing = re.search(r"Missing mandatory value: (\S+)", message)
@@ -81,7 +81,7 @@ def _message(error: Exception, conf: Path, config_name: str) -> str | None:
 
 
 def _explain_type_error(message: str, cause: TypeError, conf: Path, config_name: str) -> str:
-    """What `instantiate` says of an object that has no such option, or cannot use the value of one."""
+    """The message for an object that does not have an option, or cannot use its value."""
     where = re.search(r"full_key: (\S+)", message)
     group = where.group(1) if where else "the config"
     unknown = re.search(r"unexpected keyword argument '(\w+)'", str(cause))
@@ -92,7 +92,7 @@ def _explain_type_error(message: str, cause: TypeError, conf: Path, config_name:
 
 
 def _explain(error: HydraException, conf: Path, config_name: str) -> str:
-    """Hydra's message, with the choices or keys that do exist where it stumbled over one that does not."""
+    """Hydra's message, with the choices or keys that exist where it met one that does not."""
     message = str(error).strip()
     if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
         group, _, choice = error.missing_cfg_file.rpartition("/")
@@ -115,7 +115,7 @@ def _explain(error: HydraException, conf: Path, config_name: str) -> str:
     there_are = f"There are{where}: {', '.join(options)}"
     if not parents and (conf / last).is_dir():
         if last in options:
-            return f"{key!r} is no option of {last} as it is chosen: choose another one with {last}=..."
+            return f"{key!r} is not an option of the selected {last}: choose another one with {last}=..."
         return f"{key!r} cannot be changed here: {last} is as the checkpoint has it.\n{there_are}"
     close = difflib.get_close_matches(last, options, n=1, cutoff=0.5)
     guess = f" Did you mean {'.'.join([*parents, *close])}?" if close else ""

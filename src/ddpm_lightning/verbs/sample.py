@@ -12,13 +12,13 @@ from torch import Tensor
 from ddpm_lightning.atomic_files import write_arrays
 from ddpm_lightning.pictures import image_grid, save_animation, save_picture
 from ddpm_lightning.runs.build import build_trainer
-from ddpm_lightning.runs.config import plain, resolved
+from ddpm_lightning.runs.config import RunConfig
 from ddpm_lightning.runs.drawing import draw_images, sample_stream
 from ddpm_lightning.runs.job import run_job
 from ddpm_lightning.runs.launch import ranks_to_start
 from ddpm_lightning.runs.ranks import global_rank, is_own_rank
 from ddpm_lightning.runs.restore import restore_run
-from ddpm_lightning.runs.run_folder import RunFolder, find_checkpoint
+from ddpm_lightning.runs.run_folder import RunFolder
 from ddpm_lightning.samplers.labels import one_label
 from ddpm_lightning.samplers.trajectory import record_trajectory
 
@@ -45,16 +45,18 @@ def sample(command: DictConfig) -> Path:
             raise ValueError(f"{option} must be at least 1, not {command[option]}")
     folder = RunFolder(Path(HydraConfig.get().runtime.output_dir))
     run = restore_run(command, groups=("grid", "sampler", "guidance"))
-    guidance, sampler = instantiate(run.config.guidance), instantiate(run.config.sampler)
+    run.config.sample = {key: command[key] for key in ("num", "seed", "label", "chunk_size", "format", "trajectory")}
+    config = RunConfig.of(run.config)
+    guidance, sampler = instantiate(config.options.guidance), instantiate(config.options.sampler)
     guided = guidance(run.module.evaluation_denoiser())
     labels_of = None if command.label is None else one_label(command.label, guided.num_classes)
 
     def draw() -> dict[str, float]:
-        trainer = build_trainer(run.config, folder.path, [], [])
+        trainer = build_trainer(config.options, folder.path, [], [])
         trainer.strategy.setup_environment()  # several devices: the ranks find each other
         module = run.module.to(trainer.strategy.root_device)
         stream = sample_stream(
-            module, run.data.image_shape, sampler, guidance, command.seed, command.chunk_size, labels_of
+            module, module.image_shape, sampler, guidance, command.seed, command.chunk_size, labels_of
         )
         images = draw_images(stream, command.num, module, trainer)
         if trainer.is_global_zero:
@@ -67,9 +69,7 @@ def sample(command: DictConfig) -> Path:
             save_animation(pictures, folder.path / "trajectory.gif")
         return {}
 
-    run.config.checkpoint = {"path": str(find_checkpoint(command.checkpoint)), "step": run.checkpoint["global_step"]}
-    run.config.sample = {key: command[key] for key in ("num", "seed", "label", "chunk_size", "format", "trajectory")}
-    run_job(folder, plain(resolved(run.config)), ranks_to_start(run.config.trainer), draw)
+    run_job(folder, config, ranks_to_start(config.options.trainer), draw)
     if global_rank() == 0 and not is_own_rank():
         print(f"Open {os.path.relpath(folder.path)}/samples.png")
     return folder.path

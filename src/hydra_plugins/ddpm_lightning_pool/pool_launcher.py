@@ -12,11 +12,12 @@ from pathlib import Path
 from hydra.core.utils import JobReturn, JobStatus, filter_overrides, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, open_dict
 
 from ddpm_lightning.processes import child_environment, threads_for_each
 from ddpm_lightning.runs.job_command import job_command
 from ddpm_lightning.runs.optimized_score import optimises, optimized_score
+from ddpm_lightning.runs.plain_config import without_hydra
 from ddpm_lightning.runs.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
@@ -93,7 +94,7 @@ class PoolLauncher(Launcher):
                 stderr=subprocess.STDOUT,
                 check=False,
             )
-        result = JobReturn(overrides=overrides, cfg=_without_hydra(config))
+        result = JobReturn(overrides=overrides, cfg=without_hydra(config))
         run = RunFolder(folder)
         if ended.returncode == 0:
             result.status, result.return_value = JobStatus.COMPLETED, optimized_score(config, run)
@@ -128,7 +129,3 @@ def _visible(numbers: str) -> str:
     if max(wanted) >= len(names):
         raise ValueError(f"hydra.launcher.devices has {numbers}, but CUDA_VISIBLE_DEVICES={own!r} here")
     return ",".join(names[number] for number in wanted)
-
-
-def _without_hydra(config: DictConfig) -> DictConfig:
-    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
