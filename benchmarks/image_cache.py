@@ -19,14 +19,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from PIL import Image
+from torch.utils.data import ConcatDataset, DataLoader
+from torchvision.datasets import Flowers102, ImageFolder
+from torchvision.transforms import functional
 
+from ddpm_lightning.data.cache.cache import cached_images
+from ddpm_lightning.data.datamodule import ImageDataModule
 from ddpm_lightning.data.sources.flowers import FlowersSource
 from ddpm_lightning.data.sources.folder import FolderSource
 from ddpm_lightning.data.sources.source import ImageSource
+from ddpm_lightning.data.split import Resplit
 from ddpm_lightning.processes import available_cores
-
-# Torch is imported where it is used: the processes that decode import this file, and do not need it.
 
 SIZE = 64
 BATCH = 64
@@ -38,7 +43,7 @@ class ImageSet(NamedTuple):
 
     name: str
     source: ImageSource
-    plain: Callable[[], Any]  # torchvision's data set, made where it is used
+    plain: Callable[[], Any]  # makes torchvision's data set
 
 
 def photographs(folder: Path, count: int) -> ImageSet:
@@ -54,8 +59,6 @@ def photographs(folder: Path, count: int) -> ImageSet:
         Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(folder / "class" / f"{number:05d}.jpg", quality=90)
 
     def plain() -> Any:
-        from torchvision.datasets import ImageFolder
-
         return ImageFolder(folder, square)
 
     return ImageSet(f"{count} photographs", FolderSource(folder, folder, SIZE), plain)
@@ -63,9 +66,6 @@ def photographs(folder: Path, count: int) -> ImageSet:
 
 def flowers(data_dir: Path) -> ImageSet:
     def plain() -> Any:
-        from torch.utils.data import ConcatDataset
-        from torchvision.datasets import Flowers102
-
         return ConcatDataset([Flowers102(data_dir, split, square) for split in ("train", "val", "test")])
 
     source = FlowersSource(data_dir, SIZE)
@@ -74,15 +74,11 @@ def flowers(data_dir: Path) -> ImageSet:
 
 
 def square(image: Image.Image) -> Image.Image:
-    from torchvision.transforms import functional
-
     return functional.resize(functional.center_crop(image, [min(image.size)]), [SIZE, SIZE], antialias=True)
 
 
 def build_speed(images: ImageSet, cache_dir: Path) -> float:
     """Images per second."""
-    from ddpm_lightning.data.cache.cache import cached_images
-
     start = time.perf_counter()
     cached = cached_images(images.source, cache_dir)
     return len(cached.images) / (time.perf_counter() - start)
@@ -99,20 +95,17 @@ def plain_speed(images: ImageSet) -> float:
 
 
 def report_building(images: ImageSet, folder: Path, rounds: int) -> None:
-    plain_speed(images)  # so that neither side is the first to read the files
+    plain_speed(images)  # so that both sides find the files in the system's cache
     pairs = [(build_speed(images, folder / str(number)), plain_speed(images)) for number in range(rounds)]
     ours, plain = (statistics.median(speeds) for speeds in zip(*pairs, strict=True))
     ratios = [mine / other for mine, other in pairs]
     print(
-        f"{images.name}: cache built at {ours:.0f} images/s with {available_cores()} processes, plain loop "
+        f"{images.name}: cache built at {ours:.0f} images/s with {available_cores()} threads, plain loop "
         f"{plain:.0f} images/s: {statistics.median(ratios):.2f} times ({min(ratios):.2f} to {max(ratios):.2f})"
     )
 
 
 def cached_batches(source: ImageSource, cache_dir: Path, in_memory: bool) -> Iterator[Any]:
-    from ddpm_lightning.data.datamodule import ImageDataModule
-    from ddpm_lightning.data.split import Resplit
-
     data = ImageDataModule(
         source, Resplit(), BATCH, num_workers=0, seed=0, cache_dir=str(cache_dir), in_memory=in_memory
     )
@@ -120,8 +113,6 @@ def cached_batches(source: ImageSource, cache_dir: Path, in_memory: bool) -> Ite
 
 
 def plain_batches(images: ImageSet) -> Iterator[Any]:
-    from torch.utils.data import DataLoader
-
     workers = available_cores()
     loader: DataLoader[Any] = DataLoader(
         images.plain(), BATCH, shuffle=True, drop_last=True, num_workers=workers, collate_fn=stacked
@@ -129,12 +120,10 @@ def plain_batches(images: ImageSet) -> Iterator[Any]:
     return chain.from_iterable(repeat(loader))
 
 
-def stacked(samples: Sequence[tuple[Image.Image, int]]) -> Any:
+def stacked(samples: Sequence[tuple[Image.Image, int]]) -> tuple[torch.Tensor, torch.Tensor]:
     """Images uint8 (B, 3, SIZE, SIZE) and labels (B,)."""
-    import torch
-    from torchvision.transforms.functional import pil_to_tensor
-
-    return torch.stack([pil_to_tensor(image) for image, _ in samples]), torch.tensor([label for _, label in samples])
+    images, labels = zip(*samples, strict=True)
+    return torch.stack([functional.pil_to_tensor(image) for image in images]), torch.tensor(labels)
 
 
 def loading_speed(batches: Iterator[Any], count: int) -> float:

@@ -1,4 +1,4 @@
-"""Every file of conf/: it composes for the verbs it belongs to, and a run with it gets through a batch."""
+"""Every file of conf/: it composes for its verbs, and a run with it gets through a batch."""
 
 import re
 from pathlib import Path
@@ -34,28 +34,26 @@ NEEDS = {
     "model=unet": ["model.blocks=1"],
     "dataset=folder": ["dataset.path=pictures"],
     "dataset=gradients": ["dataset.source.held_out=20"],
-    "dataset=endless_gradients": ["dataset.source.held_out=20"],
 }
 LACKS = {
     "model=keras_unet": ("model.attention_levels", "model.head_channels"),
     "dataset=gradients": ("dataset.split.val_size",),
-    "dataset=endless_gradients": ("dataset.split.val_size",),
     "dataset/split=official": ("dataset.split.val_size",),
     "dataset/split=resplit": ("dataset.split.val_size",),
 }
-"""Options of the tiny runs that a choice has no place for."""
+"""Options of the tiny runs that a choice does not have."""
 SCORED = ("sampler", "grid", "guidance", "predict", "metrics", "metrics/features")
-"""Groups of which only samples show whether they work."""
+"""Groups that take effect only in samples and their scores."""
 
 
 def choices() -> list[str]:
-    """`group=choice` of every file below conf/, so that a new one is tested by being there."""
+    """`group=choice` of every file below conf/, so that a new file is tested."""
     files = sorted(path.relative_to(CONF).with_suffix("") for path in CONF.rglob("*.yaml"))
     return [f"{file.parent}={file.name}" for file in files if file.parent.parts and not str(file).startswith(FRAGMENTS)]
 
 
 def groups_of(verb: str) -> list[str]:
-    """The groups that a verb's defaults list names, with their sub-groups."""
+    """The groups in a verb's defaults list, with their sub-groups."""
     named = re.findall(r"^  - (\w+): ", (CONF / f"{verb}.yaml").read_text(), re.MULTILINE)
     return [choice.partition("=")[0] for choice in choices() if choice.split("/")[0].split("=")[0] in named]
 
@@ -65,8 +63,8 @@ RUN = [choice for choice in choices() if choice not in {*NOT_RUN, *FROM_CHECKPOI
 
 
 @pytest.mark.parametrize("choice", NOT_RUN)
-def test_every_choice_composes_whole_for_train(compose_verb, choice):
-    """Those that are run compose then; those from a checkpoint, when they are refused."""
+def test_every_choice_composes_completely_for_train(compose_verb, choice):
+    """Only those that no other test composes."""
     config = compose_verb("train", choice, *NEEDS.get(choice, []))
     OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
 
@@ -84,11 +82,11 @@ def test_every_group_belongs_to_a_verb():
     assert {choice.partition("=")[0] for choice in choices()} == known
 
 
-def test_what_is_not_run_here_exists():
+def test_every_choice_that_is_not_run_exists():
     assert NOT_RUN.keys() | NEEDS.keys() <= set(choices())
 
 
-def test_what_is_run_lacks_no_option_that_tiny_runs_might_set():
+def test_choices_that_are_run_have_no_missing_values():
     assert [choice for choice in RUN if "???" in (CONF / f"{choice.replace('=', '/')}.yaml").read_text()] == []
 
 
@@ -129,7 +127,7 @@ def test_train_refuses_to_take_a_group_from_a_checkpoint(compose_verb, choice):
 
 
 def options_of(group: str) -> DictConfig:
-    """Every option of any choice of a group, and the value that the last choice gives it."""
+    """Every option of any choice of a group, with the value of the last choice."""
     paths = sorted((CONF / group).glob("*.yaml"))
     return OmegaConf.merge(*(OmegaConf.load(path) for path in paths if path.stem != "from_checkpoint"))
 
@@ -140,12 +138,12 @@ def options_of(group: str) -> DictConfig:
         ("sampler", {"_target_"}),
         ("grid", {"_target_"}),
         ("guidance", {"_target_", "_partial_"}),
-        ("metrics", {"every_n_epochs"}),  # of trainings alone
-        # These refer to other groups, which are as the checkpoint has them.
+        ("metrics", {"every_n_epochs"}),  # only of trainings
+        # These refer to other groups, which come from the checkpoint.
         ("metrics/features", {"dataset", "cache_dir"}),
     ],
 )
-def test_from_checkpoint_lists_every_option_there_is(group, elsewhere):
+def test_from_checkpoint_lists_every_option(group, elsewhere):
     listed = OmegaConf.load(CONF / group / "from_checkpoint.yaml")
     assert set(listed) - {"_target_"} == set(options_of(group)) - {"_target_"} - elsewhere
     assert listed.get("_target_") is None
@@ -154,12 +152,12 @@ def test_from_checkpoint_lists_every_option_there_is(group, elsewhere):
 @pytest.mark.parametrize("group", ["sampler", "grid", "guidance", "metrics"])
 def test_from_checkpoint_changes_nothing_by_itself(group):
     listed = OmegaConf.to_container(OmegaConf.load(CONF / group / "from_checkpoint.yaml"))
-    told = {key: value for key, value in listed.items() if value is not None and key != "defaults"}
-    assert told == ({"grid": "${grid}"} if group == "sampler" else {})
+    given = {key: value for key, value in listed.items() if value is not None and key != "defaults"}
+    assert given == ({"grid": "${grid}"} if group == "sampler" else {})
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "predict").glob("*.yaml")))
-def test_what_is_predicted_and_compared_have_the_same_choices(name):
+def test_predict_and_loss_on_have_the_same_choices(name):
     predict, loss_on = (OmegaConf.load(CONF / group / f"{name}.yaml") for group in ("predict", "loss_on"))
     assert predict == loss_on
     assert sorted(path.stem for path in (CONF / "loss_on").glob("*.yaml")) == sorted(
@@ -168,20 +166,20 @@ def test_what_is_predicted_and_compared_have_the_same_choices(name):
 
 
 @pytest.mark.parametrize("choice", ["default", "cpu", "ddp", "ddp_cpu"])
-def test_gradients_can_be_had_in_every_evaluation(compose_verb, choice):
+def test_gradients_are_available_in_every_evaluation(compose_verb, choice):
     for verb in VERBS:
         overrides = () if verb == "train" else ("checkpoint=none",)
         assert compose_verb(verb, f"trainer={choice}", *overrides).trainer.inference_mode is False
 
 
 @pytest.mark.parametrize("choice", ["ddp", "ddp_cpu"])
-def test_several_processes_have_a_strategy_that_starts_none(compose_verb, choice):
+def test_strategies_of_several_processes_start_none(compose_verb, choice):
     strategy = instantiate(compose_verb("train", f"trainer={choice}").trainer.strategy)
     assert type(strategy) is DDPStrategy
     assert strategy._ddp_kwargs == {"broadcast_buffers": False}
 
 
-def test_several_devices_are_a_process_each_which_the_job_starts(compose_verb, tmp_path):
+def test_the_job_starts_a_process_for_each_device(compose_verb, tmp_path):
     config = compose_verb("train", "trainer=ddp_cpu", "trainer.precision=32-true")
     assert ranks_to_start(config.trainer) == 2
     with pytest.raises(ValueError, match=r"several devices need a process each: start the run with train\.py"):
@@ -190,7 +188,7 @@ def test_several_devices_are_a_process_each_which_the_job_starts(compose_verb, t
 
 @pytest.fixture
 def pool(compose_verb, monkeypatch):
-    """`pool(*overrides)`: the launcher, on a machine where every GPU is in sight."""
+    """`pool(*overrides)`: the launcher, on a machine where every GPU is visible."""
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
     def make(*overrides):
@@ -200,8 +198,8 @@ def pool(compose_verb, monkeypatch):
     return make
 
 
-def test_the_pool_of_jobs_is_made_by_its_name(pool):
-    assert (pool().jobs, pool().devices) == (2, ["", ""])  # on the CPU no GPU is in sight
+def test_the_pool_launcher_is_made_by_its_name(pool):
+    assert (pool().jobs, pool().devices) == (2, ["", ""])  # on the CPU no GPU is visible
     of_gpus = pool("hydra.launcher.jobs=2", "hydra.launcher.devices=[0,'1,2']")
     assert of_gpus.devices == ["0", "1,2"]
     for wrong, message in (
@@ -212,7 +210,7 @@ def test_the_pool_of_jobs_is_made_by_its_name(pool):
             pool(wrong)
 
 
-def test_the_pool_counts_the_gpus_that_are_in_its_sight(pool, monkeypatch):
+def test_the_pool_counts_visible_gpus(pool, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
     assert pool("hydra.launcher.devices=[1,0]").devices == ["7", "4"]
     assert pool("hydra.launcher.jobs=1", "hydra.launcher.devices=['0,1']").devices == ["4,7"]

@@ -19,14 +19,10 @@ def is_child() -> bool:
 
 
 def end_with_parent() -> None:
-    """In a child: a thread that ends the process within a second of the parent's end. Elsewhere nothing."""
+    """In a child: starts a thread that ends the process within a second of the parent's end. Elsewhere: nothing."""
     if not is_child():
         return
-    end_with(int(os.environ[PARENT_VARIABLE]))
-
-
-def end_with(parent: int) -> None:
-    """Starts a thread that ends this process within a second of the end of its parent, the process of this number."""
+    parent = int(os.environ[PARENT_VARIABLE])
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -13,7 +13,7 @@ def test_each_epoch_is_another_permutation_for_each_seed() -> None:
 
 
 @pytest.mark.parametrize(("num_images", "num_wanted"), [(50, 1), (50, 7), (1638, 1000), (50, 50), (50, 60), (0, 5)])
-def test_spread_indices_go_through_the_whole_split_in_equal_steps(num_images: int, num_wanted: int) -> None:
+def test_spread_indices_cover_the_split_in_equal_steps(num_images: int, num_wanted: int) -> None:
     indices = spread_indices(num_images, num_wanted)
     assert len(indices) == min(num_images, num_wanted)
     steps = set(np.diff(indices, prepend=0, append=num_images)[1:].tolist()) if len(indices) else set()
@@ -32,12 +32,12 @@ def test_the_global_generator_is_neither_read_nor_moved() -> None:
     assert (epoch_permutation(50, 0, 0) == first).all()
 
 
-def test_a_cached_permutation_cannot_be_spoilt() -> None:
+def test_a_cached_permutation_is_read_only() -> None:
     with pytest.raises(ValueError, match="read-only"):
         epoch_permutation(50, 0, 0)[0] = 7
 
 
-def test_an_epoch_shows_no_image_twice_and_drops_the_rest() -> None:
+def test_an_epoch_shows_no_image_twice() -> None:
     assert batches_per_epoch(43, 5) == 8
     for epoch in range(3):
         shown = np.concatenate([global_batch(epoch * 8 + batch, 43, 5, seed=0) for batch in range(8)])

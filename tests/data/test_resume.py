@@ -4,24 +4,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from ddpm_lightning.data import datamodule
 from ddpm_lightning.data.batch import Batch
 from ddpm_lightning.data.datamodule import ImageDataModule
-from ddpm_lightning.data.sources.gradients import EndlessGradientsSource
 from ddpm_lightning.data.sources.source import ImageSource
 from ddpm_lightning.data.split import OfficialSplit
 
 EPOCHS = {"max_epochs": 3}
 STEPS = {"max_epochs": -1, "max_steps": 20}
-ENDLESS = EndlessGradientsSource("nowhere", 1, 2, 2, seed=0, epoch_size=43, held_out=7)
 
 
 class Recorder(LightningModule):
-    """Records the images of each training batch, and has a weight that depends on their order."""
+    """Records the images of each training batch; its weight depends on their order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,23 +50,25 @@ class SaveOnce(Callback):
 
 
 @pytest.fixture
-def fit(counting_source: Callable[..., ImageSource], tmp_path: Path) -> Callable[..., Recorder]:
+def fit(
+    counting_source: Callable[..., ImageSource], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Recorder]:
+    monkeypatch.setattr(datamodule, "EVAL_BATCH_SIZE", 1)
+
     def run(
         save: SaveOnce | None = None,
         resume: Path | None = None,
         workers: int = 0,
-        endless: bool = False,
         **options: Any,
     ) -> Recorder:
         module = Recorder()
         data = ImageDataModule(  # 8 batches per epoch, and 3 images left over
-            ENDLESS if endless else counting_source(train=43, test=7),
+            counting_source(train=43, test=7),
             OfficialSplit(),
             batch_size=5,
             num_workers=workers,
             seed=0,
             cache_dir=str(tmp_path),
-            eval_batch_size=1,
         )
         trainer = Trainer(
             accelerator="cpu",
@@ -119,10 +119,6 @@ class TestResume:
     def test_at_any_moment(self, fit: Any, tmp_path: Path, limit: dict[str, int], hook: str, batches: int) -> None:
         assert_resumes_exactly(fit, tmp_path / "c.ckpt", hook, batches, **limit)
 
-    @pytest.mark.parametrize(("hook", "batches"), [("on_train_batch_end", 13), ("on_train_epoch_end", 16)])
-    def test_of_endless_images(self, fit: Any, tmp_path: Path, limit: dict[str, int], hook: str, batches: int) -> None:
-        assert_resumes_exactly(fit, tmp_path / "c.ckpt", hook, batches, **limit, endless=True)
-
     @pytest.mark.parametrize(("hook", "batches"), [("on_train_batch_end", 3), ("on_train_epoch_end", 8)])
     def test_with_workers(self, fit: Any, tmp_path: Path, limit: dict[str, int], hook: str, batches: int) -> None:
         assert_resumes_exactly(fit, tmp_path / "c.ckpt", hook, batches, workers=2, **limit)
@@ -147,17 +143,11 @@ class TestResume:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_epochs_show_every_image_but_the_left_over_once(fit: Any) -> None:
+def test_an_epoch_shows_no_image_twice(fit: Any) -> None:
     seen = fit(**EPOCHS).seen
     epochs = [[image for batch in seen[start : start + 8] for image in batch] for start in (0, 8, 16)]
     assert [len(set(epoch)) for epoch in epochs] == [40, 40, 40]
     assert epochs[0] != epochs[1] != epochs[2]
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_epochs_of_endless_images_never_come_again(fit: Any) -> None:
-    shown = np.concatenate(fit(**EPOCHS, endless=True).seen)
-    assert (shown == ENDLESS.make(np.arange(3 * 8 * 5))[:, 0, 0, 0]).all()
 
 
 @pytest.mark.filterwarnings("ignore")

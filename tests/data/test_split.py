@@ -1,4 +1,4 @@
-"""Divisions of a data set: nothing is in two splits, nothing depends on anything but the arguments."""
+"""Divisions of a data set: no image is in two splits, and a division depends on its arguments alone."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def test_splits_are_disjoint_and_lose_no_readable_image(split, official):
     assert all(len(np.unique(chosen)) == len(chosen) for chosen in rows)
 
 
-def test_resplit_is_eighty_to_twenty_by_a_permutation_of_its_seed():
+def test_resplit_is_a_seeded_permutation_cut_at_eighty_percent():
     rows = Resplit().rows(np.arange(8189), {})
     assert (len(rows.train), len(rows.val), len(rows.test)) == (6551, 1638, 1638)
     np.testing.assert_array_equal(rows.val, rows.test)
@@ -57,7 +57,7 @@ def test_val_from_train_leaves_the_test_split_alone():
     assert set(other.val) != set(rows.val)
 
 
-def test_what_cannot_be_divided_is_refused():
+def test_impossible_divisions_are_refused():
     for split in (OfficialSplit(), ValFromTrain(1)):
         with pytest.raises(ValueError, match="no official splits: choose dataset/split=resplit"):
             split.rows(READABLE, {})

@@ -14,6 +14,7 @@ from ddpm_lightning.data.batch import Batch
 from ddpm_lightning.data.normalizer import StandardizedNormalizer
 from ddpm_lightning.diffusion.forward_process import noise_batch
 from ddpm_lightning.diffusion.randomness import Purpose
+from ddpm_lightning.runs.build import build_data
 from ddpm_lightning.runs.restore import restore_run
 from ddpm_lightning.runs.run_folder import RunFolder
 from ddpm_lightning.training.checkpoint import read_checkpoint
@@ -27,7 +28,7 @@ NO_VALIDATION = "trainer.limit_val_batches=0"
 
 
 class Losses(Callback):
-    """Keeps each micro-batch and its loss, and what the network was given."""
+    """Records each micro-batch, its loss and the network's inputs."""
 
     def __init__(self) -> None:
         self.batches: list[Batch] = []
@@ -43,7 +44,7 @@ class Losses(Callback):
 
 
 def randomise(network: nn.Module, seed: int = 0) -> None:
-    """Weights without the zeros of a new network, under which it says nothing."""
+    """Overwrites all weights at random, including those that start at zero and would make the output zero."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in network.parameters():
@@ -54,7 +55,7 @@ def randomise(network: nn.Module, seed: int = 0) -> None:
     "objective",
     ["loss_on=noise", "loss_on=velocity", "loss=mae", "weighting=min_snr", "normalizer=standardized", "schedule=edm"],
 )
-def test_a_training_step_is_its_public_pieces_put_together(tiny_run, objective):
+def test_a_training_step_combines_its_public_parts(tiny_run, objective):
     recorder = Losses()
     run = tiny_run("trainer.max_steps=2", "trainer.accumulate_grad_batches=2", "optimizer.lr=0", "dataset.flip=true",
                    objective, NO_VALIDATION, callbacks=[recorder])  # fmt: skip
@@ -104,7 +105,7 @@ def test_labels_are_withheld_as_often_as_asked(tiny_run, dropout, withheld):
     tiny_run("trainer.max_steps=1", "dataset.batch_size=40", "model.num_classes=10", f"label_dropout={dropout}",
              NO_VALIDATION, callbacks=[recorder]).fit()  # fmt: skip
     label = recorder.inputs[0][2]
-    assert int((label == 10).sum()) in withheld  # 10 is the class of images without one
+    assert int((label == 10).sum()) in withheld  # 10 means "no label"
     kept = label != 10
     assert torch.equal(label[kept], recorder.batches[0].labels[kept])
 
@@ -130,7 +131,7 @@ def weights_after(run) -> list[torch.Tensor]:
     return [*module.network.parameters(), *module.ema.network.parameters()]
 
 
-def test_pictures_and_scores_change_no_bit_of_the_training(tiny_run):
+def test_pictures_and_scores_do_not_affect_training(tiny_run):
     from ddpm_lightning.runs.build import build_callbacks
 
     noisy = ("trainer.max_steps=25", "model.dropout=0.1")
@@ -154,7 +155,7 @@ def validate(run) -> dict[str, float]:
     return values
 
 
-def test_validation_depends_on_no_epoch_batch_size_or_seed(tiny_run, monkeypatch):
+def test_validation_ignores_epoch_batch_size_and_seed(tiny_run, monkeypatch):
     monkeypatch.setattr(datamodule, "EVAL_BATCH_SIZE", 8)
     first = tiny_run()
     randomise(first.module.ema.network)
@@ -167,7 +168,7 @@ def test_validation_depends_on_no_epoch_batch_size_or_seed(tiny_run, monkeypatch
     assert {"val/loss", "val/noise_mae", "val/image_mae", "val/noise_mae/log_snr_0_3"} <= values.keys()
 
 
-def test_validation_and_test_judge_the_average(tiny_run):
+def test_validation_and_test_use_the_average(tiny_run):
     """The average and the raw weights are made to differ: only the former may matter."""
     run = tiny_run()
     randomise(run.module.network, seed=1)
@@ -182,7 +183,7 @@ def test_validation_and_test_judge_the_average(tiny_run):
     assert run.trainer.test(run.module, run.data, verbose=False) == [tested]
 
 
-def test_without_an_average_the_raw_weights_are_judged(tiny_run):
+def test_without_an_average_the_raw_weights_are_validated(tiny_run):
     run = tiny_run("ema=none")
     randomise(run.module.network, seed=1)
     values = validate(run)
@@ -190,7 +191,7 @@ def test_without_an_average_the_raw_weights_are_judged(tiny_run):
     assert validate(run)["val/loss"] != values["val/loss"]
 
 
-def test_the_weights_asked_for_are_the_weights_judged(tiny_run):
+def test_the_requested_weights_are_evaluated(tiny_run):
     raw: DiffusionModule = tiny_run("weights=raw").module
     assert raw.evaluation_denoiser().network is raw.network
     for choice in ("null", "ema"):
@@ -213,7 +214,7 @@ def test_an_average_that_does_not_exist_is_an_error(tiny_run):
         tiny_run("ema=none", "weights=ema")
 
 
-def test_noise_levels_out_of_reach_are_not_logged(tiny_run):
+def test_noise_levels_out_of_range_are_not_logged(tiny_run):
     """The textbook's unscaled 200 betas end at a log SNR of -1.9, within a bucket."""
     run = tiny_run("schedule=linear", "schedule.num_steps=200", "schedule.scale_betas=false",
                    "dataset.diagnostic_size=20")  # fmt: skip
@@ -225,7 +226,7 @@ def test_noise_levels_out_of_reach_are_not_logged(tiny_run):
 
 
 class TestStandardizedRun:
-    """A run whose data are another set, with as many images, when its checkpoint is used."""
+    """A run whose checkpoint is used with a different data set of the same size."""
 
     @pytest.fixture
     def trained(self, compose_verb, tiny_options, tmp_path) -> RunFolder:
@@ -234,14 +235,14 @@ class TestStandardizedRun:
 
     @pytest.fixture
     def negatives(self, tiny_data, tmp_path) -> str:
-        """The option for a data folder in which black and white are exchanged."""
+        """The option for a data folder in which black and white are swapped."""
         root = shutil.copytree(tiny_data, tmp_path / "negatives")
         for path in root.glob("*/raw/*-images-*"):
             header, pixels = path.read_bytes()[:16], np.fromfile(path, np.uint8, offset=16)
             path.write_bytes(header + (255 - pixels).tobytes())
         return f"paths.data_dir={root}"
 
-    def test_its_checkpoint_holds_the_numbers_of_the_training_split(self, trained, tiny_run):
+    def test_its_checkpoint_holds_the_training_statistics(self, trained, tiny_run):
         state = torch.load(trained.last_checkpoint, weights_only=True)["state_dict"]
         split = tiny_run().data.split("train")
         images = split.images_at(range(len(split)))
@@ -249,25 +250,18 @@ class TestStandardizedRun:
         assert state["normalizer.mean"].item() == pytest.approx(images.mean(), rel=1e-6)
         assert state["normalizer.std"].item() == pytest.approx(images.std(), rel=1e-6)
 
-    def test_going_on_it_keeps_them(self, trained, compose_verb, negatives):
-        before = read_checkpoint(trained.last_checkpoint)["state_dict"]
-        train(compose_verb("train", f"resume={trained.path}", "trainer.max_steps=5", negatives))
-        after = read_checkpoint(trained.last_checkpoint)
-        assert after["global_step"] == 5
-        for name in ("normalizer.mean", "normalizer.std"):
-            assert torch.equal(after["state_dict"][name], before[name])
-
-    def test_going_on_it_does_not_look_at_the_training_split_again(self, trained, compose_verb, monkeypatch):
+    def test_a_resumed_run_does_not_read_the_training_split(self, trained, compose_verb, monkeypatch):
         monkeypatch.setattr(StandardizedNormalizer, "fit", lambda self, images: pytest.fail("the images were read"))
         train(compose_verb("train", f"resume={trained.path}", "trainer.max_steps=5"))
         assert read_checkpoint(trained.last_checkpoint)["global_step"] == 5
 
-    def test_evaluated_and_sampled_from_it_uses_them(self, trained, compose_verb, tiny_paths, negatives, tmp_path):
+    def test_evaluation_and_sampling_use_them(self, trained, compose_verb, tiny_paths, negatives, tmp_path):
         stored = read_checkpoint(trained.last_checkpoint)["state_dict"]["normalizer.mean"]
         options = [*tiny_paths, "trainer.accelerator=cpu", f"checkpoint={trained.path}"]
         command = compose_verb("evaluate", *options, negatives)
         restored = restore_run(command, ("sampler", "grid", "guidance", "metrics"))
-        assert restored.data.split("train").images_at(range(40)).mean() > 128 > stored  # other data indeed
+        others = build_data(restored.config).split("train").images_at(range(40))
+        assert others.mean() > 128 > stored  # other data indeed
         assert torch.equal(restored.module.normalizer.mean, stored)
         samples = []
         for name, paths in {"old": [], "new": [negatives]}.items():
@@ -278,7 +272,7 @@ class TestStandardizedRun:
                 with np.load(folder / "samples.npz") as file:
                     samples.append(file["images"])
         assert all(np.array_equal(samples[0], others) for others in samples[1:])
-        # A network that has learnt nothing reaches both ends of the range, of which [-1, 1] would be the darker half.
+        # Samples of an untrained network reach both ends of the range; [-1, 1] would be only its darker half.
         assert (samples[0].min(), samples[0].max()) == (0, 255)
 
 

@@ -140,7 +140,6 @@ class GenerativeMetrics(Callback):
         log.info("drawing %d samples with %s in %d steps", plan.num_samples, self.sampler.name, self.sampler.steps)
         stream = sample_stream(
             module,
-            data.image_shape,
             self.sampler,
             self.guidance,
             plan.seed,

@@ -42,6 +42,5 @@ class SampleGrid(PeriodicPicture):
         self.chunk_size = chunk_size
 
     def draw(self, trainer: Trainer, module: DiffusionModule) -> Tensor:
-        image_shape = trainer.datamodule.image_shape  # type: ignore[attr-defined]  # ours, set by fit
-        stream = sample_stream(module, image_shape, self.sampler, self.guidance, self.seed, self.chunk_size)
+        stream = sample_stream(module, self.sampler, self.guidance, self.seed, self.chunk_size)
         return image_grid(draw_images(stream, self.num_samples, module, trainer))

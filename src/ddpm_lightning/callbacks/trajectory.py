@@ -46,8 +46,7 @@ class DenoisingTrajectory(PeriodicPicture):
         self.seed = seed
 
     def draw(self, trainer: Trainer, module: DiffusionModule) -> Tensor:
-        image_shape = trainer.datamodule.image_shape  # type: ignore[attr-defined]  # ours, set by fit
-        stream = sample_stream(module, image_shape, self.sampler, self.guidance, self.seed, self.num_samples)
+        stream = sample_stream(module, self.sampler, self.guidance, self.seed, self.num_samples)
         frames = record_trajectory(stream, torch.arange(self.num_samples), NUM_FRAMES).frames
         by_row = rearrange(frames, "frame n c h w -> (n frame) c h w")
         return image_grid(module.normalizer.to_uint8(by_row), columns=len(frames))

@@ -1,4 +1,4 @@
-"""What a loader yields."""
+"""A batch, as the loaders yield it."""
 
 from typing import NamedTuple
 
@@ -6,13 +6,13 @@ from torch import Tensor
 
 
 class Batch(NamedTuple):
-    """Images with what identifies them.
+    """Images with their labels and slots.
 
     Attributes:
         images: uint8 (B, C, H, W).
         labels: int64 (B,).
-        slots: int64 (B,), what an image's random draws are keyed by: its position in the global batch when training,
-            its place in the whole pass otherwise.
+        slots: int64 (B,), the key of each image's random draws: its position in the global batch when training, in
+            the whole pass otherwise.
     """
 
     images: Tensor

@@ -1,6 +1,5 @@
-"""The splits of a data set and their loaders, as Lightning asks for them."""
+"""The data module: the splits of a data set and their loaders."""
 
-import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -11,15 +10,15 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from ddpm_lightning.data.batch import Batch
-from ddpm_lightning.data.cache.cache import CachedImages, cached_images
-from ddpm_lightning.data.image_dataset import IndexedImages, SplitImages, hash_rows
+from ddpm_lightning.data.cache.cache import CacheEntry, cached_images
+from ddpm_lightning.data.image_dataset import ImageDataset, hash_rows
 from ddpm_lightning.data.loader import TrainingLoader, evaluation_loader
 from ddpm_lightning.data.order import batches_per_epoch
 from ddpm_lightning.data.sources.source import ImageSource
 from ddpm_lightning.data.split import Split
 
-log = logging.getLogger(__name__)
-
+EVAL_BATCH_SIZE = 250
+"""Images per batch of the val and test loaders; it changes no result beyond rounding."""
 IN_MEMORY_BYTES = 256 * 2**20
 """With `in_memory="auto"`, larger arrays stay on disk."""
 
@@ -39,7 +38,6 @@ class ImageDataModule(LightningDataModule):
         seed: int,
         cache_dir: str,
         diagnostic_size: int = 1000,
-        eval_batch_size: int = 250,
         in_memory: bool | Literal["auto"] = "auto",
     ) -> None:
         """
@@ -51,7 +49,6 @@ class ImageDataModule(LightningDataModule):
             seed: of the order of the training data.
             cache_dir: folder of the uint8 arrays.
             diagnostic_size: images of a split that the val and test loaders show, spread evenly over it.
-            eval_batch_size: images per batch of the val and test loaders.
             in_memory: whether the images are held in memory, once per process, instead of read from disk as they are
                 needed; "auto": if they are at most 256 MB.
 
@@ -59,12 +56,7 @@ class ImageDataModule(LightningDataModule):
             ValueError: a size is not positive or a seed is negative.
         """
         super().__init__()
-        positive = {
-            "batch_size": batch_size,
-            "diagnostic_size": diagnostic_size,
-            "eval_batch_size": eval_batch_size,
-        }
-        for name, value in positive.items():
+        for name, value in {"batch_size": batch_size, "diagnostic_size": diagnostic_size}.items():
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         for name, value in {"seed": seed, "num_workers": num_workers}.items():
@@ -79,7 +71,6 @@ class ImageDataModule(LightningDataModule):
         self._seed = seed
         self._cache_dir = cache_dir
         self._diagnostic_size = diagnostic_size
-        self._eval_batch_size = eval_batch_size
         self._in_memory = in_memory
         self._resumed_at = 0
 
@@ -97,12 +88,12 @@ class ImageDataModule(LightningDataModule):
         """Hash of which images are train, val and test."""
         return hash_rows(np.concatenate([images.rows for images in self._splits.values()]))
 
-    @cached_property
-    def images_hash(self) -> str:
-        """Hash of which image each row is."""
-        return self._source.images_hash()
+    @property
+    def pixels_hash(self) -> str:
+        """Hash of all images and labels of the data set, as they are in the cache."""
+        return self._cached.fingerprint
 
-    def split(self, name: str) -> SplitImages:
+    def split(self, name: str) -> ImageDataset:
         """The images of "train", "val" or "test"; needs neither `setup` nor a trainer.
 
         Raises:
@@ -113,24 +104,17 @@ class ImageDataModule(LightningDataModule):
         return self._splits[name]
 
     @cached_property
-    def _splits(self) -> dict[str, SplitImages]:
-        cached = self._loaded(self._cached)
+    def _splits(self) -> dict[str, ImageDataset]:
+        cached = self._cached
+        if self._in_memory is True or (self._in_memory == "auto" and cached.images.nbytes <= IN_MEMORY_BYTES):
+            cached = replace(cached, images=np.array(cached.images))
         chosen = self._split.rows(cached.readable, self._source.official_splits())
-        splits: dict[str, SplitImages] = {name: IndexedImages(cached, rows) for name, rows in chosen._asdict().items()}
-        splits["train"] = self._source.training_split(splits["train"])
-        return splits
+        return {name: ImageDataset(cached, rows) for name, rows in chosen._asdict().items()}
 
     @cached_property
-    def _cached(self) -> CachedImages:
+    def _cached(self) -> CacheEntry:
         """Opened once, so that damaged images are reported once."""
         return cached_images(self._source, self._cache_dir)
-
-    def _loaded(self, cached: CachedImages) -> CachedImages:
-        """The images in memory, if that is wanted."""
-        small = cached.images.nbytes <= IN_MEMORY_BYTES
-        if self._in_memory is True or (self._in_memory == "auto" and small):
-            return replace(cached, images=np.array(cached.images))
-        return cached
 
     def prepare_data(self) -> None:
         """Build the cache; Lightning calls this on one process per node."""
@@ -149,47 +133,33 @@ class ImageDataModule(LightningDataModule):
         return self._evaluation_loader("test")
 
     def state_dict(self) -> dict[str, Any]:
-        """The position in the data, and what gives it a meaning: what their order and division are made of."""
-        return {**self._must_match(), "pixels_hash": self._cached.fingerprint, "position": self._consumed()}
+        """The position in the data, and everything that must match for it to be valid."""
+        return {**self._must_match(), "position": self._consumed()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Check that a checkpoint was made with this data, and go on from its position.
+        """Check that a checkpoint was made with this data, and continue from its position.
 
         Raises:
             ValueError: it was made with other images, or another division, batch size or order.
         """
         fixes = {
-            "images_hash": "restore the data set's files as they were",
+            "pixels_hash": "restore the data set's files as they were",
             "split_hash": "restore the data set's files and dataset.split as they were",
             "batch_size": "set dataset.batch_size as it was",
             "seed": "set seeds.order (or seed) as it was",
         }
         wrong = [
-            f"{key} was {state_dict[key]!s:.12} and is {value!s:.12}: {fixes[key]}"  # of a hash the beginning
+            f"{key} was {state_dict[key]!s:.12} and is {value!s:.12}: {fixes[key]}"  # only the beginning of a hash
             for key, value in self._must_match().items()
-            if state_dict.get(key, value) != value  # the first checkpoints do not say which images they saw
+            if state_dict.get(key, value) != value  # the first checkpoints have no hash of the pixels
         ]
         if wrong:
             raise ValueError(f"the checkpoint was made with other data ({'; '.join(wrong)})")
-        self.warn_of_other_pixels(state_dict)
         self._resumed_at = state_dict["position"]
-
-    def warn_of_other_pixels(self, state_dict: Mapping[str, Any]) -> None:
-        """Warn if the images of a checkpoint's `state_dict` had other pixels under the same names.
-
-        No error, because images that are encoded anew, or resized by another version of a library, do so too.
-        """
-        pixels = self._cached.fingerprint
-        if state_dict.get("pixels_hash", pixels) != pixels:
-            log.warning(
-                "the images of %s have other pixels than those the model was trained on: were files replaced, or "
-                "encoded anew?",
-                self._source.name,
-            )
 
     def _must_match(self) -> dict[str, Any]:
         return {
-            "images_hash": self.images_hash,
+            "pixels_hash": self.pixels_hash,
             "split_hash": self.split_hash,
             "batch_size": self._batch_size,
             "seed": self._seed,
@@ -198,17 +168,17 @@ class ImageDataModule(LightningDataModule):
     def _evaluation_loader(self, split: str) -> DataLoader[Batch]:
         rank, world_size = self._rank_and_world_size()
         return evaluation_loader(
-            self.split(split), self._diagnostic_size, self._eval_batch_size, rank, world_size, self._num_workers
+            self.split(split), self._diagnostic_size, EVAL_BATCH_SIZE, rank, world_size, self._num_workers
         )
 
     def _rank_and_world_size(self) -> tuple[int, int]:
-        """(rank, world size); a data module without a trainer is a world of its own."""
+        """(rank, world size): (0, 1) without a trainer."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     def _position(self) -> int:
         """Where the next pass of the training loader starts."""
         consumed = self._consumed()
-        # Lightning's option to train on the same few batches again and again
+        # Lightning's option to train on the same few batches repeatedly
         overfit: int | float = self.trainer.overfit_batches if self.trainer else 0  # type: ignore[attr-defined]
         if overfit > 0:
             full = batches_per_epoch(len(self.split("train")), self._batch_size)
@@ -216,10 +186,10 @@ class ImageDataModule(LightningDataModule):
         return consumed
 
     def _consumed(self) -> int:
-        """Batches consumed in the whole training.
+        """Batches consumed in the whole training, for `TrainingLoader`.
 
-        Under `max_epochs` Lightning begins the first pass of a resumed run while it counts the steps to come, before
-        it restores its own counter; the data module's state is restored by then.
+        Under `max_epochs` Lightning begins the first pass of a resumed run before it restores its own counter; the data
+        module's state is restored by then.
         """
         if self.trainer is None:
             return 0

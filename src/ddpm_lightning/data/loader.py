@@ -1,31 +1,30 @@
 """Loaders over a split: training batches in an order that a resumed run continues exactly, and plain passes.
 
-Lightning's own bookkeeping (`set_epoch`, `__iter__` per epoch) cannot give an exact order after a resume: its epoch
-number lags or leads the data. So the training order depends on one number only, the count of batches consumed.
+The training order depends on one number, the count of batches consumed in the whole training. Lightning's own
+bookkeeping (`set_epoch`, `__iter__` per epoch) cannot give an exact order after a resume: its epoch number lags or
+leads the data. So at the start of each pass the training loader asks for the count, and yields the batches from there.
+A pass has the length of an epoch wherever it starts: Lightning stops it early after a resume in mid-epoch or under
+`limit_train_batches`, and a pass that ended where an epoch of data ends would cost it that epoch's validation.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset, default_convert
 
 from ddpm_lightning.data.batch import Batch
-from ddpm_lightning.data.image_dataset import SplitImages
-from ddpm_lightning.data.order import batches_per_epoch, rank_slice, spread_indices
+from ddpm_lightning.data.image_dataset import ImageDataset
+from ddpm_lightning.data.order import batches_per_epoch, global_batch, rank_slice, spread_indices
 
 
 class TrainingLoader:
-    """Shuffled training batches of one rank; `len()` is always that of a full epoch.
-
-    Each `__iter__` asks `position` how many batches the training has consumed, and yields the `len()` batches from
-    there on. It does not stop where an epoch of data ends: Lightning stops a pass itself after a resume in mid-epoch
-    or under `limit_train_batches`, and a pass that ended early would cost it that epoch's validation.
-    """
+    """Shuffled training batches of one rank; `len()` is always that of a full epoch."""
 
     def __init__(
         self,
-        images: SplitImages,
+        images: ImageDataset,
         batch_size: int,
         seed: int,
         position: Callable[[], int],
@@ -38,7 +37,7 @@ class TrainingLoader:
             images: the training split.
             batch_size: images of one micro-step on all ranks together.
             seed: of the order, not negative.
-            position: the number of batches consumed so far in the whole training, over all restarts.
+            position: gives the number of batches consumed so far in the whole training, over all restarts.
             rank: this process, of `world_size`.
             world_size: number of processes that share each batch.
             num_workers: processes that gather batches; the sequence is the same for any number.
@@ -59,12 +58,12 @@ class TrainingLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         start = self.position()
-        indices = (
-            self._images.batch_indices(position, self._batch_size, self._seed)[self._share].tolist()
+        slots = np.arange(self._share.start, self._share.stop)
+        requests = (
+            (global_batch(position, len(self._images), self._batch_size, self._seed)[self._share], slots)
             for position in range(start, start + self._length)
         )
-        slots = torch.arange(self._share.start, self._share.stop)
-        return iter(_loader(self._images, indices, self._num_workers, _WithSlots(slots)))
+        return iter(_loader(self._images, requests, self._num_workers))
 
     def state_dict(self) -> dict[str, Any]:
         """Empty, for `position` is the trainer's own count. Lightning warns at a resume where this is missing."""
@@ -75,12 +74,12 @@ class TrainingLoader:
 
 
 def evaluation_loader(
-    images: SplitImages, num_images: int, batch_size: int, rank: int, world_size: int, num_workers: int
+    images: ImageDataset, num_images: int, batch_size: int, rank: int, world_size: int, num_workers: int
 ) -> DataLoader[Batch]:
     """One pass over images of a split, each seen by exactly one rank.
 
-    They are spread evenly over the split. Their slots are their places in the pass, 0, 1, 2, ...: indices in equal
-    steps could be in step with whatever is a function of the slot.
+    They are spread evenly over the split. Their slots are their positions in the pass, 0, 1, 2, ...: evenly spaced
+    indices would alias with anything computed from the slot.
 
     The list of batches does not depend on the number of ranks: rank r takes batches r, r + W, ... Nothing is padded,
     so ranks may have unequal numbers of batches. A rank without any gets one without images, because Lightning skips
@@ -95,40 +94,36 @@ def evaluation_loader(
         num_workers: processes that gather batches.
     """
     indices = spread_indices(len(images), num_images)
-    batches = [indices[start : start + batch_size].tolist() for start in range(0, len(indices), batch_size)]
-    return _loader(images, batches[rank::world_size] or [[]], num_workers, _WithPlaces(torch.from_numpy(indices)))
+    slots = np.arange(len(indices))
+    batches = [slots[start : start + batch_size] for start in range(0, len(slots), batch_size)]
+    own = batches[rank::world_size] or [slots[:0]]
+    return _loader(images, [(indices[batch], batch) for batch in own], num_workers)
 
 
-def _loader(
-    images: SplitImages, batches: Iterable[Sequence[int]], num_workers: int, finish: Callable[[Batch], Batch]
-) -> DataLoader[Batch]:
+_Request = tuple[np.ndarray, np.ndarray]
+"""A batch to be gathered: indices in the split and slots, both int64 (B,)."""
+
+
+class _Batches(Dataset[Batch]):
+    """The batches of a split by their requests; a class because spawned workers must be able to unpickle it."""
+
+    def __init__(self, images: ImageDataset) -> None:
+        self._images = images
+
+    def __getitems__(self, request: _Request) -> Batch:
+        indices, slots = request
+        images, labels = self._images.images_at(indices), self._images.labels_at(indices)
+        return Batch(torch.from_numpy(images), torch.from_numpy(labels), torch.tensor(slots))
+
+
+def _loader(images: ImageDataset, requests: Iterable[_Request], num_workers: int) -> DataLoader[Batch]:
     return DataLoader(
-        images,
-        batch_sampler=batches,  # type: ignore[arg-type]  # any iterable of indices does
+        _Batches(images),
+        batch_sampler=requests,  # type: ignore[arg-type]  # whatever it yields is passed to `__getitems__`
+        collate_fn=default_convert,  # changes nothing: `__getitems__` gives a batch
         num_workers=num_workers,
-        collate_fn=finish,  # type: ignore[arg-type]  # `__getitems__` has made the batch already
         pin_memory=torch.cuda.is_available(),
         # A DataLoader without a generator of its own draws a seed from the global one at each `iter`, which would
         # make the model's randomness depend on when passes begin.
         generator=torch.Generator(),
     )
-
-
-class _WithSlots:
-    """Replaces a batch's slots; a class because spawned workers must be able to unpickle it."""
-
-    def __init__(self, slots: torch.Tensor) -> None:
-        self._slots = slots
-
-    def __call__(self, batch: Batch) -> Batch:
-        return batch._replace(slots=self._slots)
-
-
-class _WithPlaces:
-    """Replaces a batch's slots, which are indices in the split, by their places among the indices that are shown."""
-
-    def __init__(self, shown: torch.Tensor) -> None:
-        self._shown = shown
-
-    def __call__(self, batch: Batch) -> Batch:
-        return batch._replace(slots=torch.searchsorted(self._shown, batch.slots))

@@ -1,4 +1,4 @@
-"""Between uint8 images outside the model and floats inside it."""
+"""Normalisers: uint8 images outside the model, floats inside it."""
 
 import math
 from abc import ABC, abstractmethod
@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 _HALF_RANGE = 127.5  # 0 .. 255 becomes -1 .. 1
 _MAX = 255
-_CHUNK = 1024  # images counted at one time, so that memory does not grow with the data set
+_CHUNK = 1024  # images counted at one time
 
 
 class TrainingImages(Protocol):
-    """What a normaliser may look at."""
+    """The training split, as far as a normaliser needs it."""
 
     def __len__(self) -> int: ...
 
@@ -27,7 +27,7 @@ class TrainingImages(Protocol):
 class Normalizer(nn.Module, ABC):
     """A map of each channel's 0..255 to floats and back; all 256 values survive the round trip.
 
-    What it has to remember are buffers, so that it moves with the model and is stored in the model's checkpoints.
+    It keeps its statistics in buffers, so that they move with the model and are stored in its checkpoints.
 
     Args:
         channels: of the images.
@@ -40,11 +40,11 @@ class Normalizer(nn.Module, ABC):
     @property
     @abstractmethod
     def value_range(self) -> tuple[Tensor | float, Tensor | float]:
-        """Where 0 and 255 go: each a number, or (C, 1, 1) on the model's device."""
+        """The images of 0 and 255: each a number, or (C, 1, 1) on the model's device."""
 
     @abstractmethod
     def fit(self, images: TrainingImages) -> None:
-        """Learn once, before the training, what has to be known of the training split.
+        """Compute the statistics of the training split, once before the training.
 
         Raises:
             ValueError: the images cannot be normalised in this way.
@@ -72,7 +72,7 @@ class Normalizer(nn.Module, ABC):
         return self._restored(self.clamp(images.float())).round().to(torch.uint8)
 
     def clamp(self, images: Tensor) -> Tensor:
-        """(..., C, H, W), float: what lies beyond `value_range` moved to its border."""
+        """(..., C, H, W), float: values outside `value_range` moved to its border."""
         low, high = self.value_range
         return images.clamp_min(low).clamp_max(high)
 
@@ -85,7 +85,7 @@ class Normalizer(nn.Module, ABC):
         """The inverse of `_normalized`."""
 
     def _check_channels(self, shape: Sequence[int]) -> None:
-        """One channel would pass for three by broadcasting."""
+        """Raises ValueError for another number of channels: broadcasting would accept one in place of three."""
         if len(shape) < 3 or shape[-3] != self._channels:
             raise ValueError(f"images must be (..., {self._channels}, height, width), not {tuple(shape)}")
 
@@ -99,7 +99,7 @@ class SymmetricNormalizer(Normalizer):
         return (-1.0, 1.0)
 
     def fit(self, images: TrainingImages) -> None:
-        """Nothing has to be known of the images."""
+        """Nothing: this normaliser needs no statistics."""
 
     def _normalized(self, images: Tensor) -> Tensor:
         return images / _HALF_RANGE - 1.0
@@ -115,8 +115,8 @@ class StandardizedNormalizer(Normalizer):
 
     Attributes:
         mean: (C, 1, 1), float32, on the scale 0..255.
-        std: (C, 1, 1), float32, the population's; both are NaN until `fit` or a checkpoint gives them, so that whatever
-            is computed without either is NaN too.
+        std: (C, 1, 1), float32, the population's; both are NaN until `fit` or a checkpoint sets them, so that anything
+            computed without them is NaN too.
     """
 
     mean: Tensor
@@ -136,8 +136,8 @@ class StandardizedNormalizer(Normalizer):
         """Count the training split's values; the same numbers on every rank, whatever the images' order.
 
         Raises:
-            ValueError: there are no images, or they have another number of channels, or a channel is the same
-                everywhere: it has no deviation to divide by, and nothing to learn.
+            ValueError: there are no images, or they have another number of channels, or a channel is constant, so that
+                there is no deviation to divide by.
         """
         counts = self._count_values(images).double()
         values = torch.arange(_MAX + 1, dtype=torch.float64)
@@ -145,10 +145,10 @@ class StandardizedNormalizer(Normalizer):
         mean = (counts * values).sum(1) / pixels
         std = ((counts * (values - mean[:, None]) ** 2).sum(1) / pixels).sqrt()
         for channel, deviation in enumerate(std.tolist()):
-            if not deviation > 0:  # also where no pixel makes it NaN
+            if not deviation > 0:  # also if it is NaN, without any pixel
                 raise ValueError(
                     f"channel {channel} is the same in every pixel of the {len(images)} training images, so it cannot "
-                    "be standardised: look at the data, or take normalizer=symmetric"
+                    "be standardised: check the data, or use normalizer=symmetric"
                 )
         self.mean.copy_(mean[:, None, None])
         self.std.copy_(std[:, None, None])

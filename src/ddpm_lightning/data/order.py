@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 
-@lru_cache(maxsize=2)  # batches are asked for one after the other, and workers may be one epoch ahead
+@lru_cache(maxsize=2)  # batches are asked for in order, and workers may be one epoch ahead
 def epoch_permutation(num_images: int, seed: int, epoch: int) -> np.ndarray:
     """The order in which an epoch shows the images: int64 (num_images,), read-only. The global RNG is not touched."""
     permutation = np.random.default_rng(np.random.SeedSequence((seed, epoch))).permutation(num_images)
@@ -17,7 +17,7 @@ def epoch_permutation(num_images: int, seed: int, epoch: int) -> np.ndarray:
 
 
 def batches_per_epoch(num_images: int, batch_size: int) -> int:
-    """Whole batches in an epoch; the images left over are dropped (other ones each epoch).
+    """Whole batches in an epoch; the remaining images are dropped (different ones each epoch).
 
     Raises:
         ValueError: batch_size is not positive or larger than the data set.
@@ -41,10 +41,10 @@ def global_batch(position: int, num_images: int, batch_size: int, seed: int) -> 
 
 
 def spread_indices(num_images: int, num_wanted: int) -> np.ndarray:
-    """Increasing indices in equal steps through a split whose first images may all be of the first classes.
+    """Evenly spaced, increasing indices (the first images of a split may all be of one class).
 
     Returns:
-        int64 (num_wanted,), or all of (num_images,) where there are fewer.
+        int64 (num_wanted,), or (num_images,) if there are fewer.
     """
     shown = min(num_wanted, num_images)
     return np.arange(shown) * num_images // max(shown, 1)

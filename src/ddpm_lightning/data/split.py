@@ -1,4 +1,4 @@
-"""Which images are trained on, and which a model is judged by."""
+"""Division of a data set into training, validation and test split."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -31,10 +31,10 @@ class Split(ABC):
 
 
 class Resplit(Split):
-    """All images, whatever the official splits: a random share to train on, the rest to validate and test on.
+    """A random share of all images to train on, the rest to validate and test on; official splits are ignored.
 
-    `val` and `test` are the same images, as in the experiments that publish an 80/20 split: nothing in a run is chosen
-    by them except `best.ckpt`, which no score is computed from.
+    `val` and `test` are the same images, as in published experiments with an 80/20 split: a run uses them to choose
+    nothing except `best.ckpt`, from which no score is computed.
 
     Args:
         train_fraction: share of the images to train on, in (0, 1).
@@ -59,7 +59,7 @@ class Resplit(Split):
 
 
 class OfficialSplit(Split):
-    """The official splits; where there is no official validation split, the test split serves for both."""
+    """The official splits; without an official validation split, the test split serves as both."""
 
     def rows(self, readable: np.ndarray, official: Mapping[str, np.ndarray]) -> Rows:
         splits = _readable_splits(readable, official)

@@ -118,9 +118,9 @@ def _overridden(stored: DictConfig, wanted: DictConfig, group: str) -> DictConfi
 
 
 def check_split(checkpoint: Mapping[str, Any], data: ImageDataModule) -> None:
-    """Raises ValueError if the data are divided otherwise than for the checkpoint; warns if the images are not the same.
+    """Raises ValueError if the data are split differently than for the checkpoint; warns if pixels or labels differ.
 
-    Other pixels are no error: images that are encoded again, or decoded by another version of a library, have them too.
+    Other pixels are not an error: images encoded again, or decoded by another version of a library, have them too.
     """
     stored = checkpoint[type(data).__qualname__]
     if (was := stored["split_hash"]) != (now := data.split_hash):

@@ -1,4 +1,4 @@
-"""The cache holds what the source gave, is built once, and is rebuilt when it is not whole."""
+"""The cache holds the source's images, is built once, and is rebuilt when it is incomplete."""
 
 import json
 import logging
@@ -127,42 +127,12 @@ def test_a_build_that_waits_for_another_says_so(counting_source, tmp_path, caplo
 
 
 def test_processes_that_build_at_once_read_each_chunk_once(start_build, tmp_path):
-    builds = [start_build(tmp_path / "cache", tmp_path / "log", size=1500, seconds=0.3) for _ in range(2)]
+    builds = [start_build(tmp_path / "cache", tmp_path / "log", size=400, seconds=0.3) for _ in range(2)]
     outputs = [build.communicate() for build in builds]
     assert [build.returncode for build in builds] == [0, 0], outputs
     assert len({fingerprint for fingerprint, _ in outputs}) == 1
-    assert [int(line) for line in (tmp_path / "log").read_text().split()] == list(range(0, 1500, 256))
+    assert [int(line) for line in (tmp_path / "log").read_text().split()] == list(range(0, 400, 64))
     assert len(entries(tmp_path / "cache")) == 1
-
-
-@pytest.fixture
-def interrupted_build(counting_source, tmp_path, monkeypatch):
-    """The source of an entry of which everything is written; only the last step is missing."""
-
-    def end(*_):
-        raise KeyboardInterrupt
-
-    source = counting_source()
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "rename", end)
-        with pytest.raises(KeyboardInterrupt):
-            cached_images(source, tmp_path)
-    return source
-
-
-def test_a_build_that_ended_before_its_last_step_is_not_repeated(interrupted_build, tmp_path):
-    assert not entries(tmp_path)
-    assert cached_images(interrupted_build, tmp_path).images.sum() == sum(range(63)) * 4
-    assert interrupted_build.reads == 1
-    assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 1
-
-
-def test_what_a_kill_left_in_the_middle_of_a_file_is_removed(interrupted_build, tmp_path):
-    (building,) = tmp_path.glob(".*.building")
-    (building / ".images.0123abcd.npy").write_bytes(bytes(1000))
-    entry = cached_images(interrupted_build, tmp_path).path.parent
-    assert interrupted_build.reads == 1
-    assert {path.name for path in entry.iterdir()} == {"images.npy", "labels.npy", "manifest.json", "damaged.txt"}
 
 
 def test_a_source_that_breaks_its_contract_is_refused(counting_source, tmp_path):
@@ -178,7 +148,7 @@ def test_a_source_that_breaks_its_contract_is_refused(counting_source, tmp_path)
         cached_images(counting_source(train=0, test=0), tmp_path)
 
 
-def test_missing_files_are_no_fault_of_the_cache(counting_source, tmp_path):
+def test_missing_files_are_not_reported_as_an_error_of_the_cache(counting_source, tmp_path):
     class Missing(type(counting_source())):
         def read(self, rows, images):
             raise DataFileError("images.gz is missing")

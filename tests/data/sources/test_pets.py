@@ -1,4 +1,4 @@
-"""Oxford pets as torchvision reads them, in the official layout, and the experiment that is made for them."""
+"""Oxford pets as torchvision reads them, in the official layout, and their experiment."""
 
 import shutil
 
@@ -77,7 +77,7 @@ def test_what_is_missing_is_downloaded(pets_root, own_pets, archives, tmp_path, 
         assert source.read(range(40), np.zeros((40, 3, 16, 16), np.uint8)) == {}
 
 
-def test_without_network_the_error_says_which_files_belong_where(own_pets, tmp_path, monkeypatch):
+def test_without_network_the_error_names_files_and_folder(own_pets, tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.OxfordIIITPet, "_RESOURCES", [(f"file://{tmp_path}/no-such-mirror/a.tar.gz", "0")])
     expected = r"could not be downloaded\. Put the folders images and annotations .* set paths\.data_dir"
     with pytest.raises(DataFileError, match=expected):

@@ -1,4 +1,4 @@
-"""Each data set is stored once per image shape as one uint8 array, memory-mapped by every run that uses it."""
+"""The cache of data sets: one uint8 array per data set and image shape, memory-mapped by every run that uses it."""
 
 import contextlib
 import hashlib
@@ -23,20 +23,18 @@ log = logging.getLogger(__name__)
 
 _FORMAT_VERSION = 2
 _IMAGES, _LABELS, _MANIFEST, _DAMAGED = "images.npy", "labels.npy", "manifest.json", "damaged.txt"
-_JOURNAL = "progress.jsonl"
-_FILES = {_IMAGES, _LABELS, _MANIFEST, _DAMAGED, _JOURNAL}
-_CHUNK = 4096  # images hashed at one time; a fixed number, so that hashing needs no more memory for a larger data set
+_CHUNK = 4096  # images hashed at one time
 _MOST_NAMED = 3  # damaged files named in a message; the report names all
 
 
 @dataclass(frozen=True)
-class CachedImages:
+class CacheEntry:
     """A data set as arrays.
 
     Attributes:
         images: uint8 (N, C, H, W), memory-mapped and read-only.
         labels: int64 (N,).
-        readable: int64 (n,), increasing rows of the images that could be read; those of damaged ones hold nothing.
+        readable: int64 (n,), increasing rows of the images that could be read; the others are zeros.
         fingerprint: hash of the arrays' contents: the same data gives the same hash on every machine.
         path: the file of `images`.
     """
@@ -48,12 +46,11 @@ class CachedImages:
     path: Path
 
 
-def cached_images(source: ImageSource, cache_dir: str | Path) -> CachedImages:
-    """Open the cache entry of a data set, building it first if it is absent or a file of it is of another size.
+def cached_images(source: ImageSource, cache_dir: str | Path) -> CacheEntry:
+    """Open the cache entry of a data set, building it first if it is absent or a file of it has another size.
 
-    Any number of processes may call this at once: one builds, the others wait for it. A build that was cut short goes
-    on where it stopped. The entry's manifest says what it was made from, and the entry's name is a hash of that, so a
-    changed source has another entry.
+    Any number of processes may call this at once: one builds, the others wait for it. The entry's manifest says what
+    it was made from, and the entry's name has a hash of that, so a changed source has another entry.
 
     Args:
         source: where the images come from.
@@ -63,7 +60,7 @@ def cached_images(source: ImageSource, cache_dir: str | Path) -> CachedImages:
         DataFileError: the source's files are missing, or an image is damaged and `source.skip_damaged` is false, or all
             are.
         OSError: the cache cannot be written (no permission, disk full).
-        MemoryError: an image is too large to be decoded, or the system killed a reading process.
+        MemoryError: an image is too large to be decoded.
         ValueError: the source has no labels, or they are not int64 (N,).
     """
     made_from = {
@@ -89,7 +86,7 @@ def cached_images(source: ImageSource, cache_dir: str | Path) -> CachedImages:
     return cached
 
 
-def _open(entry: Path) -> CachedImages | None:
+def _open(entry: Path) -> CacheEntry | None:
     """The entry, or None if it is absent, incomplete or not what its manifest says."""
     try:
         manifest = json.loads((entry / _MANIFEST).read_text())
@@ -100,7 +97,7 @@ def _open(entry: Path) -> CachedImages | None:
         if list(images.shape) != manifest["shape"] or labels.shape != images.shape[:1]:
             return None
         readable = np.setdiff1d(np.arange(len(images)), np.array(manifest["damaged"], np.int64))
-        return CachedImages(images, labels, readable, manifest["fingerprint"], entry / _IMAGES)
+        return CacheEntry(images, labels, readable, manifest["fingerprint"], entry / _IMAGES)
     except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError, AttributeError, EOFError):
         return None
 
@@ -108,25 +105,21 @@ def _open(entry: Path) -> CachedImages | None:
 def _build(entry: Path, source: ImageSource, made_from: dict[str, Any]) -> None:
     """Write the entry under another name, and rename it when it is whole. The caller holds the lock.
 
-    A folder left by a build that was cut short is used: its name says that it is made from the same files.
+    What an earlier build left when it was killed is removed.
     """
     labels = _checked_labels(source)
-    shape = (len(labels), *source.image_shape)
     building = entry.with_name(f".{entry.name}.building")
-    with _explained(entry.parent):
-        building.mkdir(exist_ok=True)
-        for path in building.iterdir():
-            if path.name not in _FILES:  # as large as all images, if a kill came while the array was allocated
-                path.unlink()
-        _allocate(building / _IMAGES, shape)
-        damaged = fill(source, building / _IMAGES, building / _JOURNAL)
+    with _explained(entry.parent), _removed_at_the_end(building):
+        building.mkdir()
+        images = _allocate(building / _IMAGES, (len(labels), *source.image_shape))
+        damaged = fill(source, images)
+        images.flush()
         with atomic_path(building / _LABELS) as temporary:
             np.save(temporary, labels, allow_pickle=False)
         write_text(building / _DAMAGED, "".join(f"{reason}\n" for _, reason in sorted(damaged.items())))
-        images = np.load(building / _IMAGES, mmap_mode="r", allow_pickle=False)
         manifest = made_from | {
             "versions": {package: version(package) for package in ("ddpm-lightning", "numpy", "pillow", "torchvision")},
-            "shape": list(shape),
+            "shape": list(images.shape),
             "damaged": sorted(damaged),
             "file_sizes": {name: (building / name).stat().st_size for name in (_IMAGES, _LABELS, _DAMAGED)},
             "fingerprint": _content_hash(images, labels, sorted(damaged)),
@@ -135,21 +128,28 @@ def _build(entry: Path, source: ImageSource, made_from: dict[str, Any]) -> None:
         shutil.rmtree(entry, ignore_errors=True)  # only one that is not whole can be here
         os.rename(building, entry)
         sync_folder(entry.parent)
-        (entry / _JOURNAL).unlink()  # not before: a build that is killed here has nothing to read again
 
 
-def _allocate(path: Path, shape: tuple[int, ...]) -> None:
-    """Make the array's file unless it is there, with all its blocks: a full disk must show here.
+@contextlib.contextmanager
+def _removed_at_the_end(folder: Path) -> Iterator[None]:
+    """No folder of this name before and after."""
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
-    Writing to a memory map for which the disk has no block left would kill the process without a word.
+
+def _allocate(path: Path, shape: tuple[int, ...]) -> np.memmap:
+    """A new memory-mapped array of zeros, uint8, with all its blocks on disk: a full disk must show here.
+
+    Writing to a memory map for which the disk has no block left would kill the process without a message.
     """
-    if path.exists():
-        return
-    with atomic_path(path) as temporary:
-        np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape).flush()
-        if hasattr(os, "posix_fallocate"):
-            with temporary.open("rb+") as file:
-                os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
+    images = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    if hasattr(os, "posix_fallocate"):
+        with path.open("rb+") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return images
 
 
 def _checked_labels(source: ImageSource) -> np.ndarray:
@@ -169,8 +169,8 @@ def _content_hash(images: np.ndarray, labels: np.ndarray, damaged: list[int]) ->
     return digest.hexdigest()
 
 
-def _report_damaged(source: ImageSource, entry: Path, cached: CachedImages) -> None:
-    """Raises DataFileError where images are damaged, or warns if they are to be skipped."""
+def _report_damaged(source: ImageSource, entry: Path, cached: CacheEntry) -> None:
+    """Raises DataFileError if images are damaged, or warns if they are to be skipped."""
     count = len(cached.images) - len(cached.readable)
     if count == 0:
         return

@@ -1,4 +1,4 @@
-"""Fetching the files of a data set, and checking them."""
+"""Downloading the files of a data set, and checking their md5 sums."""
 
 import hashlib
 from collections.abc import Callable
@@ -11,13 +11,13 @@ from ddpm_lightning.data.sources.source import DataFileError
 
 
 def download(fetch: Callable[[], object], title: str, folder: Path, files: str) -> None:
-    """Have torchvision download a data set; of the processes that want it at once, one does and the others wait.
+    """Download a data set with torchvision; if several processes want it at once, one does and the others wait.
 
     Args:
-        fetch: downloads the data set, but does nothing where it finds the files.
-        title: the data set's name in words.
+        fetch: downloads the data set, or does nothing if its files are there.
+        title: the data set's name, for the error.
         folder: where the files belong.
-        files: which files those are, in words.
+        files: the files that belong there, for the error.
 
     Raises:
         DataFileError: it cannot be downloaded; the message says how to get it by hand.

@@ -5,6 +5,8 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from scipy.io import loadmat
+from torchvision.datasets import Flowers102
 
 from ddpm_lightning.data.sources.download import download
 from ddpm_lightning.data.sources.image_files import ImageFiles
@@ -18,16 +20,7 @@ class FlowersSource(ImageFiles):
     num_classes = 102
 
     def __init__(self, root: str | Path, image_size: int = 64, channels: int = 3, skip_damaged: bool = False) -> None:
-        """
-        Args:
-            root: the folder above `flowers-102/`.
-            image_size: height and width of the images that are made.
-            channels: 1 for greyscale, 3 for colour.
-            skip_damaged: whether images that cannot be read are left out; otherwise they are an error.
-
-        Raises:
-            ValueError: image_size is not positive, or another number of channels.
-        """
+        """As `ImageFiles`; `root` is the folder above `flowers-102/`."""
         self._root = Path(root)
         super().__init__(self._root / "flowers-102", image_size, channels, skip_damaged)
 
@@ -44,9 +37,6 @@ class FlowersSource(ImageFiles):
     @cached_property
     def _tables(self) -> dict[str, np.ndarray]:
         """Labels and official splits, both counted from 1."""
-        # Imported here, as torchvision is, because worker processes import this module and never need it.
-        from scipy.io import loadmat
-
         paths = [self._folder / "imagelabels.mat", self._folder / "setid.mat"]
         if not (all(path.is_file() for path in paths) and (self._folder / "jpg").is_dir()):
             self._download()
@@ -54,7 +44,7 @@ class FlowersSource(ImageFiles):
         for path in paths:
             try:
                 tables |= {key: np.atleast_1d(table.squeeze()) for key, table in loadmat(path).items() if key[0] != "_"}
-            except Exception as error:  # a damaged table raises errors of a dozen kinds
+            except Exception as error:  # a damaged table raises many kinds of errors
                 raise DataFileError(f"{path} is damaged ({error}): delete it to have it downloaded again") from error
         if missing := {"labels", "trnid", "valid", "tstid"} - tables.keys():
             raise DataFileError(
@@ -64,7 +54,5 @@ class FlowersSource(ImageFiles):
         return tables
 
     def _download(self) -> None:
-        from torchvision.datasets import Flowers102
-
         files = "imagelabels.mat, setid.mat and the folder jpg (the files of 102flowers.tgz)"
         download(lambda: Flowers102(self._root, download=True), "Oxford flowers", self._folder, files)

@@ -1,4 +1,4 @@
-"""A folder of one's own with images, in any tree."""
+"""A folder of your own images, in any tree."""
 
 import logging
 import os
@@ -21,7 +21,7 @@ class FolderSource(ImageFiles):
     """All images below a folder, sorted by path.
 
     The top-level sub-folders are the classes, in alphabetical order, if every image is in one; otherwise there are no
-    labels. Hidden files and folders are left out, and what macOS adds to its archives.
+    labels. Hidden files and folders are left out, and so is `__MACOSX`, which macOS adds to its archives.
     """
 
     name = "folder"
@@ -35,17 +35,12 @@ class FolderSource(ImageFiles):
         use_classes: bool = True,
         skip_damaged: bool = False,
     ) -> None:
-        """
+        """As `ImageFiles`.
+
         Args:
             root: where `path` is looked for, if it is relative and not below the working directory.
             path: the folder.
-            image_size: height and width of the images that are made.
-            channels: 1 for greyscale, 3 for colour.
-            use_classes: whether sub-folders are classes.
-            skip_damaged: whether images that cannot be read are left out; otherwise they are an error.
-
-        Raises:
-            ValueError: image_size is not positive, or another number of channels.
+            use_classes: whether the top-level sub-folders are classes.
         """
         self._path = Path(path).expanduser()
         self._candidates = list(dict.fromkeys([self._path.absolute(), (Path(root) / self._path).absolute()]))
@@ -54,7 +49,7 @@ class FolderSource(ImageFiles):
         self._use_classes = use_classes
 
     @cached_property
-    def num_classes(self) -> int:  # type: ignore[override]  # the folder is not needed before this is
+    def num_classes(self) -> int:  # type: ignore[override]  # found when it is first asked for
         return len(self._classes)
 
     @cached_property
@@ -65,7 +60,7 @@ class FolderSource(ImageFiles):
     def list_files(self) -> Sequence[str]:
         """
         Raises:
-            DataFileError: there is no such folder, or no image in it.
+            DataFileError: there is no such folder, or it has no images.
         """
         self._check_folder()
         suffixes = image_suffixes()
@@ -77,8 +72,8 @@ class FolderSource(ImageFiles):
                 others += 1
         if not images:
             raise DataFileError(
-                f"{self._folder} has no images: it has {others} other files, and of images those with the suffixes "
-                f"{' '.join(sorted(suffixes))} are read"
+                f"{self._folder} has no images, but {others} other files: put images there, with one of the suffixes "
+                f"{' '.join(sorted(suffixes))}"
             )
         if others:
             log.info("%s: %d images; %d files with other suffixes are left out", self._folder, len(images), others)
@@ -92,7 +87,7 @@ class FolderSource(ImageFiles):
         return {}
 
     def _check_folder(self) -> None:
-        """Raises DataFileError if the folder is not there, and tells which it is if there are two."""
+        """Raises DataFileError if the folder is not there; warns if there are two, and says which one is used."""
         found = [folder for folder in self._candidates if folder.is_dir()]
         if not found:
             elsewhere = (
@@ -101,15 +96,15 @@ class FolderSource(ImageFiles):
             if file := next((candidate for candidate in self._candidates if candidate.exists()), None):
                 raise DataFileError(f"dataset.path={self._path} must be a folder, and {file} is a file")
             raise DataFileError(
-                f"dataset.path={self._path} is no folder: looked for {' and '.join(map(str, self._candidates))}. "
+                f"dataset.path={self._path} is not a folder: looked for {' and '.join(map(str, self._candidates))}. "
                 f"If it was moved, put it or a link to it back{elsewhere}"
             )
         if not found[0].samefile(found[-1]):
-            log.warning("dataset.path=%s is %s, not %s, which is there too", self._path, *found)
+            log.warning("dataset.path=%s is %s, not %s, which also exists", self._path, *found)
 
 
 def _top(file: str) -> str:
-    """The top-level sub-folder of a path; "" for a file beside the sub-folders."""
+    """The top-level sub-folder of a path; "" for a file in none."""
     return file.rpartition("/")[0].partition("/")[0]
 
 
@@ -118,7 +113,7 @@ def _walk(folder: Path, above: tuple[tuple[int, int], ...], prefix: str = "") ->
 
     Args:
         folder: where to look.
-        above: device and inode of the folders that led here, into which no link is followed.
+        above: device and inode of the folders on the way here; links back to them are not followed.
         prefix: of the paths.
     """
     try:

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ddpm_lightning.data.sources.endless import EndlessSource
 from ddpm_lightning.data.sources.source import ImageSource
 
 
-class _Gradients(ImageSource):
+class GradientsSource(ImageSource):
     """Images between four random corner colours: an image is a function of (seed, its row) alone.
 
     The first rows are held out and the others trained on, so the held-out ones are the same for any number of others.
@@ -19,9 +18,23 @@ class _Gradients(ImageSource):
     num_classes = 0
     transform = "none"
 
-    def __init__(self, channels: int, height: int, width: int, seed: int, size: int, held_out: int) -> None:
-        """As `GradientsSource`; `size` may be 0."""
-        positive = {"channels": channels, "height": height, "width": width, "held_out": held_out}
+    def __init__(
+        self, root: str | Path, channels: int, height: int, width: int, seed: int, size: int, held_out: int
+    ) -> None:
+        """
+        Args:
+            root: ignored.
+            channels: 1 for greyscale, 3 for colour.
+            height: in pixels.
+            width: in pixels.
+            seed: of the colours.
+            size: images to train on.
+            held_out: images to validate and test on.
+
+        Raises:
+            ValueError: a size is not positive or the seed is negative.
+        """
+        positive = {"channels": channels, "height": height, "width": width, "size": size, "held_out": held_out}
         for option, value in positive.items():
             if value < 1:
                 raise ValueError(f"dataset.source.{option} must be at least 1, not {value}")
@@ -36,9 +49,6 @@ class _Gradients(ImageSource):
         made_from = f"bilinear, Philox by row, seed {self._seed}, {self._held_out} held out, {self._size} others"
         return hashlib.sha256(made_from.encode()).hexdigest()
 
-    def images_hash(self) -> str:
-        return self.fingerprint()
-
     def labels(self) -> np.ndarray:
         return np.zeros(self._held_out + self._size, np.int64)
 
@@ -47,52 +57,9 @@ class _Gradients(ImageSource):
         return {"train": rows[self._held_out :], "test": rows[: self._held_out]}
 
     def read(self, rows: range, images: np.ndarray) -> dict[int, str]:
-        images[:] = self._images(np.array(rows))
-        return {}
-
-    def _images(self, rows: np.ndarray) -> np.ndarray:
         channels, height, width = self.image_shape
-        return between_corners(corner_colours(rows, channels, self._seed), height, width)
-
-
-class GradientsSource(_Gradients):
-    """A fixed number of gradients, all of them in the cache."""
-
-    def __init__(
-        self, root: str | Path, channels: int, height: int, width: int, seed: int, size: int, held_out: int
-    ) -> None:
-        """
-        Args:
-            root: not needed.
-            channels: 1 for greyscale, 3 for colour.
-            height: in pixels.
-            width: in pixels.
-            seed: of the colours.
-            size: images to train on.
-            held_out: images to validate and test on.
-
-        Raises:
-            ValueError: a size is not positive or the seed is negative.
-        """
-        super().__init__(channels, height, width, seed, size, held_out)
-        if size < 1:
-            raise ValueError(f"dataset.source.size must be at least 1, not {size}")
-
-
-class EndlessGradientsSource(_Gradients, EndlessSource):
-    """As many gradients to train on as are asked for; only the held-out ones are in the cache."""
-
-    def __init__(
-        self, root: str | Path, channels: int, height: int, width: int, seed: int, epoch_size: int, held_out: int
-    ) -> None:
-        """As `GradientsSource`, with `epoch_size`, the training images that count as an epoch."""
-        super().__init__(channels, height, width, seed, 0, held_out)
-        if epoch_size < 1:
-            raise ValueError(f"dataset.source.epoch_size must be at least 1, not {epoch_size}")
-        self.epoch_size = epoch_size
-
-    def make(self, indices: np.ndarray) -> np.ndarray:
-        return self._images(self._held_out + indices)
+        images[:] = between_corners(corner_colours(np.array(rows), channels, self._seed), height, width)
+        return {}
 
 
 def corner_colours(numbers: np.ndarray, channels: int, seed: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Data sets with a file for each image."""
+"""Base class of data sets with one file per image."""
 
 import hashlib
 import os
@@ -15,7 +15,7 @@ from ddpm_lightning.data.sources.source import DataFileError, ImageSource
 
 
 class ImageFiles(ImageSource):
-    """Images in files of any format and size, made square and small."""
+    """Images in files of any format and size, cropped to squares and resized."""
 
     transform = SQUARE
     slow_to_read = True
@@ -23,8 +23,8 @@ class ImageFiles(ImageSource):
     def __init__(self, folder: Path, image_size: int, channels: int = 3, skip_damaged: bool = False) -> None:
         """
         Args:
-            folder: the folder that the images' paths begin from.
-            image_size: height and width of the images that are made.
+            folder: the folder to which the images' paths are relative.
+            image_size: height and width of the resized images.
             channels: 1 for greyscale, 3 for colour.
             skip_damaged: whether images that cannot be read are left out; otherwise they are an error.
 
@@ -43,7 +43,7 @@ class ImageFiles(ImageSource):
         """The images' paths below the folder, in the order of `labels`.
 
         Raises:
-            DataFileError: what lists them is missing or damaged.
+            DataFileError: the list of the images is missing or damaged.
         """
 
     @cached_property
@@ -53,10 +53,10 @@ class ImageFiles(ImageSource):
     def fingerprint(self) -> str:
         """Hash of the folder, of each file's name, size and times, and of the labels.
 
-        Reading the files would take as long as decoding them.
+        Hashing the contents would take as long as decoding them.
 
-        Files of other contents may agree in name, size and time of modification, which programs set as they like. The
-        system's own time of change they cannot set, and the folder tells apart files that were written at once.
+        Files of other contents may agree in name, size and time of modification, which programs can set. They cannot
+        set the system's own time of change, and the folder distinguishes files that were written at the same time.
         """
         digest = hashlib.sha256(os.fsencode(f"{self._folder.resolve()}\n"))
         for name in self._files:
@@ -64,15 +64,10 @@ class ImageFiles(ImageSource):
                 status = os.stat(self._folder / name)
                 times = f"{status.st_mtime_ns} {status.st_ctime_ns}"
                 digest.update(os.fsencode(f"{name} {status.st_size} {times}\n"))
-            except FileNotFoundError:  # an image that cannot be read, like any other
+            except FileNotFoundError:  # reported with the images that cannot be read
                 digest.update(os.fsencode(f"{name} missing\n"))
         digest.update(self.labels().tobytes())
         return digest.hexdigest()
-
-    def images_hash(self) -> str:
-        """Hash of the files' names without their suffixes, which say how they are encoded, and of the labels."""
-        stems = "".join(f"{os.path.splitext(name)[0]}\0" for name in self._files)
-        return hashlib.sha256(os.fsencode(stems) + self.labels().astype("<i8").tobytes()).hexdigest()
 
     def read(self, rows: range, images: np.ndarray) -> dict[int, str]:
         damaged = {}
@@ -83,12 +78,12 @@ class ImageFiles(ImageSource):
                 image[:] = read_square(path, channels, size)
             except UnreadableImageError as error:
                 damaged[row] = _printable(f"{path}: {error}")
-            except OSError as error:  # not to be kept as damage: the file may be readable the next time
+            except OSError as error:  # not damage: the file may be readable the next time
                 raise DataFileError(f"cannot read {_printable(str(path))}: {error.strerror}") from error
         return damaged
 
 
 def _printable(text: str) -> str:
-    """One line of text: on Unix a file's name may have new lines, and bytes that are no text."""
+    """One line of text: on Unix a file's name may have new lines, and bytes that are not text."""
     decoded = os.fsencode(text).decode(errors="backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in decoded)

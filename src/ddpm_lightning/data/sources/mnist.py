@@ -25,7 +25,7 @@ class _IdxSource(ImageSource):
     transform = RESIZED
     _dataset: ClassVar[type[datasets.MNIST]]
     _committed: ClassVar[str] = ""
-    """How to restore the copy that comes with the project, in words."""
+    """How to restore the copy that comes with the project, for errors."""
 
     def __init__(self, root: str | Path, image_size: int = 28) -> None:
         """

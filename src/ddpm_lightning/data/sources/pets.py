@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from torchvision.datasets import OxfordIIITPet
 
 from ddpm_lightning.data.sources.download import download
 from ddpm_lightning.data.sources.image_files import ImageFiles
@@ -36,16 +37,10 @@ class PetsSource(ImageFiles):
         species: bool = False,
         skip_damaged: bool = False,
     ) -> None:
-        """
-        Args:
-            root: the folder above `oxford-iiit-pet/`.
-            image_size: height and width of the images that are made.
-            channels: 1 for greyscale, 3 for colour.
-            species: whether the labels are cat (0) and dog (1), instead of the 37 breeds.
-            skip_damaged: whether images that cannot be read are left out; otherwise they are an error.
+        """As `ImageFiles`; `root` is the folder above `oxford-iiit-pet/`.
 
-        Raises:
-            ValueError: image_size is not positive, or another number of channels.
+        Args:
+            species: whether the labels are cat (0) and dog (1), instead of the 37 breeds.
         """
         self._root = Path(root)
         super().__init__(self._root / "oxford-iiit-pet", image_size, channels, skip_damaged)
@@ -65,18 +60,15 @@ class PetsSource(ImageFiles):
 
     @cached_property
     def _pets(self) -> dict[str, list[_Pet]]:
-        """The data set's two lists."""
+        """The images of each official split, as the data set's two lists have them."""
         lists = {split: self._folder / "annotations" / name for split, name in _LISTS.items()}
         if not (all(path.is_file() for path in lists.values()) and (self._folder / "images").is_dir()):
             self._download()
         return {split: _read_list(path) for split, path in lists.items()}
 
     def _download(self) -> None:
-        # Imported here, because worker processes import this module and never need it.
-        from torchvision.datasets import OxfordIIITPet
-
         def fetch() -> None:
-            for split in ("trainval", "test"):  # it looks for one list at a time
+            for split in ("trainval", "test"):  # it checks one list at a time
                 OxfordIIITPet(self._root, split, download=True)
 
         download(fetch, "Oxford pets", self._folder, "the folders images and annotations (of the .tar.gz files)")
