@@ -177,9 +177,9 @@ def shell_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[st
                 traceback.print_exc()
                 code = 1
         printed = capsys.readouterr()
-        # As Python ends: what is no number is printed.
-        told, code = ("", code) if isinstance(code, int) else (f"{code}\n", 1)
-        return subprocess.CompletedProcess(words, code, printed.out, printed.err + told)
+        # As Python ends: what is not a number is printed.
+        message, code = ("", code) if isinstance(code, int) else (f"{code}\n", 1)
+        return subprocess.CompletedProcess(words, code, printed.out, printed.err + message)
 
     yield run
     GlobalHydra.instance().clear()

@@ -64,7 +64,7 @@ def test_the_callback_scores_by_the_options_of_metrics(run_with):
 def images_of(run, weights: str) -> np.ndarray:
     callback = run.trainer.callbacks[0]
     run.module.weights = weights
-    stream = sample_stream(run.module, (1, 28, 28), callback.sampler, callback.guidance, seed=3, chunk_size=5)
+    stream = sample_stream(run.module, callback.sampler, callback.guidance, seed=3, chunk_size=5)
     return torch.cat([run.module.normalizer.to_uint8(chunk.images) for chunk in stream.chunks(16)]).numpy()
 
 

@@ -179,7 +179,7 @@ class Workplace:
         return [json.loads(line) for path in paths for line in path.read_text().splitlines()]
 
     def processes(self) -> list[str]:
-        """The process numbers of what runs in this place, until it has let go of its files."""
+        """The process numbers of what runs in this place, until it has released its files."""
         # Every thread is asked: an ending process keeps its locks until the last one has ended, the first or not.
         threads = Path("/proc").glob("[0-9]*/task/[0-9]*")
         return sorted({thread.parts[2] for thread in threads if _runs_in(thread, self.folder)})

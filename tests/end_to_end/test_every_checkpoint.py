@@ -1,4 +1,4 @@
-"""Whichever of its checkpoints a run goes on from, it ends as if it had never stopped."""
+"""A run that continues from any of its checkpoints ends as if it had never stopped."""
 
 import shutil
 from collections.abc import Callable

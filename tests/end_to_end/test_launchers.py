@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def pool(workplace: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any, dict[str, Any]]:
-    """Two jobs at once on GPUs that nobody has: the first one waits until the second one's failure has been told."""
+    """Two jobs at once on GPUs that nobody has; the first waits until the failure of the second has been reported."""
     go = tmp_path_factory.mktemp("signal") / "go"
     place = workplace(
         "callbacks=minimal", "dataset.num_workers=2", "hydra/launcher=pool", "hydra.launcher.devices=[0,1]"
@@ -27,7 +27,7 @@ def pool(workplace: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any,
     return place, place.wait(process), meanwhile
 
 
-def test_a_pool_tells_of_a_failure_while_another_job_is_at_work(pool):
+def test_a_pool_reports_a_failure_while_another_job_runs(pool):
     _, _, meanwhile = pool
     assert len(meanwhile["notes"]) == 1
     assert (meanwhile["states"][0], meanwhile["states"][1]) == ("running", "failed")
@@ -113,7 +113,7 @@ def best(place: Any) -> tuple[float, float]:
 
 
 def test_the_same_search_again_runs_only_what_failed(search, snapshot):
-    """The penalty is no part of what a trial is; now it is the best, so that the sweeper is seen to get it."""
+    """The penalty does not define a trial; now it is the best, so that the sweeper is seen to get it."""
     place, _ = search
     place.forget_orders()
     place.order("0.9", "trial-0", "score")

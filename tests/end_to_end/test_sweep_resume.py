@@ -30,7 +30,7 @@ class Resumed(NamedTuple):
     Attributes:
         place: where.
         killed: the command that was killed.
-        seen: the jobs' states as `sweep.status` then told them.
+        seen: the jobs' states as `sweep.status` then showed them.
         first_job: files of the job that was done then.
         again: the same command.
     """
@@ -104,7 +104,7 @@ def outcome(run: RunFolder) -> list[Any]:
         return [state, json.loads((run.path / "metrics.json").read_text()), file["images"].tolist()]
 
 
-def test_the_summary_tells_what_is_resumed_and_the_time_left(resumed):
+def test_the_summary_shows_resumed_jobs_and_the_time_left(resumed):
     printed = resumed.again.printed
     assert "1 done, 1 interrupted, 1 to do\n" in printed  # before the first job
     assert "2 done, 1 of them resumed, 1 to do; about " in printed
@@ -112,7 +112,9 @@ def test_the_summary_tells_what_is_resumed_and_the_time_left(resumed):
     assert "done (resumed)" in printed
 
 
-@pytest.mark.parametrize("resumed", ["one process", "two processes"], indirect=True)  # the pool starts them, to be told
+@pytest.mark.parametrize(
+    "resumed", ["one process", "two processes"], indirect=True
+)  # the pool's jobs are processes of their own
 def test_a_third_time_nothing_is_left_to_do(resumed, snapshot):
     place = resumed.place
     before = {seed: snapshot(run.path) for seed, run in place.jobs().items()}
@@ -191,7 +193,7 @@ def test_ctrl_c_ends_a_sweep_that_then_goes_on(workplace, two_processes, tmp_pat
     process.send_signal(signal.SIGINT)
     ended = place.wait(process)
     assert ended.code == 130, ended.printed
-    assert "the same command goes on" in ended.printed
+    assert "the same command continues" in ended.printed
     assert place.states() == {0: "done", 1: "interrupted"}
     place.until(lambda: place.processes() == [], seconds=40)
 

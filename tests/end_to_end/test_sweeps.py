@@ -1,4 +1,4 @@
-"""Sweeps whose jobs take several processes: each job is one run, whoever starts it and whatever becomes of it."""
+"""Sweeps whose jobs take several processes: each job is one run, whoever starts it and however it ends."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -131,7 +131,7 @@ def test_a_failed_job_does_not_stop_the_sweep(failing):
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-def test_whichever_rank_raises_the_job_tells_its_error(failing, rank):
+def test_a_job_reports_the_error_of_any_rank(failing, rank):
     place, ended = failing
     status = place.jobs()[1 - rank].read_status()
     assert status["error"] == f"RankError: rank {rank} of this job failed: RuntimeError: here at rank {rank}"
@@ -139,7 +139,7 @@ def test_whichever_rank_raises_the_job_tells_its_error(failing, rank):
     assert f"failed: RankError: rank {rank} of this job failed" in ended.printed
 
 
-def test_a_killed_rank_is_told_with_its_signal(failing):
+def test_a_killed_rank_is_reported_with_its_signal(failing):
     place, _ = failing
     assert "rank 1 of this job failed: Signal 9 (SIGKILL)" in place.jobs()[2].read_status()["error"]
 

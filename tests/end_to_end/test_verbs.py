@@ -168,10 +168,13 @@ class TestEvaluate:
     def test_what_a_group_refers_to_is_the_checkpoints(self, evaluated, finished):
         """`metrics=default` says `seed: ${seeds.samples}`, and evaluate.py has no seeds of its own."""
         small = [f"metrics.{option}" for option in ("num_samples=16", "num_real=16", "kid_subset_size=8")]
-        assert evaluated("metrics=default", "metrics/features=lenet", *small)["card"]["seed"] == finished.report["card"]["seed"]
+        assert (
+            evaluated("metrics=default", "metrics/features=lenet", *small)["card"]["seed"]
+            == finished.report["card"]["seed"]
+        )
 
     @pytest.mark.parametrize(
-        ("override", "told"),
+        ("override", "message"),
         [
             ("sampler.variance=0.5", r"sampler \(.*ddim\.DDIM\) has no option 'variance'; .* with sampler="),
             ("sampler.churn=1", r"sampler \(.*ddim\.DDIM\) has no option 'churn'; .* with sampler="),
@@ -182,8 +185,8 @@ class TestEvaluate:
             ("+metrics.num_smaples=8", r"metrics has no option 'num_smaples'; it has chunk_size, .*, weights$"),
         ],
     )
-    def test_an_option_that_the_checkpoint_lacks_is_told(self, evaluated, override, told):
-        with pytest.raises(ValueError, match=f"the checkpoint's {told}"):
+    def test_an_option_that_the_checkpoint_lacks_is_named(self, evaluated, override, message):
+        with pytest.raises(ValueError, match=f"the checkpoint's {message}"):
             evaluated(override)
 
     def test_writes_the_config_that_held(self, evaluated, tmp_path):
@@ -264,7 +267,7 @@ class TestSample:
             ("chunk_size=0", "chunk_size must be at least 1"),
             ("label=3", "label=3, but this model knows no classes: leave label out"),
             ("sampler.steps=0", r"sampler\.steps must be at least 1, not 0"),
-            ("guidance=classifier_free", r"guidance=classifier_free needs a model of classes"),
+            ("guidance=classifier_free", r"guidance=classifier_free needs a class-conditional model"),
         ],
     )
     def test_what_makes_no_sense_is_refused(self, sampled, override, message):

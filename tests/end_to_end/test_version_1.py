@@ -1,4 +1,4 @@
-"""A run and a sweep that version 1 of the stored configs made still do whatever runs and sweeps do.
+"""A run and a sweep that version 1 of the stored configs made still do all that runs and sweeps do.
 
 `fixtures/version_1` holds, of a tiny model of MNIST: `run`, a training of 4 steps; `after_8_steps.safetensors`, the
 weights after the version that made it had trained on to 8 steps; and `sweep`, two losses and two seeds, without most of

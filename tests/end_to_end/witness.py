@@ -1,6 +1,6 @@
 """A callback that notes what each rank of each job sees, and gives trouble where a test has ordered it.
 
-Both by files in the folder that the environment variable WITNESS names, so that a job's config does not tell of it:
+Both by files in the folder that the environment variable WITNESS names, so that a job's config does not show it:
 the same command with other orders is the same job.
 """
 

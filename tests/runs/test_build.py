@@ -90,7 +90,7 @@ def test_a_network_without_that_option_keeps_its_own(compose_verb):
 
 @pytest.mark.parametrize("probability", [-0.1, 1.1])
 def test_a_label_dropout_that_is_no_probability_is_refused(tiny_run, probability):
-    with pytest.raises(ValueError, match=rf"label_dropout is a probability, from 0 to 1, not {probability}"):
+    with pytest.raises(ValueError, match=rf"label_dropout must be a probability from 0 to 1, not {probability}"):
         tiny_run("model.num_classes=10", f"label_dropout={probability}")
 
 
@@ -100,7 +100,7 @@ class TestGuidance:
             tiny_run("guidance=classifier_free", "model.num_classes=10", "label_dropout=0")
 
     def test_without_classes_it_is_refused(self, tiny_run):
-        with pytest.raises(ValueError, match=r"needs a model of classes: train with model\.num_classes set"):
+        with pytest.raises(ValueError, match=r"needs a class-conditional model: train with model\.num_classes set"):
             tiny_run("guidance=classifier_free")
 
     def test_with_both_it_is_not(self, tiny_run):
@@ -124,7 +124,7 @@ def test_predicted_noise_without_signal_to_start_from_is_refused(tiny_run):
 
 
 def test_images_too_small_for_the_network_are_refused(tiny_run):
-    with pytest.raises(Exception, match="images of 2x2 are too small .* take images of at least 4 pixels"):
+    with pytest.raises(Exception, match="images of 2x2 are too small .* use images of at least 4 pixels"):
         tiny_run("dataset.image_size=2", "model.channels=[16,16,16]")
 
 

@@ -1,4 +1,4 @@
-"""Two commands are one run exactly if they compute the same, whatever version of the project asks."""
+"""Two commands are one run exactly if they compute the same, for any version of the project."""
 
 import shutil
 import subprocess

@@ -177,14 +177,14 @@ class TestRanksOfItsOwn:
         assert status["error"] == "RankError: rank 1 of this job failed: ValueError: lost"
         assert status["traceback"] == "Traceback of rank 1"
 
-    def test_a_rank_tells_of_its_error_and_writes_no_record(
+    def test_a_rank_reports_its_error_and_writes_no_record(
         self, run: RunFolder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
-        told = tmp_path / "error.json"
-        place = {**RANK, PARENT_VARIABLE: "1", "RANK": "0", "TORCHELASTIC_ERROR_FILE": str(told)}
+        recorded = tmp_path / "error.json"
+        place = {**RANK, PARENT_VARIABLE: "1", "RANK": "0", "TORCHELASTIC_ERROR_FILE": str(recorded)}
         for variable, value in place.items():
             monkeypatch.setenv(variable, value)
         with pytest.raises(ValueError, match="lost"):
             run_job(run, CONFIG, 1, failing(ValueError("lost")))
-        assert json.loads(told.read_text())["message"]["message"] == "ValueError: lost"
+        assert json.loads(recorded.read_text())["message"]["message"] == "ValueError: lost"
         assert not run.path.exists()

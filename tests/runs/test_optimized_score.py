@@ -49,7 +49,7 @@ def test_a_run_that_is_not_done_has_the_penalty(run: RunFolder, state: str | Non
     assert optimized_score(asks_for("test/kid"), run) == 7
 
 
-def test_an_unknown_score_is_told_with_those_there_are(run: RunFolder) -> None:
+def test_an_unknown_score_is_named_with_those_there_are(run: RunFolder) -> None:
     run.write_status("done", scores=SCORES)
     with pytest.raises(
         ValueError, match=r"optimize\.score=kid is not a score .*: it has test/fid, test/kid, test/loss"
@@ -93,7 +93,7 @@ class TestTrainForSweeper:
         ("overrides", "options"),
         [
             (["optimize.score=test/kid"], {"in_sweep": False}),
-            ([], {}),  # a grid: the sweep's own end tells of it
+            ([], {}),  # a grid: the end of the sweep reports it
             (["optimize.score=test/kid"], {"state": "new"}),  # refused before any work: the options are wrong
         ],
         ids=["one_run", "grid", "refused"],

@@ -52,7 +52,7 @@ def test_every_entry_of_the_table_is_an_option_that_exists(compose_verb) -> None
     assert {name.rstrip(".") for name in ROLES} - existing == {"checkpoint.step"}  # which a stored evaluation has
 
 
-def test_a_factor_identifies_a_run_and_nothing_that_may_change_is_a_seed() -> None:
+def test_of_what_identifies_a_run_only_its_length_may_change() -> None:
     assert FACTORS < IDENTITY
     assert {Role.LENGTH} == IDENTITY & RESUMABLE
     assert {*Role} == IDENTITY | RESUMABLE

@@ -79,6 +79,7 @@ class TestCheck:
     def test_a_run_without_results_does_not_hold_its_folder(self, folder: RunFolder, state: str) -> None:
         folder.write_config(CONFIG)
         folder.write_status(state)
+        make(folder.path / "checkpoints" / ".last.0123abcd.ckpt")  # a write that was killed
         folder.check(run_config(seed=1))
 
     @pytest.mark.parametrize("state", ["failed", "interrupted", "running"])

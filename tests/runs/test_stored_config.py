@@ -262,7 +262,7 @@ def done(compose_verb: Callable, tiny_options: list[str], tmp_path: Path) -> Run
     return run
 
 
-def test_every_verb_goes_on_from_a_run_of_an_earlier_version(done, compose_verb, tiny_paths, tmp_path):
+def test_every_verb_continues_a_run_of_an_earlier_version(done, compose_verb, tiny_paths, tmp_path):
     options = [*tiny_paths, "trainer.accelerator=cpu", f"checkpoint={done.path}"]
     own = json.loads((done.path / "metrics.json").read_text())
     evaluate(compose_verb("evaluate", *options, folder=tmp_path / "again"))

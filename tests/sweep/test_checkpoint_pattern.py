@@ -1,4 +1,4 @@
-"""`checkpoint='multirun/NAME/*'` means what Hydra would be told of each run, whatever the runs are called."""
+"""`checkpoint='multirun/NAME/*'` means the runs that match, for any names of runs."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def told(words: list[str]) -> list[str]:
+def as_hydra_parses(words: list[str]) -> list[str]:
     """The values of the last word as Hydra reads them."""
     (override,) = OverridesParser.create().parse_overrides(words[-1:])
     return [str(v) for v in override.sweep_string_iterator()] if override.is_sweep_override() else [override.value()]
@@ -53,7 +53,7 @@ def test_odd_names_come_through_hydra_unchanged() -> None:
 
 def test_one_match_needs_no_sweep() -> None:
     make_run(Path("sweep/run_a"))
-    assert told(expand_checkpoints(["checkpoint=sweep/run*"])) == ["sweep/run_a"]
+    assert as_hydra_parses(expand_checkpoints(["checkpoint=sweep/run*"])) == ["sweep/run_a"]
 
 
 def test_several_matches_without_a_sweep_are_refused() -> None:
@@ -68,7 +68,7 @@ def test_what_is_no_run_is_left_out_and_files_are_taken() -> None:
     make_run(Path("sweep/run"))
     Path("sweep/report").mkdir()
     Path("sweep/sweep.json").touch()
-    assert told(expand_checkpoints(["-m", "checkpoint=sweep/*"])) == ["sweep/run"]
+    assert as_hydra_parses(expand_checkpoints(["-m", "checkpoint=sweep/*"])) == ["sweep/run"]
     Path("sweep/run/checkpoints/best.ckpt").touch()
     found = expand_checkpoints(["-m", "checkpoint=sweep/run/checkpoints/*"])[1]
     assert found == "checkpoint='sweep/run/checkpoints/best.ckpt','sweep/run/checkpoints/last.ckpt'"
@@ -77,7 +77,7 @@ def test_what_is_no_run_is_left_out_and_files_are_taken() -> None:
 def test_runs_that_are_not_done_are_left_out_and_told_of(capsys: pytest.CaptureFixture[str]) -> None:
     for state in ("done", "failed", "running"):
         make_run(Path("sweep") / state, state)
-    assert told(expand_checkpoints(["-m", "checkpoint=sweep/*"])) == ["sweep/done"]
+    assert as_hydra_parses(expand_checkpoints(["-m", "checkpoint=sweep/*"])) == ["sweep/done"]
     printed = capsys.readouterr().err.splitlines()
     assert printed == ["sweep/failed is left out: its run is failed", "sweep/running is left out: its run is running"]
 
@@ -103,4 +103,4 @@ def test_a_pattern_that_no_run_matches_is_an_error(pattern: str) -> None:
 def test_a_name_with_brackets_is_a_name(word: str) -> None:
     make_run(Path("sweep/run[1]"))
     make_run(Path("sweep/run1"))  # which the name would match if it were a pattern
-    assert told(expand_checkpoints([word])) == ["sweep/run[1]"]
+    assert as_hydra_parses(expand_checkpoints([word])) == ["sweep/run[1]"]

@@ -1,4 +1,4 @@
-"""A run's folder tells its config from others', and a sweep finds each of its jobs where it left it."""
+"""A run's folder is named by its config, and a sweep finds each of its jobs where it left it."""
 
 import os
 import re
@@ -131,7 +131,7 @@ class TestSweeps:
         assert first[0].parent.parent == here / "multirun"
         assert sweep_jobs("seed=0,1", "name=mine")[0].parent == here / "multirun" / "mine"
 
-    def test_a_jobs_name_says_what_tells_it_from_the_others(self, sweep_jobs: Callable) -> None:
+    def test_a_jobs_name_says_how_it_differs_from_the_others(self, sweep_jobs: Callable) -> None:
         names = [job.name for job in sweep_jobs("loss=mse,mae", "seed=0,1", "schedule=linear", "optimizer.lr=0.01")]
         assert [re.sub(r"-[0-9a-f]{8}$", "", name) for name in names] == [
             "loss-mse_seed-0",
@@ -153,7 +153,7 @@ class TestSweeps:
         assert set(first) < set(second)
         assert [job.name.startswith("loss-mae_seed") for job in second if job not in first] == [True, True]
 
-    def test_of_a_path_only_the_last_part_is_told(self, sweep_jobs: Callable) -> None:
+    def test_only_the_last_part_of_a_path_is_in_the_name(self, sweep_jobs: Callable) -> None:
         names = [job.name[:-9] for job in sweep_jobs("checkpoint=/some/where/a,'b/c d'", verb="evaluate")]
         assert names == ["checkpoint-a", "checkpoint-c_d_"]
 

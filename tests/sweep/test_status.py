@@ -98,7 +98,7 @@ def test_the_time_left_is_by_the_pace_of_this_start(jobs: list[Job], now: float,
     assert seconds_left(jobs, BEGAN, now) == left
 
 
-def test_the_summary_counts_and_tells_the_time_left(
+def test_the_summary_counts_jobs_and_the_time_left(
     sweep: SweepFolder, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(status.time, "time", lambda: BEGAN)
@@ -111,8 +111,8 @@ def test_the_summary_counts_and_tells_the_time_left(
         write("job2", "done", ended=BEGAN + 20, resumed=True)
         write("job3", "failed", ended=BEGAN + 30)
         write("job4", "interrupted")
-        told = summary(sweep)
-    assert told == "2 done, 1 of them resumed, 1 failed, 1 interrupted, 1 running, 2 to do; about 40.0 s left"
+        printed = summary(sweep)
+    assert printed == "2 done, 1 of them resumed, 1 failed, 1 interrupted, 1 running, 2 to do; about 40.0 s left"
 
 
 def test_a_finished_sweep_has_no_time_left(sweep: SweepFolder, write: Write) -> None:

@@ -1,4 +1,4 @@
-"""A sweep goes on after a failure, says what became of it, and is one process's at a time."""
+"""A sweep continues after a failure, reports it, and belongs to one process at a time."""
 
 import re
 import time
@@ -55,7 +55,7 @@ class TestAtTheCommandLine:
         assert result.returncode == 4
         assert result.stdout.count("RAN ") == 6
         assert "Traceback" not in result.stderr
-        # Those that kept no record are told of by the sweep.
+        # Those that kept no record are reported by the sweep.
         assert re.findall(r"outcome-(\w+)_seed-(\d)-\w{8} failed: (.*)", result.stderr) == [
             ("crashes", "0", "KeyError: 'no status'"),
             ("crashes", "1", "KeyError: 'no status'"),
@@ -205,12 +205,12 @@ def test_a_failure_is_on_record_wherever_a_launcher_runs_the_job(
     assert status["state"] == after
     if after == "failed":
         assert status["error"] == "ValueError: steps=0 cannot be" and status["error"] in status["traceback"]
-    told = "job failed: ValueError: steps=0 cannot be\n"
-    assert capsys.readouterr().err == told
+    printed = "job failed: ValueError: steps=0 cannot be\n"
+    assert capsys.readouterr().err == printed
     SweepWatch().on_job_end(config, failed)
     assert capsys.readouterr().err == (
-        "" if after == "failed" else told
-    )  # what the job itself has told is not repeated
+        "" if after == "failed" else printed
+    )  # what the job itself has reported is not repeated
 
 
 def test_an_error_that_is_no_users_is_fatal_too(
@@ -224,17 +224,17 @@ def test_an_error_that_is_no_users_is_fatal_too(
         begin("name=grid", "seed=0,1")
 
 
-def test_changes_are_told_where_jobs_are_other_processes(
+def test_changes_are_printed_if_jobs_are_other_processes(
     begin: Callable, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     begin("name=grid", "seed=0,1", "hydra/launcher=pool")
     folder = tmp_path / "multirun" / "grid"
-    told = ""
+    printed = ""
     time.sleep(0.3)  # it looks once at the start
     RunFolder(folder / SweepFolder(folder).read_plan()["jobs"][0]).write_status("done")
     for _ in range(100):
-        told += capsys.readouterr().out
-        if "1 done, 1 to do" in told:
+        printed += capsys.readouterr().out
+        if "1 done, 1 to do" in printed:
             break
         time.sleep(0.1)
-    assert "1 done, 1 to do" in told
+    assert "1 done, 1 to do" in printed

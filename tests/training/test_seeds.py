@@ -1,4 +1,4 @@
-"""The four seeds: each changes what it names, and nothing else."""
+"""The four seeds: each changes only the draws that it names."""
 
 import json
 from collections.abc import Callable
@@ -29,7 +29,7 @@ CHANGED_BY = {
 
 
 class Recorder(Callback):
-    """Keeps what a training step is made of."""
+    """Records the inputs of each training step."""
 
     def __init__(self) -> None:
         self.batches: list[Tensor] = []
@@ -51,7 +51,7 @@ class Recorder(Callback):
 
 
 def of_a_run(tiny_run: Callable, *overrides: str) -> dict[str, Any]:
-    """What each seed could change."""
+    """Everything in a run that a seed could change."""
     recorder = Recorder()
     run = tiny_run("trainer.max_steps=3", "dataset.batch_size=20", "dataset.flip=true", "model.num_classes=10",
                    "label_dropout=0.5", "trainer.limit_val_batches=0", "optimizer.lr=0",
@@ -60,7 +60,7 @@ def of_a_run(tiny_run: Callable, *overrides: str) -> dict[str, Any]:
     callbacks = build_callbacks(run.config)
     (metrics,) = (callback for callback in callbacks if isinstance(callback, GenerativeMetrics))
     pictures = [callback for callback in callbacks if isinstance(callback, SampleGrid | DenoisingTrajectory)]
-    stream = sample_stream(run.module, (1, 28, 28), metrics.sampler, metrics.guidance, metrics.plan.seed, 4)
+    stream = sample_stream(run.module, metrics.sampler, metrics.guidance, metrics.plan.seed, 4)
     starts: list[Tensor] = []
     object.__setattr__(stream, "sampler", lambda denoiser, x, *others: starts.append(x) or x)
     stream.draw(torch.arange(4))
@@ -84,12 +84,12 @@ def of_a_run(tiny_run: Callable, *overrides: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def known() -> dict[str, dict[str, Any]]:
-    """The run of no changed seed, once it is made."""
+    """The run with all seeds at their defaults, filled in by the first test."""
     return {}
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_seed_changes_what_it_names_and_nothing_else(tiny_run, known, name):
+def test_a_seed_changes_only_the_draws_that_it_names(tiny_run, known, name):
     if not known:
         known["plain"] = of_a_run(tiny_run)
     before, after = known["plain"], of_a_run(tiny_run, f"seeds.{name}=5")
@@ -98,7 +98,7 @@ def test_a_seed_changes_what_it_names_and_nothing_else(tiny_run, known, name):
 
 
 def test_together_they_are_the_one_seed(tiny_run):
-    """No draw follows `seed` but through one of the four."""
+    """`seed` affects draws only through the four."""
     one, four = of_a_run(tiny_run, "seed=5"), of_a_run(tiny_run, *(f"seeds.{name}=5" for name in NAMES))
     assert all(torch.equal(value, four[what]) for what, value in one.items())
 

@@ -1,4 +1,4 @@
-"""The command line: errors that name the choices, help that lists them, and jobs that are told their folders."""
+"""The command line: errors that name the choices, help that lists them, and jobs that get their folders."""
 
 import re
 from collections.abc import Callable
@@ -65,7 +65,7 @@ def folders(result) -> list[Path]:
         ("weighting.gamma=5", ["'weighting.gamma' is not an option of the selected weighting", "with weighting=..."]),
     ],
 )
-def test_a_misspelt_word_is_told_with_the_words_that_exist(probe, tmp_path, override, expected):
+def test_a_misspelt_word_is_named_with_those_that_exist(probe, tmp_path, override, expected):
     result = probe(override)
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
@@ -79,17 +79,17 @@ def test_options_of_the_group_that_was_chosen_are_listed(probe):
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "printed"),
     [
         ("dataset=mnist", "'dataset' cannot be changed here: dataset is as the checkpoint has it"),
         ("schedule.num_steps=7", "'schedule.num_steps' cannot be changed here: schedule is as the checkpoint has it"),
         ("scheduler=linear", "unknown option 'scheduler'"),
     ],
 )
-def test_what_the_checkpoint_decides_is_no_option(shell_here, override, told):
+def test_what_the_checkpoint_decides_is_not_an_option(shell_here, override, printed):
     result = shell_here("evaluate.py", "checkpoint=none", override)
     assert result.returncode == 1 and "Traceback" not in result.stderr
-    assert told in result.stderr
+    assert printed in result.stderr
     assert (
         "There are: callbacks, checkpoint, grid, guidance, hydra, metrics, paths, sampler, trainer, weights"
         in result.stderr
@@ -131,7 +131,7 @@ def test_an_error_of_ours_is_shown_with_its_traceback(probe_process):
     assert "Traceback" in result.stderr and "a bug" in result.stderr
 
 
-def test_a_run_is_told_its_folder(probe, tmp_path):
+def test_a_run_gets_its_folder(probe, tmp_path):
     (folder,) = folders(probe())
     assert folder.parent == tmp_path / "outputs" / "default"
     assert folders(probe("name=mine")) == [tmp_path / "outputs" / "default" / "mine"]

@@ -1,4 +1,4 @@
-"""What becomes of a run that is told to go on."""
+"""A run that is resumed, done, corrected or moved to another machine."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -13,7 +13,6 @@ from ddpm_lightning.training.module import DiffusionModule
 
 def sample_stream(
     module: DiffusionModule,
-    image_shape: tuple[int, int, int],
     sampler: Sampler,
     guidance: Guidance,
     seed: int,
@@ -24,7 +23,7 @@ def sample_stream(
     return SampleStream(
         denoiser=guidance(module.evaluation_denoiser()),
         sampler=sampler,
-        image_shape=image_shape,
+        image_shape=module.image_shape,
         seed=seed,
         device=module.device,
         value_range=module.normalizer.value_range,

@@ -26,7 +26,7 @@ NOT_IN_DEFAULTS = ("experiment", "debug")
 
 
 def short_hash(content: Any) -> str:
-    """Eight hexadecimal digits of plain values, whatever the order of keys."""
+    """Eight hexadecimal digits of plain values, independent of the order of keys."""
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:8]
 
 
@@ -49,7 +49,7 @@ def chosen(hydra: HydraConf | DictConfig) -> dict[str, str]:
 def changed_options(config: DictConfig, hydra: HydraConf | DictConfig) -> frozenset[str]:
     """The options that make a run what it is and that are not as the YAML of the chosen groups has them.
 
-    Values are compared as they are written: a reference to another option is at its default whatever that one is.
+    Values are compared as they are written: a reference to another option is at its default for any value of that one.
 
     Args:
         config: a composed config, before interpolations are resolved.

@@ -31,7 +31,7 @@ def run_job(run: RunFolder, config: RunConfig, ranks: int, work: Callable[[], Sc
 
     Raises:
         FileExistsError: if the folder holds another run.
-        ValueError: if another process is at work there.
+        ValueError: if another process works there.
         SystemExit: in a rank that torchrun or srun started, for any error of the work.
     """
     if is_own_rank():

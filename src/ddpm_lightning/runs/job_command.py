@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 def job_command(hydra_config: HydraConf | DictConfig, overrides: Sequence[str], folder: str | Path) -> list[str]:
     """The command that runs one job of the verb to which `hydra_config` (the node `hydra`) belongs.
 
-    Without `-m`, whatever started this process: with it a rank would start the whole sweep once more.
+    Without `-m`, even if this process was started with it: a rank would start the whole sweep once more.
     """
     main = next(source.path for source in hydra_config.runtime.config_sources if source.provider == "main")
     script = Path(main).parent / f"{hydra_config.job.config_name}.py"

@@ -31,7 +31,7 @@ from ddpm_lightning.runs.job_command import job_command
 from ddpm_lightning.runs.ranks import started_from_outside
 
 SECONDS_UNTIL_KILL = 30
-"""How long torch's agent waits for a rank to end by itself; fixed there."""
+"""How long torch's agent waits for a rank to end before it kills it; fixed there."""
 
 
 class RankError(RuntimeError):

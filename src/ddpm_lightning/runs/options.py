@@ -1,4 +1,4 @@
-"""The role of each option in a run: one table, from which follows whatever else is asked about options.
+"""The role of each option in a run: one table, from which everything else about options follows.
 
 What the identity of a run covers, what may change when it is resumed, what a report calls a factor, and what a summary
 shows are the same question.

@@ -77,7 +77,10 @@ class RunFolder:
     @property
     def holds_results(self) -> bool:
         """Whether a run has left anything here that another one must not replace."""
-        return self.read_status()["state"] == "done" or any((self.path / "checkpoints").glob("*.ckpt"))
+        if self.read_status()["state"] == "done":
+            return True
+        # A name with a leading dot is a write that was killed.
+        return any(not path.name.startswith(".") for path in (self.path / "checkpoints").glob("*.ckpt"))
 
     def check(self, config: RunConfig) -> None:
         """Raises FileExistsError if another run is in the folder; one that left no results does not hold it."""

@@ -1,1 +1,1 @@
-"""Many runs: their state while they are at work, and what they show together."""
+"""One command over many jobs: their plan, their folders, their progress."""

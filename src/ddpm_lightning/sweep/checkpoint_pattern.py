@@ -21,7 +21,7 @@ def expand_checkpoints(words: Sequence[str]) -> list[str]:
 
     Raises:
         FileNotFoundError: if nothing is left.
-        ValueError: if several match and this is no sweep.
+        ValueError: if several match and this is not a sweep.
     """
     return [_expanded(word, words) if word.startswith(KEY) and glob.has_magic(word) else word for word in words]
 

@@ -35,7 +35,7 @@ def _stamp(*, _root_: DictConfig) -> str:
 def _run_folder(*, _root_: DictConfig) -> str:
     """A resumed run's own folder, the stable one of a named run, or a new one."""
     if _root_.resume:
-        # Checked here, because Hydra makes whatever folder this returns.
+        # Checked here, because Hydra makes the folder that this returns.
         if not (Path(_root_.resume) / "status").is_file():
             raise FileNotFoundError(
                 f"resume={_root_.resume} is not the folder of a training: it holds no file `status`"

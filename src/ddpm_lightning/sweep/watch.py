@@ -1,7 +1,7 @@
 """Hydra callback of a sweep: locks its folder, writes its plan, prints its progress.
 
 What Hydra gives a callback, and what it does not, shapes this file. It makes a new callback object for each job, in
-whatever process runs the job, so a callback cannot keep anything: the sweep of this process is a global. It calls
+the process that runs the job, so a callback cannot keep anything: the sweep of this process is a global. It calls
 `on_multirun_start` with the sweep's config before any job is composed, and swallows exceptions there, except
 `SystemExit`. It composes each job from `hydra.overrides`, anew and perhaps in another process, so what must be the same
 in all of them (the absolute path of the sweep, which options vary) is written into these overrides. And it calls

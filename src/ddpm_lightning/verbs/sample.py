@@ -55,9 +55,7 @@ def sample(command: DictConfig) -> Path:
         trainer = build_trainer(config.options, folder.path, [], [])
         trainer.strategy.setup_environment()  # several devices: the ranks find each other
         module = run.module.to(trainer.strategy.root_device)
-        stream = sample_stream(
-            module, module.image_shape, sampler, guidance, command.seed, command.chunk_size, labels_of
-        )
+        stream = sample_stream(module, sampler, guidance, command.seed, command.chunk_size, labels_of)
         images = draw_images(stream, command.num, module, trainer)
         if trainer.is_global_zero:
             save_picture(image_grid(images[:SHOWN]), folder.path / "samples.png")

@@ -52,7 +52,7 @@ def train(command: DictConfig) -> dict[str, float]:
     Returns the final scores; those on record if the run was done already.
 
     Raises:
-        ValueError: if another process is at work in the folder, or the config is invalid.
+        ValueError: if another process works in the folder, or the config is invalid.
         FileExistsError: if the folder holds another run.
     """
     hydra = HydraConfig.get()

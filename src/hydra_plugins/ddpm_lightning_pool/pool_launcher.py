@@ -24,10 +24,10 @@ log = logging.getLogger(__name__)
 
 
 class PoolLauncher(Launcher):
-    """Keeps `jobs` jobs at work.
+    """Runs `jobs` jobs at a time.
 
-    A job is the verb's own command in a new process, so that data workers, several ranks and a crash of the
-    interpreter are no matter. It sees its share of the devices alone: the GPUs through CUDA_VISIBLE_DEVICES, the
+    A job is the verb's own command in a new process, so data workers, ranks and
+    interpreter crashes are isolated. It sees its share of the devices alone: the GPUs through CUDA_VISIBLE_DEVICES, the
     processor's cores through OMP_NUM_THREADS. What it prints goes to `console.log` in its folder.
 
     Args:
@@ -74,7 +74,7 @@ class PoolLauncher(Launcher):
         with ThreadPoolExecutor(self.jobs) as pool:
             try:
                 return list(pool.map(run, configs))
-            except BaseException:  # Ctrl-C: the jobs at work have heard it as well, the others must not begin
+            except BaseException:  # Ctrl-C: running jobs have received it as well, the others must not begin
                 pool.shutdown(cancel_futures=True)
                 raise
 
@@ -99,10 +99,10 @@ class PoolLauncher(Launcher):
         if ended.returncode == 0:
             result.status, result.return_value = JobStatus.COMPLETED, optimized_score(config, run)
         else:
-            told = _told_failure(run, began)
-            message = told or f"see {folder / 'console.log'}"
+            recorded = _recorded_failure(run, began)
+            message = recorded or f"see {folder / 'console.log'}"
             log.error("%s failed: %s", os.path.relpath(folder), message)
-            if told and optimises(config):  # the sweeper gets the penalty
+            if recorded and optimises(config):  # the sweeper gets the penalty
                 result.status, result.return_value = JobStatus.COMPLETED, optimized_score(config, run)
             else:
                 result.status, result.return_value = JobStatus.FAILED, RuntimeError(message)
@@ -110,8 +110,8 @@ class PoolLauncher(Launcher):
         return result
 
 
-def _told_failure(run: RunFolder, began: float) -> str:
-    """What the run's status says of a failure since then; empty if it failed without a word there."""
+def _recorded_failure(run: RunFolder, began: float) -> str:
+    """The message of a failure since then in the run's status; empty if there is none."""
     if run.status_file.is_file() and run.status_file.stat().st_mtime >= began:
         status = run.read_status()
         if status["state"] == "failed":
