@@ -1,4 +1,4 @@
-"""Figures of the noise schedules for the documentation: `python -m ddpm_lightning.schedule_figures`."""
+"""Figures of the noise schedules for the documentation: `python docs/draw_schedules.py`."""
 
 import argparse
 from pathlib import Path

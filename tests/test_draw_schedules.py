@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 from PIL import Image
 
-from ddpm_lightning import schedule_figures as figures
+import draw_schedules as figures
 from ddpm_lightning.diffusion.schedules.cosine import CosineSchedule
 from ddpm_lightning.diffusion.schedules.limited import LimitedCosineSchedule
 from ddpm_lightning.diffusion.schedules.linear import LinearSchedule
@@ -101,6 +101,6 @@ def test_a_folder_without_schedules_is_an_error(command, capsys):
 def test_the_module_is_a_command(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["figures", "--help"])
     with pytest.raises(SystemExit) as end:
-        runpy.run_module("ddpm_lightning.schedule_figures", run_name="__main__")
+        runpy.run_path(figures.__file__, run_name="__main__")
     assert end.value.code == 0
     assert "--output" in capsys.readouterr().out
