@@ -2,10 +2,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/.setup-done
 CORE := tests/test_every_combination.py tests/diffusion tests/samplers tests/networks
+WORKERS ?= 2
+# Side by side, with a thread each.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m 'not slow'
 
 .PHONY: help setup demo test test-core test-slow lint benchmark clean
 
-help:  ## Say what there is to make
+help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(SETUP)  ## Create .venv with everything that the project needs
@@ -21,11 +24,11 @@ $(SETUP): pyproject.toml
 demo: setup  ## Train on MNIST for five minutes, score the samples, say where the pictures are
 	$(BIN)/python train.py experiment=mnist_quick
 
-test: test-core  ## Run all tests but the slow ones (minutes)
-	$(BIN)/python -m pytest -m 'not slow' $(CORE:%=--ignore=%)
+test: setup  ## Run all tests but the slow ones (minutes), WORKERS=2 at a time
+	$(PYTEST) --durations=10
 
 test-core: setup  ## Run the tests of the plain mathematics (a minute)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q -m 'not slow' $(CORE)
+	$(PYTEST) $(CORE)
 
 test-slow: setup  ## Run the slow tests: kills, several processes, simulations
 	$(BIN)/python -m pytest -m slow

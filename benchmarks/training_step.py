@@ -1,8 +1,8 @@
-"""Training throughput of the default U-Net against diffusers' UNet2DModel of equal forward FLOPs.
+"""Training throughput of the default U-Net against diffusers' UNet2DModel with equal forward FLOPs.
 
-Ours runs as `python train.py` runs it (Lightning, data loader, keyed draws, clipping, EMA, the machine's fastest
-precision); theirs runs the training step of diffusers' documentation (float32, NCHW, AdamW, clipping) on a batch in
-memory. The two alternate in one process; the figure is the median of the rounds' ratios.
+Ours is trained as in `python train.py` (Lightning, data loader, keyed draws, clipping, EMA, the machine's fastest
+precision); theirs with the training step of diffusers' documentation (float32, NCHW, AdamW, clipping) on a batch in
+memory. The two alternate in one process; the result is the median of the rounds' ratios.
 
 Run it as: python benchmarks/training_step.py [rounds]
 """
@@ -30,7 +30,7 @@ WARM_UP = 10
 
 
 class StepClock(Callback):
-    """Measures the time from the end of the warm-up steps to the last step."""
+    """A callback that measures the time from the end of the warm-up steps to the last step."""
 
     seconds = 0.0
 
@@ -47,7 +47,7 @@ def forward_flops(network: nn.Module, image: Tensor) -> float:
 
 
 def ours(config: DictConfig, folder: Path) -> float:
-    """Images per second."""
+    """Our training throughput, in images per second."""
     data = build_data(config)
     module = build_fitted_module(config, data)
     clock = StepClock()
@@ -57,7 +57,7 @@ def ours(config: DictConfig, folder: Path) -> float:
 
 
 def theirs(network: Any, batch: Tensor) -> float:
-    """Images per second."""
+    """Their training throughput, in images per second."""
     network.train()
     scheduler: Any = DDPMScheduler(num_train_timesteps=1000)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4)
@@ -77,7 +77,7 @@ def theirs(network: Any, batch: Tensor) -> float:
 
 
 def diffusers_network(channels: tuple[int, int, int], size: int) -> Any:
-    """Their U-Net with attention at the lowest resolution, as ours."""
+    """Their U-Net with attention at the lowest resolution, as in ours."""
     return UNet2DModel(
         sample_size=size,
         in_channels=1,
@@ -99,7 +99,7 @@ def main(rounds: int) -> None:
     data = build_data(config)
     image = torch.zeros(1, *data.image_shape)
     our_flops = forward_flops(build_module(config, data.image_shape, data.num_classes).network, image)
-    # The widths whose FLOPs are nearest to ours; their groups want multiples of 8.
+    # The widths whose FLOPs are nearest to ours; their group norm needs multiples of 8.
     candidates = [(w, m, m) for w in (24, 32, 40) for m in (40, 48, 56, 64, 72, 80)]
     channels = min(
         candidates, key=lambda c: abs(forward_flops(diffusers_network(c, image.shape[-1]), image) - our_flops)

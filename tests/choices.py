@@ -1,4 +1,4 @@
-"""The choices of a Hydra group, found by their YAML, so that a new one is tested by being there."""
+"""The choices of a Hydra group, found by their YAML, so that a new one is tested automatically."""
 
 from functools import cache
 from pathlib import Path
@@ -13,7 +13,7 @@ CONF = Path(__file__).parents[1] / "conf"
 
 
 def choices(group: str) -> list[str]:
-    """The names of a group's choices, without `from_checkpoint`."""
+    """The names of a group's choices, except `from_checkpoint`."""
     return sorted(path.stem for path in (CONF / group).glob("*.yaml") if path.stem != "from_checkpoint")
 
 
@@ -28,5 +28,5 @@ def config_of(group: str, choice: str, *overrides: str) -> DictConfig:
 
 
 def make(group: str, choice: str, *overrides: str, **options: Any) -> Any:
-    """The object that a choice stands for, with options of its constructor."""
+    """The object that a choice instantiates, with these options of its constructor."""
     return instantiate(config_of(group, choice, *overrides), **options)

@@ -1,4 +1,4 @@
-"""Every schedule x predict x loss_on x sampler x grid: a step of training and three of sampling, all of it finite."""
+"""Every schedule x predict x loss_on x sampler x grid: one training step and three sampling steps, all finite."""
 
 from dataclasses import replace
 from functools import cache
@@ -36,12 +36,12 @@ class Network(nn.Module):
 
 @cache
 def shared(group: str, choice: str):
-    """What no test changes is made once."""
+    """The object of a choice, created once because no test changes it."""
     return make(group, choice)
 
 
 def trained(schedule: str, predict: str, loss_on: str) -> Denoiser:
-    """After a step on times from the schedule's first to (nearly) its last."""
+    """A denoiser after a training step on times from the schedule's first to (nearly) its last."""
     schedule, predict, loss_on = shared("schedule", schedule), shared("predict", predict), shared("loss_on", loss_on)
     objective = Objective(loss_on, shared("loss", "mse"), shared("weighting", "constant"))
     torch.manual_seed(0)
@@ -76,7 +76,7 @@ def test_it_trains_and_samples_without_nan_or_inf(schedule, predict, loss_on):
 
 @pytest.mark.parametrize(("schedule", "predict"), list(product(choices("schedule"), choices("predict"))))
 def test_only_predicted_noise_without_signal_is_refused(schedule, predict):
-    """And only where sampling is told to start there: every target starts where it can, if it is left to it."""
+    """And only if sampling is configured to start there: by default every target starts at a time at which it works."""
     schedule, target = shared("schedule", schedule), shared("predict", predict)
     denoiser = Denoiser(Network(target), schedule, target)
     refused = predict == "noise" and float(schedule.rates(torch.ones((), dtype=torch.float64)).alpha) == 0
@@ -91,6 +91,6 @@ def test_only_predicted_noise_without_signal_is_refused(schedule, predict):
             assert late.times(denoiser)[0] == 1.0
 
 
-def test_a_schedule_without_signal_is_among_them():
+def test_the_schedules_include_one_without_signal():
     end = torch.ones((), dtype=torch.float64)
     assert "flow" in [name for name in choices("schedule") if shared("schedule", name).rates(end).alpha == 0]

@@ -14,14 +14,14 @@ VARIANTS = [{"zero_terminal_snr": True}, {"rho": None}, {"t_min": 0.05}]
 
 
 def named(value: object) -> str:
-    """The words of a case, for its id."""
+    """A readable id of a case."""
     if isinstance(value, tuple):
         return "-".join([value[0], *(f"{option}={setting}" for option, setting in value[1].items())])
     return str(value)
 
 
 def variants(choice: str) -> list[tuple[str, dict]]:
-    """A choice as its YAML has it, and with each option of VARIANTS that it has."""
+    """A choice with its YAML's options, and with each of VARIANTS that it accepts."""
     options = config_of("schedule", choice)
     return [(choice, {})] + [(choice, variant) for variant in VARIANTS if variant.keys() <= options.keys()]
 

@@ -13,7 +13,7 @@ def test_time_is_time(path):
     assert torch.equal(Conditioning.TIME.noise_level(path, t), t)
 
 
-def test_the_noise_variance_is_the_share_of_the_noise(path):
+def test_the_noise_variance_is_the_noises_share(path):
     t = torch.linspace(path.t_min, 1, 21, dtype=torch.float64)
     alpha, sigma = path.rates(t)
     ours = Conditioning.NOISE_VARIANCE.noise_level(path, t)
@@ -28,8 +28,8 @@ def test_the_log_snr_has_a_floor(path):
     assert CONDITIONING_FLOOR == -20
 
 
-def test_c_noise_is_a_quarter_of_the_log_of_the_noise(path):
-    """Karras et al. 2022, table 1, with sigma / alpha for sigma; where no signal is left, 20/8."""
+def test_c_noise_is_a_quarter_of_log_sigma_over_alpha(path):
+    """Karras et al. 2022, table 1, with sigma / alpha for sigma; 20/8 where no signal is left."""
     t = torch.linspace(path.t_min, 1, 21, dtype=torch.float64)
     alpha, sigma = path.rates(t)
     expected = ((sigma / alpha).log() / 4).clamp(max=2.5)
@@ -37,7 +37,7 @@ def test_c_noise_is_a_quarter_of_the_log_of_the_noise(path):
 
 
 @every_measure
-def test_levels_rise_or_fall_and_are_finite(path, measure):
+def test_levels_are_monotone_and_finite(path, measure):
     t = torch.linspace(path.t_min, 1, 101, dtype=torch.float64)
     levels = measure.noise_level(path, t)
     assert levels.isfinite().all()

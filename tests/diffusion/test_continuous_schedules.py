@@ -72,7 +72,7 @@ def test_a_large_rho_approaches_a_linear_log_sigma():
 
 @pytest.mark.parametrize("rho", [None, 7.0])
 def test_edm_is_continuous_where_training_starts(rho):
-    """And below that a straight line to sigma 0."""
+    """Below that, sigma falls on a straight line to 0."""
     schedule = EDMSchedule(rho=rho, t_min=0.1)
     around = torch.tensor([0.1 - 1e-9, 0.1, 0.1 + 1e-9], dtype=torch.float64)
     assert schedule.rates(around).sigma.tolist() == pytest.approx([0.002] * 3, rel=1e-6)

@@ -68,7 +68,7 @@ def test_a_network_without_classes_gets_no_label(path):
     denoiser(X, T)
     assert network.label is None
     assert denoiser.num_classes is None
-    with pytest.raises(ValueError, match="this model knows no classes: leave the label out"):
+    with pytest.raises(ValueError, match="this model has no classes: omit the label"):
         denoiser(X, T, torch.tensor([3, 4]))
 
 
@@ -82,7 +82,7 @@ def test_the_network_sees_unit_variance_on_edms_path(target, generator):
     torch.testing.assert_close(network.x.flatten(1).std(1), torch.ones(4), rtol=0, atol=5 / (2 * count) ** 0.5)
 
 
-def test_the_input_is_scaled_by_hand_on_edms_path(generator):
+def test_the_input_scale_on_edms_path_is_the_formula(generator):
     schedule, x_t = EDMSchedule(), torch.randn(2, 1, 2, 2, generator=generator)
     network = Recorder()
     Denoiser(network, schedule, Noise())(x_t, T)
@@ -91,7 +91,7 @@ def test_the_input_is_scaled_by_hand_on_edms_path(generator):
 
 
 def test_the_input_is_scaled_only_where_it_grows(path, target, generator):
-    """EDM's own target also scales up what is smaller than unit variance."""
+    """EDM's own target also scales up inputs below unit variance."""
     network, x_t = Recorder(), torch.randn(2, 1, 2, 2, generator=generator)
     Denoiser(network, path, target)(x_t, T)
     for i, (alpha, sigma) in enumerate(zip(*path.rates(T.double()), strict=True)):
@@ -100,14 +100,14 @@ def test_the_input_is_scaled_only_where_it_grows(path, target, generator):
         torch.testing.assert_close(network.x[i], x_t[i] * float(scale), rtol=1e-6, atol=0)
 
 
-def test_a_perfect_network_gives_back_image_and_noise(path, target, generator):
-    """From the x_t that was not scaled."""
+def test_a_perfect_network_recovers_image_and_noise(path, target, generator):
+    """From the unscaled x_t."""
     x_0, eps = torch.randn(2, 3, 1, 4, 4, generator=generator, dtype=torch.float64)
     t = torch.tensor([0.1, 0.5, 0.8], dtype=torch.float64)
     rates = path.rates(t)
     network = Recorder(target(x_0, eps, rates))
     prediction = Denoiser(network, path, target)(q_sample(x_0, eps, rates), t)
-    # The output is float32: its rounding, as much as inverting amplifies it.
+    # The network's output is float32, and inverting amplifies its rounding.
     (alpha, sigma), det = rates.broadcast_to(x_0), target.determinant(rates.broadcast_to(x_0)).abs()
     rounding = 1e-7 * network.answer.abs().max()
     assert ((prediction.x_0 - x_0).abs() <= rounding * sigma / det + 1e-12).all()
@@ -115,8 +115,8 @@ def test_a_perfect_network_gives_back_image_and_noise(path, target, generator):
     assert prediction.log_variance is None
 
 
-def test_arithmetic_is_float32_whatever_the_network_gives(path, target, generator):
-    """And whatever autocast does."""
+def test_arithmetic_is_float32_for_any_output_dtype(path, target, generator):
+    """Under autocast too."""
     x_t, answer = torch.randn(2, 3, 1, 4, 4, generator=generator)
     t, rounded = torch.tensor([0.1, 0.5, 0.8]), answer.bfloat16()
     with torch.autocast("cpu", torch.bfloat16):
@@ -157,7 +157,7 @@ def test_a_prediction_on_pure_noise_is_finite_where_it_can_be(path, choice, gene
     assert prediction.x_0.isfinite().all() == denoiser.predicts_at(1.0)
 
 
-def test_a_denoiser_by_itself_is_not_guided(schedule):
+def test_a_plain_denoiser_is_not_guided(schedule):
     denoiser = Denoiser(Recorder(num_classes=10), schedule, Noise())
     assert denoiser.describe() == {"name": "none"}
     assert denoiser.evaluations == 1
@@ -165,8 +165,8 @@ def test_a_denoiser_by_itself_is_not_guided(schedule):
     assert Denoiser(Recorder(num_classes=10), schedule, Noise(), knows_none=False).knows_none is False
 
 
-def test_a_copy_asks_its_own_schedule(schedule):
-    """An average of weights or a spawned process works on a copy."""
+def test_a_copy_uses_its_own_schedule(schedule):
+    """An average of weights, or a spawned process, works on a copy."""
     denoiser = copy.deepcopy(Denoiser(Recorder(conditioning="log_snr"), schedule, Noise()))
     denoiser.schedule.log_alpha_bar_nodes.mul_(2)
     t = torch.tensor([0.5, 0.5])

@@ -17,7 +17,7 @@ def betas_of(schedule: DiscreteSchedule) -> torch.Tensor:
 
 
 def alpha_bar_of(schedule: DiscreteSchedule, t: torch.Tensor) -> torch.Tensor:
-    """As published: alpha^2, and 1 minus sigma^2."""
+    """alpha^2 at t, after checking that it is 1 - sigma^2."""
     alpha, sigma = schedule.rates(t.double())
     torch.testing.assert_close(alpha**2, 1 - sigma**2, rtol=0, atol=1e-12)
     return alpha**2
@@ -111,7 +111,7 @@ def test_a_sigmoid_that_does_not_fall_is_refused(options):
 
 @pytest.mark.parametrize("make", [CosineSchedule, SigmoidSchedule])
 @pytest.mark.parametrize("max_beta", [-0.1, 0.0, 1.0, 1.5, math.nan])
-def test_a_clip_that_leaves_all_or_nothing_is_refused(make, max_beta):
+def test_a_max_beta_outside_zero_to_one_is_refused(make, max_beta):
     with pytest.raises(ValueError, match=f"schedule.max_beta must lie between 0 and 1, not {max_beta}"):
         make(max_beta=max_beta)
 
@@ -119,7 +119,7 @@ def test_a_clip_that_leaves_all_or_nothing_is_refused(make, max_beta):
 @pytest.mark.parametrize("make", [LinearSchedule, QuadraticSchedule, LimitedLinearSchedule])
 @pytest.mark.parametrize(("start", "end"), [(-0.1, 0.02), (0.0, 0.02), (1e-4, -0.02)])
 @pytest.mark.parametrize("scale_betas", [False, True])
-def test_ends_that_are_no_betas_are_refused(make, start, end, scale_betas):
+def test_invalid_first_and_last_betas_are_refused(make, start, end, scale_betas):
     message = f"schedule.beta_start must be above 0 and schedule.beta_end at least 0, not {start} and {end}"
     with pytest.raises(ValueError, match=message):
         make(beta_start=start, beta_end=end, scale_betas=scale_betas)
@@ -166,23 +166,21 @@ def test_between_nodes_log_alpha_bar_is_linear(schedule):
         torch.tensor(0.1),
     ],
 )
-def test_betas_that_are_none_are_refused(betas):
-    with pytest.raises(
-        ValueError, match="betas must be a non-empty vector of numbers from 0 to below 1, the first above 0"
-    ):
+def test_invalid_betas_are_refused(betas):
+    with pytest.raises(ValueError, match=r"betas must be a non-empty vector of numbers in \[0, 1\), the first above 0"):
         DiscreteSchedule(betas)
 
 
 @pytest.mark.parametrize("make", [LinearSchedule, CosineSchedule, QuadraticSchedule, SigmoidSchedule])
 @pytest.mark.parametrize("num_steps", [0, -3])
-def test_no_steps_are_refused(make, num_steps):
+def test_fewer_than_one_step_is_refused(make, num_steps):
     with pytest.raises(ValueError, match=f"num_steps must be at least 1, not {num_steps}"):
         make(num_steps)
 
 
 @pytest.mark.parametrize("make", [LinearSchedule, QuadraticSchedule])
-def test_too_few_scaled_steps_are_refused_with_the_least(make):
-    message = r"num_steps=20 scales the largest beta to 1, .* take more than 20 steps or schedule.scale_betas=false"
+def test_too_few_scaled_steps_are_refused_with_the_minimum(make):
+    message = r"num_steps=20 scales the largest beta to 1, .* use more than 20 steps or schedule.scale_betas=false"
     for ends in ((1e-4, 0.02), (0.02, 1e-4)):
         with pytest.raises(ValueError, match=message):
             make(20, *ends)

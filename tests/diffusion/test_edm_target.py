@@ -60,7 +60,7 @@ def test_the_denoiser_is_skip_plus_scaled_output(sigma_data, generator):
 
 
 @every_sigma_data
-def test_the_target_is_what_the_paper_trains_on(sigma_data, generator):
+def test_the_target_is_that_of_the_paper(sigma_data, generator):
     """Equation 8: (y - c_skip (y + n)) / c_out, with n = sigma eps."""
     x_0, eps = torch.randn(2, len(SIGMA), 5, generator=generator, dtype=torch.float64)
     ours = EDM(sigma_data=sigma_data)(x_0, eps, Rates(torch.ones_like(SIGMA), SIGMA))
@@ -107,14 +107,14 @@ def test_input_and_target_have_unit_variance_on_every_path(path, sigma_data):
 
 
 def test_input_and_target_are_uncorrelated_on_every_path(path):
-    """So that the network has nothing to copy: c_skip is what amplifies its errors least (appendix B.6)."""
+    """So that the network has nothing to copy: this c_skip amplifies its errors least (appendix B.6)."""
     rates, target = path.rates(torch.linspace(0.001, 1, 101, dtype=torch.float64)), EDM(sigma_data=0.5)
     a, b = target.coefficients(rates)
     torch.testing.assert_close(a * rates.alpha * 0.25 + b * rates.sigma, torch.zeros_like(a), rtol=0, atol=1e-9)
 
 
 def test_drawn_inputs_and_targets_have_unit_variance(path, generator):
-    """Of 20,000 samples, within five standard errors."""
+    """With 20,000 samples, within five standard errors."""
     rates, target, count = path.rates(torch.linspace(0.001, 1, 7)), EDM(sigma_data=0.5), 20_000
     x_0, eps = torch.randn(2, 7, count, generator=generator)
     x_0 = x_0 * 0.5
@@ -128,7 +128,7 @@ def test_edm_asks_for_its_own_conditioning():
 
 
 @pytest.mark.parametrize("sigma_data", [0.0, -0.5])
-def test_data_without_spread_are_refused(sigma_data):
+def test_a_sigma_data_that_is_not_positive_is_refused(sigma_data):
     with pytest.raises(
         ValueError, match=f"sigma_data of predict=edm and loss_on=edm must be above 0, not {sigma_data}"
     ):

@@ -1,4 +1,4 @@
-"""What holds for every choice of conf/schedule, with many steps and few, with zero terminal SNR and without."""
+"""Properties of every choice in conf/schedule, with many steps and few, with and without zero terminal SNR."""
 
 import math
 
@@ -14,7 +14,7 @@ CHOICES = choices("schedule")
 
 
 def cases(choice: str) -> list[tuple[str, dict]]:
-    """Options of a choice: its YAML's, few steps, zero terminal SNR, another t_min, a linear log sigma."""
+    """A choice's sets of options: its YAML's, few steps, zero terminal SNR, another t_min, a linear log sigma."""
     options = config_of("schedule", choice)
     if "num_steps" not in options:
         changes = [{}, {"t_min": 0.1}, {"t_min": 1 / 3}, {"rho": None}]
@@ -54,16 +54,16 @@ def times(schedule: Schedule) -> torch.Tensor:
     return torch.linspace(schedule.t_min, 1, 1001, dtype=torch.float64)
 
 
-def stands_still(schedule: Schedule) -> bool:
+def has_plateau(schedule: Schedule) -> bool:
     return isinstance(schedule, DiscreteSchedule) and not (schedule.log_alpha_bar_nodes.diff() < 0).all()
 
 
-def test_the_choices_are_these():
+def test_the_expected_choices_exist():
     assert {"linear", "cosine", "quadratic", "sigmoid", "cosine_rates", "linear_rates", "flow", "edm"} <= {*CHOICES}
 
 
 @pytest.mark.parametrize("choice", CHOICES)
-def test_the_choices_options_are_the_classes_defaults(choice):
+def test_a_choices_options_are_its_classs_defaults(choice):
     ours, defaults = make("schedule", choice), instantiate({"_target_": config_of("schedule", choice)._target_})
     t = torch.linspace(0, 1, 3001, dtype=torch.float64)
     assert ours.t_min == defaults.t_min
@@ -80,7 +80,7 @@ def test_log_snr_never_rises_and_noise_starts_at_once(schedule, request):
     t = times(schedule)
     log_snr, rates = schedule.log_snr(t), schedule.rates(t)
     assert (log_snr.diff() <= 0).all()
-    assert log_snr[0] > log_snr[-1] or stands_still(schedule) or len(t) == 1
+    assert log_snr[0] > log_snr[-1] or has_plateau(schedule) or len(t) == 1
     assert (rates.alpha >= 0).all()
     assert (rates.sigma > 0).all()
     assert rates.alpha[0] > 0
@@ -120,25 +120,25 @@ def test_log_snr_is_the_ratio_of_the_rates(schedule):
 
 
 def test_float32_nodes_are_the_nodes(table):
-    """Half a float32's rounding beside a node would move log alpha_bar by up to 1e-5 of a step: none is seen."""
+    """Without snapping, float32 rounding of t would move log alpha_bar by up to 1e-5 of a step."""
     nodes = torch.arange(1, table.num_steps + 1) / table.num_steps
     assert torch.equal(table.log_alpha_bar(nodes), table.log_alpha_bar_nodes[1:])
     assert torch.equal(table.log_alpha_bar(nodes.double()), table.log_alpha_bar_nodes[1:])
 
 
 def test_the_time_of_a_log_snr_has_that_log_snr(schedule):
-    """And is that time where the schedule stands nowhere still."""
+    """And it is the original time if the schedule has no plateau."""
     t = times(schedule)
     found = schedule.time_of_log_snr(schedule.log_snr(t))
     assert found.min() >= schedule.t_min
     assert found.max() <= 1
     torch.testing.assert_close(schedule.log_snr(found), schedule.log_snr(t), rtol=1e-9, atol=1e-9)
-    if not stands_still(schedule):
+    if not has_plateau(schedule):
         torch.testing.assert_close(found, t, rtol=0, atol=1e-9)
 
 
 def test_float32_times_come_back_from_their_log_snr(schedule):
-    """Within the rounding of t and of the log SNR, which moves t by as much as the log SNR's slope lets it."""
+    """Within the rounding of t and of the log SNR, translated into time by the log SNR's slope."""
     t = times(schedule)[1:-1]
     log_snr = schedule.log_snr(t.float())
     step = log_snr.abs().double() * torch.finfo(torch.float32).eps
@@ -147,7 +147,7 @@ def test_float32_times_come_back_from_their_log_snr(schedule):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_a_log_snr_beyond_reach_has_the_nearest_time(schedule, dtype):
+def test_a_log_snr_out_of_range_has_the_nearest_time(schedule, dtype):
     first, last = schedule.log_snr(torch.tensor([schedule.t_min, 1.0], dtype=dtype))
     beyond = torch.tensor([torch.inf, 1e9, first + 1, last - 1, -1e9, -torch.inf], dtype=dtype)
     found = schedule.time_of_log_snr(beyond)
@@ -169,7 +169,7 @@ def test_answers_have_the_shape_and_dtype_of_t(path, shape, dtype):
         assert torch.equal(answer.flatten(), of_the_flat)
 
 
-def test_times_are_left_as_they_were(path):
+def test_the_times_given_are_not_modified(path):
     t = torch.linspace(0, 1, 7)
     rates = path.rates(t)
     rates.alpha.fill_(9), rates.sigma.fill_(9), path.log_snr(t).fill_(9)
@@ -183,6 +183,6 @@ def test_a_schedule_has_no_state(path):
 
 @pytest.mark.parametrize("t_min", [0.0, -0.1, 1.0, 1.5, math.nan])
 @pytest.mark.parametrize("choice", [choice for choice in CHOICES if "t_min" in config_of("schedule", choice)])
-def test_a_first_time_outside_the_path_is_refused(choice, t_min):
+def test_a_t_min_outside_the_path_is_refused(choice, t_min):
     with pytest.raises(ValueError, match=r"schedule.t_min must be"):
         get_class(config_of("schedule", choice)._target_)(t_min=t_min)

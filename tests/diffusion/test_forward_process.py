@@ -17,7 +17,7 @@ def test_q_sample_is_diffusers_add_noise_at_every_node(make, name, generator):
     torch.testing.assert_close(ours, oracle.add_noise(x_0, eps, torch.arange(1000)), rtol=0, atol=1e-5)
 
 
-def test_q_sample_by_hand_gives_each_sample_its_own_rates(path):
+def test_q_sample_gives_each_sample_its_own_rates(path):
     x_0, eps = torch.ones(2, 1, 2, 3), torch.full((2, 1, 2, 3), 2.0)
     t = torch.tensor([0.25, 0.75])
     x_t = q_sample(x_0, eps, path.rates(t))
@@ -26,7 +26,7 @@ def test_q_sample_by_hand_gives_each_sample_its_own_rates(path):
         torch.testing.assert_close(x_t[i], torch.full((1, 2, 3), alpha.item() + 2 * sigma.item()))
 
 
-def test_a_noised_batch_holds_what_it_was_made_of(path, generator):
+def test_a_noised_batch_holds_its_inputs(path, generator):
     x_0, eps = torch.randn(2, 3, 1, 2, 2, generator=generator)
     t = torch.tensor([0.2, 0.5, 1.0])
     batch = noise_batch(path, x_0, eps, t)
@@ -53,7 +53,7 @@ def test_one_step_is_the_published_posterior(schedule, nodes):
 @pytest.mark.parametrize(
     ("make", "name"), [(LinearSchedule, "linear"), (CosineSchedule, "squaredcos_cap_v2")], ids=["linear", "cosine"]
 )
-def test_the_variance_of_one_step_is_diffusers(make, name):
+def test_the_variance_of_one_step_matches_diffusers(make, name):
     oracle = DDPMScheduler(1000, beta_schedule=name, variance_type="fixed_small")
     t = torch.arange(2, 1001) / 1000
     ours = posterior(make(), t, t - 1 / 1000).variance
@@ -62,7 +62,7 @@ def test_the_variance_of_one_step_is_diffusers(make, name):
 
 
 def pairs(generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Random times t and s of any distance with 0 < s < t <= 1, on nodes and between them."""
+    """Random times t and s with 0 < s < t <= 1, at any distance, on nodes and between them."""
     times = torch.rand(2, 500, generator=generator, dtype=torch.float64) * 0.999 + 0.001
     return times.max(0).values, times.min(0).values
 
@@ -84,7 +84,7 @@ def test_the_posterior_is_a_distribution_over_less_noisy_images(schedule, genera
 
 
 def test_float32_posterior_has_float64_accuracy(schedule, nodes):
-    """Variances next to time 0 are differences of numbers near 1: worked out in float32 they lose four digits."""
+    """Variances near time 0 are differences of numbers near 1: computed in float32 they would lose four digits."""
     single = posterior(schedule, nodes[1:], nodes[:-1])
     double = posterior(schedule, nodes[1:].double(), nodes[:-1].double())
     for ours, accurate in zip(single, double, strict=True):

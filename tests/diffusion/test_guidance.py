@@ -11,7 +11,7 @@ from ddpm_lightning.diffusion.target import Noise, Prediction, eps_from_x_0
 
 
 class LabelledDenoiser:
-    """Predictions that depend on x_t, t and the label, and on there being none."""
+    """A denoiser whose predictions depend on x_t, t and the label or its absence."""
 
     schedule = LinearSchedule()
     t_max = 0.9
@@ -84,7 +84,7 @@ def test_image_and_noise_still_make_x_t(path, arguments):
     assert log_variance is None
 
 
-def test_a_network_is_asked_with_its_labels_and_with_none(path, arguments):
+def test_a_network_is_called_with_and_without_labels(path, arguments):
     x_t, t, label = arguments
 
     class Network(torch.nn.Module):
@@ -117,13 +117,13 @@ def test_a_guided_denoiser_is_a_denoiser(choice, arguments):
 
 @dataclass(eq=False)
 class Unchanging(GuidedDenoiser):
-    """A guidance of this test's own, with an option that no other has."""
+    """A guidance defined only here, with an option that no other has."""
 
     order: int = 2
     name = "unchanging"
 
 
-def test_a_guidance_that_changes_nothing_answers_as_the_denoiser(arguments):
+def test_a_guidance_that_changes_nothing_predicts_the_same(arguments):
     denoiser = LabelledDenoiser()
     guided = Unchanging(denoiser)
     assert (guided.evaluations, guided.knows_none) == (3, True)
@@ -132,13 +132,13 @@ def test_a_guidance_that_changes_nothing_answers_as_the_denoiser(arguments):
     assert unguided(denoiser) is denoiser
 
 
-def test_guidance_doubles_the_evaluations_and_says_its_scale():
+def test_guidance_doubles_evaluations_and_reports_its_scale():
     guided = ClassifierFreeGuidance(LabelledDenoiser(), 2.5)
     assert guided.evaluations == 6
     assert guided.describe() == {"name": "classifier_free", "scale": 2.5}
 
 
-def test_a_guidance_describes_all_its_options_and_what_it_guides():
+def test_a_guidance_describes_its_options_and_its_denoiser():
     inner = ClassifierFreeGuidance(LabelledDenoiser(), 2.5)
     expected = {"name": "unchanging", "order": 3, "of": {"name": "classifier_free", "scale": 2.5}}
     assert Unchanging(inner, order=3).describe() == expected
@@ -152,11 +152,11 @@ def test_guidance_without_labels_is_refused(arguments):
 
 
 def test_guidance_of_a_network_without_classes_is_refused():
-    with pytest.raises(ValueError, match=r"needs a model of classes: train with model.num_classes set"):
+    with pytest.raises(ValueError, match=r"needs a class-conditional model: train with model.num_classes set"):
         ClassifierFreeGuidance(WithoutClasses())
 
 
-def test_guidance_of_one_that_never_saw_no_label_is_refused():
+def test_guidance_of_a_model_without_label_dropout_is_refused():
     with pytest.raises(ValueError, match=r"never trained for \(label_dropout=0\): train with label_dropout=0.1"):
         ClassifierFreeGuidance(NeverWithoutLabel())
 

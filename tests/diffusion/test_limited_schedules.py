@@ -30,7 +30,7 @@ def test_limited_linear_is_the_linear_schedule_clipped(limits):
     assert ((linear > limits[1]).any(), (linear < limits[0]).any()) == (True, True)
 
 
-def test_limited_linear_stands_still_exactly_at_both_ends():
+def test_limited_linear_has_exact_plateaus_at_both_ends():
     betas = -torch.expm1(LimitedLinearSchedule().log_alpha_bar_nodes.diff())
     assert (betas[1:90] == 0).all()
     assert (betas[100:870] > 0).all()
@@ -43,12 +43,12 @@ def test_limited_linear_scales_betas_for_other_step_counts():
     assert LimitedLinearSchedule(200, scale_betas=False).rates(torch.ones(1)).alpha.item() == pytest.approx(
         0.36, abs=0.005
     )
-    with pytest.raises(ValueError, match=r"num_steps=20 scales the largest beta .* take more than 20 steps"):
+    with pytest.raises(ValueError, match=r"num_steps=20 scales the largest beta .* use more than 20 steps"):
         LimitedLinearSchedule(20)
 
 
 @BOTH
-def test_data_is_at_zero_and_the_limits_hold_from_the_first_step(make):
+def test_the_limits_hold_from_the_first_step_but_not_at_zero(make):
     schedule = make()
     t = torch.linspace(1 / 1000, 1, 999)
     alpha = schedule.rates(t).alpha
@@ -61,12 +61,12 @@ def test_data_is_at_zero_and_the_limits_hold_from_the_first_step(make):
 @pytest.mark.parametrize(
     "limits", [(0.0, 0.95), (-0.1, 0.95), (0.02, 1.0), (0.02, 1.1), (0.5, 0.5), (0.9, 0.1)], ids=str
 )
-def test_limits_that_are_none_are_refused(make, limits):
-    with pytest.raises(ValueError, match=r"schedule.min_signal_rate below schedule.max_signal_rate, not"):
+def test_invalid_limits_are_refused(make, limits):
+    with pytest.raises(ValueError, match=r"min_signal_rate must be above 0 and below schedule.max_signal_rate"):
         make(min_signal_rate=limits[0], max_signal_rate=limits[1])
 
 
 @BOTH
-def test_no_steps_are_refused(make):
+def test_zero_steps_are_refused(make):
     with pytest.raises(ValueError, match=r"num_steps must be at least 1, not 0"):
         make(0)

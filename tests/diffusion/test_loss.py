@@ -12,7 +12,7 @@ REFERENCES = {
 
 
 @pytest.mark.parametrize(("loss", "reference"), REFERENCES.values(), ids=REFERENCES.keys())
-def test_each_sample_has_the_loss_that_torch_gives_it(loss, reference, generator):
+def test_the_loss_of_each_sample_matches_torch(loss, reference, generator):
     output, target = torch.randn(2, 5, 3, 4, 4, generator=generator)
     expected = torch.stack([reference(o, t) for o, t in zip(output, target, strict=True)])
     torch.testing.assert_close(loss(output, target), expected)

@@ -19,7 +19,7 @@ REFERENCES = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": lambda *pair: F.hube
 
 
 def batch_of(schedule: Schedule, generator: torch.Generator, dtype=torch.float64) -> tuple[Noised, Tensor]:
-    """A noised batch over [t_min, 0.98], and an output of the network that nobody learned."""
+    """A noised batch over [t_min, 0.98], and a random network output."""
     t = torch.linspace(schedule.t_min, 0.98, 12, dtype=dtype)
     x_0, eps, output = torch.randn(3, 12, 1, 3, 3, generator=generator, dtype=dtype)
     return noise_batch(schedule, x_0, eps, t), output
@@ -40,7 +40,7 @@ def gradient(loss: Tensor, output: Tensor) -> Tensor:
 
 
 def test_min_snr_has_the_gradient_of_the_image_error(path, target, loss_on, generator):
-    """Of w |x_0_hat - x_0|^2 with w = min(SNR, gamma), whatever is predicted and wherever the loss compares."""
+    """That is w |x_0_hat - x_0|^2 with w = min(SNR, gamma), for every space of the prediction and of the loss."""
     for dtype, tolerance in ((torch.float32, 2e-3), (torch.float64, 1e-7)):
         check_gradient(target, loss_on, *batch_of(path, generator, dtype), tolerance)
 
@@ -58,7 +58,7 @@ def check_gradient(target: Target, loss_on: Target, batch: Noised, output: Tenso
     torch.testing.assert_close(ours, expected.to(output.dtype), rtol=tolerance, atol=0)
 
 
-def test_the_constant_weight_compares_where_the_loss_does(path, target, loss_on, generator):
+def test_constant_weighting_compares_in_the_space_of_loss_on(path, target, loss_on, generator):
     """|loss_on(x_0_hat, eps_hat) - loss_on(x_0, eps)|^2, or another measure of the same difference."""
     batch, output = batch_of(path, generator)
     x_0_hat, eps_hat = solved(target, output, batch)
@@ -82,7 +82,7 @@ def test_a_perfect_network_has_no_loss(path, target, generator):
         torch.testing.assert_close(loss, torch.zeros_like(loss), rtol=0, atol=1e-12)
 
 
-def test_min_snr_is_one_loss_whatever_the_network_predicts(path, generator):
+def test_min_snr_is_the_same_loss_for_every_target(path, generator):
     """Networks that estimate the same image from the same x_t have the same weighted loss in all spaces."""
     batch, guess = batch_of(path, generator)
     guessed_eps = Image().invert(guess, batch.x_t, batch.rates).eps
@@ -104,8 +104,8 @@ def test_the_simple_loss_compares_noise_and_nothing_else(schedule, generator):
 
 @pytest.mark.parametrize("choice", choices("predict"))
 @pytest.mark.parametrize("weighting", [Constant(), MinSNR()], ids=["constant", "min_snr"])
-def test_one_space_never_divides(path, choice, weighting, generator):
-    """Also where no signal is left; predict and loss_on are equal, and not the same object."""
+def test_equal_spaces_never_divide(path, choice, weighting, generator):
+    """Even where no signal is left; predict and loss_on are equal but not the same object."""
     x_0, eps, output = torch.randn(3, 3, 1, 2, 2, generator=generator)
     output.requires_grad_()
     batch = noise_batch(path, x_0, eps, torch.tensor([0.5, 1 - 2.0**-24, 1.0]))
@@ -118,7 +118,7 @@ def test_one_space_never_divides(path, choice, weighting, generator):
 
 
 @pytest.mark.parametrize("target", [Noise(), Image()], ids=["noise", "image"])
-def test_predicted_noise_and_images_are_compared_as_they_are(path, target, generator):
+def test_predicted_noise_and_images_are_compared_directly(path, target, generator):
     """x_t plays no part, so nothing is lost to inverting and converting back."""
     batch, output = batch_of(path, generator, torch.float32)
     objective = Objective(target, AbsoluteError(), Constant())
@@ -128,7 +128,7 @@ def test_predicted_noise_and_images_are_compared_as_they_are(path, target, gener
 
 
 @pytest.mark.parametrize("loss", [AbsoluteError(), Huber()], ids=["mae", "huber"])
-def test_min_snr_is_refused_where_it_means_nothing(loss):
+def test_min_snr_is_refused_without_the_squared_error(loss):
     with pytest.raises(ValueError, match=r"MinSNR weights squared errors of x_0.*loss=mse or weighting=constant"):
         Objective(Velocity(), loss, MinSNR())
     Objective(Velocity(), loss, Constant())

@@ -43,7 +43,7 @@ def test_the_posterior_is_the_conditional_gaussian(path):
 
 
 def test_the_posterior_over_any_step_keeps_the_marginals(path):
-    """Standing still and pure noise included: mean and variance of x_s come back from those of x_t."""
+    """The mean and variance of x_s follow from those of x_t, on plateaus and from pure noise too."""
     t, s = pairs(path)
     at_t, at_s, q = path.rates(t), path.rates(s), posterior(path, t, s)
     assert (q.variance >= 0).all()
@@ -68,7 +68,7 @@ def test_sampled_images_have_the_moments_of_the_marginal(path, t, s, generator):
     assert abs(covariance - alpha_ts * sigma**2) < 5 * sigma * path.rates(t).sigma * (2 / count) ** 0.5
 
 
-def test_going_to_time_zero_gives_the_image_exactly(path):
+def test_a_step_to_time_zero_gives_the_image_exactly(path):
     t = torch.tensor([path.t_min, 0.3, 1.0])
     q = posterior(path, t, torch.zeros(3))
     assert torch.equal(q.x_0_weight, torch.ones(3))

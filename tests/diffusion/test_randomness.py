@@ -18,7 +18,7 @@ def test_philox_gives_the_published_answers(words, answer):
     assert tuple(int(word) for word in philox(tuple(counter), words[4:])) == answer
 
 
-def test_one_number_of_a_key_is_the_published_one():
+def test_a_uniform_number_is_the_published_word():
     """The first word of counter 0 and key 0, as a uniform number."""
     ours = keyed_uniform(0, Purpose.TIME, torch.zeros(1, dtype=torch.long))
     assert ours.item() == (0x6627E8D5 >> 8) / 2**24
@@ -88,7 +88,7 @@ def test_numbers_within_and_across_items_are_uncorrelated(power):
     assert neighbours.abs() < 5 / x.numel() ** 0.5
 
 
-def test_an_items_numbers_do_not_depend_on_its_company():
+def test_an_items_numbers_do_not_depend_on_the_others():
     together = keyed_normal(9, Purpose.INITIAL_SAMPLE, torch.arange(50), (3, 5, 5))
     chosen = torch.tensor([41, 7, 7, 30])
     assert torch.equal(keyed_normal(9, Purpose.INITIAL_SAMPLE, chosen, (3, 5, 5)), together[chosen])
@@ -103,7 +103,7 @@ def test_drawing_leaves_the_global_generator_alone():
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (3,), (1, 7, 5)])
-def test_shapes_that_are_no_multiple_of_four(shape):
+def test_shapes_need_not_hold_a_multiple_of_four(shape):
     x = keyed_normal(0, Purpose.NOISE, torch.arange(6), shape)
     assert x.shape == (6, *shape)
     assert x.dtype == torch.float32

@@ -8,7 +8,7 @@ from ddpm_lightning.diffusion.schedules.flow import FlowSchedule
 
 
 def test_the_standard_deviation_is_that_of_unit_data(generator):
-    """Of 200,000 samples, within five standard errors."""
+    """With 200,000 samples, within five standard errors."""
     rates = Rates(torch.tensor([1.0, 0.6, 0.3, 1.0]), torch.tensor([0.0, 0.8, 0.7, 80.0]))
     x_0, eps = torch.randn(2, 4, 200_000, generator=generator)
     alpha, sigma = rates.broadcast_to(x_0)

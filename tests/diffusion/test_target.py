@@ -14,7 +14,7 @@ CHOICES = choices("predict")
 
 
 def matrix(target: Target, rates: Rates) -> Tensor:
-    """What makes x_t and the target from x_0 and eps: (B, 2, 2)."""
+    """The matrix that maps (x_0, eps) to (x_t, target), (B, 2, 2)."""
     a, b = target.coefficients(rates)
     return torch.stack([torch.stack([*rates], -1), torch.stack([a, b], -1)], -2)
 
@@ -23,14 +23,14 @@ def draw(shape: tuple[int, ...], generator: torch.Generator, count: int = 2, dty
     return torch.randn(count, *shape, generator=generator, dtype=dtype)
 
 
-def test_the_choices_are_these():
+def test_the_expected_choices_exist():
     assert {"noise", "image", "velocity", "flow", "edm"} <= {*CHOICES}
     assert choices("loss_on") == CHOICES
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_target_inverts_to_image_and_noise(path, target, dtype, generator):
-    """Within the rounding of x_t and of the target, as much as solving for x_0 and eps amplifies it."""
+    """Within the rounding of x_t and of the target, amplified by solving for x_0 and eps."""
     times = torch.tensor([0.002, 0.01, 0.3, 0.5, 0.7, 0.98], dtype=dtype)
     for shape in ((6, 1, 4, 4), (6, 3, 5, 2), (6, 7), (6,)):
         check_inverse(target, path.rates(times), shape, dtype, generator)
@@ -52,7 +52,7 @@ def check_inverse(target: Target, rates: Rates, shape: tuple[int, ...], dtype: t
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (4,), (4, 1)], ids=str)
-def test_times_of_any_shape_are_those_of_the_samples(path, target, shape, generator):
+def test_one_time_for_all_samples_may_have_any_shape(path, target, shape, generator):
     x_0, eps = draw((4, 1, 3, 3), generator)
     t = torch.tensor(0.4, dtype=torch.float64).expand(shape)
     rates, each = path.rates(t), path.rates(t.reshape(-1)[:1].expand(4))
@@ -127,7 +127,7 @@ def test_noise_and_image_of_x_t_determine_each_other(path, generator):
     torch.testing.assert_close(x_0_from_eps(x_t, eps, rates), x_0, rtol=0, atol=1e-9)
 
 
-def test_a_converted_weight_counts_the_same_error_alike(path, target, generator):
+def test_a_converted_weight_gives_the_same_weighted_error(path, target, generator):
     """weight * |error of x_0|^2 = converted weight * |error of the target|^2 for any output."""
     rates = path.rates(torch.linspace(0.05, 0.95, 10, dtype=torch.float64))
     x_0, eps, output = draw((10, 2, 3, 3), generator, 3)
@@ -143,8 +143,8 @@ def test_a_converted_weight_counts_the_same_error_alike(path, target, generator)
 
 
 @pytest.mark.parametrize("choice", CHOICES)
-def test_targets_are_equal_whatever_the_first_time(choice):
-    """They are the same space, in whichever group they were chosen."""
+def test_targets_that_differ_only_in_t_max_are_equal(choice):
+    """They are the same space, whichever group they were chosen in."""
     plain, early, other = make("predict", choice), make("predict", choice, t_max=0.3), make("loss_on", choice)
     assert plain == early == other
     assert hash(plain) == hash(early) == hash(other)
@@ -163,12 +163,12 @@ def test_the_output_has_the_channels_of_the_target(target, channels):
 
 
 @pytest.mark.parametrize("choice", CHOICES)
-def test_the_name_is_the_word_in_the_options(choice):
+def test_a_targets_name_is_its_choices_name(choice):
     assert make("predict", choice).name == choice
 
 
 @pytest.mark.parametrize("t_max", [0.0, -0.5, 1.01, math.nan])
 @pytest.mark.parametrize("make_target", [Noise, Image, Velocity, Flow, EDM])
-def test_a_first_time_outside_the_schedule_is_refused(make_target, t_max):
+def test_a_t_max_outside_the_schedule_is_refused(make_target, t_max):
     with pytest.raises(ValueError, match=r"t_max of a target must lie in \(0, 1\]"):
         make_target(t_max=t_max)

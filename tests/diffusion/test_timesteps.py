@@ -31,7 +31,7 @@ class AsTheyAre(TimestepDistribution):
 
 
 def uniform_numbers(slots: torch.Tensor, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Each sample's, and the batch's."""
+    """One number for each sample, and one for the batch."""
     own = keyed_uniform(0, Purpose.TIME, slots, step=step)
     return own, keyed_uniform(0, Purpose.SHARED_TIME, torch.zeros(1, dtype=torch.long), step=step)[0]
 
@@ -47,14 +47,14 @@ def times(
     return distribution(schedule, *uniform_numbers(slots, step), slots, batch_size)
 
 
-def test_the_choices_are_these():
+def test_the_expected_choices_exist():
     expected = {"uniform_discrete", "uniform_continuous", "stratified", "log_normal", "logit_normal"}
     assert expected <= {*CHOICES}
 
 
 @every_choice
 @pytest.mark.parametrize("stratified", [False, True])
-def test_times_are_finite_and_between_the_first_and_one(path, choice, stratified):
+def test_times_are_finite_and_between_t_min_and_one(path, choice, stratified):
     distribution, slots = make("timesteps", choice, stratified=stratified), torch.arange(5)
     for uniform in (0.0, 0.5, LARGEST_UNIFORM):
         t = distribution(path, torch.full((5,), uniform), torch.tensor(uniform), slots, 5)
@@ -96,7 +96,7 @@ def test_uniform_times_are_a_straight_line_that_ends_below_one(path):
 
 
 def test_the_latest_uniform_time_still_has_signal(path):
-    """Also without any at t = 1: what divides by alpha may be trained on these times."""
+    """Even on paths without signal at t = 1, so that losses that divide by alpha can be trained on these times."""
     latest = UniformTimesteps().times(torch.tensor([LARGEST_UNIFORM]), path)
     assert path.rates(latest).alpha > 0
     assert path.log_snr(latest).isfinite()
@@ -128,7 +128,7 @@ def draws() -> list[tuple[torch.Tensor, torch.Tensor]]:
 
 @pytest.mark.parametrize("choice", ["uniform_discrete", "uniform_continuous", "stratified"])
 def test_over_many_batches_every_time_is_equally_likely(choice, draws):
-    """The Kolmogorov-Smirnov distance to the uniform law on [1/T, 1], pooled and for one slot of the batch alone."""
+    """The Kolmogorov-Smirnov distance to the uniform distribution on [1/T, 1], pooled and for a single slot."""
     num_steps, slots = 1000, torch.arange(16)
     distribution, schedule = make("timesteps", choice), LinearSchedule(num_steps)
     t = torch.stack([distribution(schedule, own, shared, slots, 16) for own, shared in draws])
@@ -155,7 +155,7 @@ def test_logits_of_times_on_the_straight_path_are_normal(location, scale):
 
 @pytest.mark.parametrize(("p_mean", "p_std"), [(-1.2, 1.2), (0.0, 3.0), (-5.0, 1.0)])
 def test_log_sigma_on_edms_path_is_normal(p_mean, p_std):
-    """Karras et al. 2022, table 1, cut off at sigma_min and sigma_max."""
+    """Karras et al. 2022, table 1, truncated at sigma_min and sigma_max."""
     schedule = EDMSchedule()
     sigma = schedule.rates(LogNormal(p_mean=p_mean, p_std=p_std).times(QUANTILES, schedule)).sigma
     ends = torch.tensor([0.002, 80.0], dtype=torch.float64).log().tolist()
@@ -164,7 +164,7 @@ def test_log_sigma_on_edms_path_is_normal(p_mean, p_std):
 
 @pytest.mark.parametrize("distribution", [LogitNormal(location=-0.3), LogNormal(p_mean=-0.3, p_std=1.0)], ids=str)
 def test_the_same_noise_levels_are_drawn_on_every_path(path, distribution):
-    """log(sigma / alpha) is normal, cut off where the path ends; within the snapping of times to nodes."""
+    """log(sigma / alpha) is normal, truncated where the path ends, up to the snapping of times to nodes."""
     rates = path.rates(distribution.times(QUANTILES, path))
     ends = -path.log_snr(torch.tensor([path.t_min, 1.0], dtype=torch.float64)) / 2
     expected = truncated_normal(-0.3, 1.0, *ends.tolist())
@@ -206,7 +206,7 @@ def test_stratified_puts_one_time_in_each_stratum(batch_size, step):
 
 
 @every_choice
-def test_stratified_times_depend_on_offset_and_place_alone(choice):
+def test_stratified_times_depend_only_on_offset_and_position(choice):
     schedule, slots, offset = FlowSchedule(), torch.arange(8), torch.tensor(0.3)
     distribution = make("timesteps", choice, stratified=True)
     ours = distribution(schedule, torch.full((8,), torch.nan), offset, slots, 8)
@@ -215,7 +215,7 @@ def test_stratified_times_depend_on_offset_and_place_alone(choice):
 
 
 @every_choice
-def test_other_times_depend_on_each_samples_number_alone(choice):
+def test_other_times_depend_only_on_each_samples_number(choice):
     schedule, uniform = FlowSchedule(), torch.rand(8, generator=torch.Generator().manual_seed(0))
     distribution = make("timesteps", choice, stratified=False)
     ours = distribution(schedule, uniform, torch.tensor(torch.nan), torch.arange(8), 8)
@@ -247,6 +247,6 @@ def test_a_batch_on_two_devices_has_the_times_of_the_whole(path, choice, stratif
         (DiscreteTimesteps, {"num_steps": 0}, "timesteps.num_steps must be at least 1, not 0"),
     ],
 )
-def test_options_that_make_no_distribution_are_refused(make_distribution, options, message):
+def test_invalid_options_are_refused(make_distribution, options, message):
     with pytest.raises(ValueError, match=message):
         make_distribution(**options)

@@ -39,7 +39,7 @@ def test_min_snr_by_hand_on_an_exploding_path():
 
 
 def test_the_straight_path_does_not_preserve_variance():
-    """At t = 0.37 velocity counts (sigma / (alpha^2 + sigma^2))^2 of x_0, and not 1 / (SNR + 1)."""
+    """At t = 0.37 a velocity's weight is that of x_0 times (sigma / (alpha^2 + sigma^2))^2, not 1 / (SNR + 1)."""
     rates = FlowSchedule().rates(torch.tensor([0.37], dtype=torch.float64))
     snr = (0.63 / 0.37) ** 2
     ours = MinSNR(gamma=1e9)(rates, Velocity()).item() / snr
@@ -51,7 +51,7 @@ def test_the_straight_path_does_not_preserve_variance():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_min_snr_weights_without_signal_are_the_limits(loss_on, dtype):
-    """1 for the noise, whose error is that of x_0 times alpha / sigma; 0 for all in which x_0's own error counts."""
+    """1 for the noise, whose error is that of x_0 times alpha / sigma; 0 for all other targets."""
     alpha = torch.tensor([0.0, 1e-30, 1e-10], dtype=dtype)
     weights = MinSNR()(Rates(alpha, torch.ones_like(alpha)), loss_on)
     if loss_on == Noise():
@@ -72,11 +72,11 @@ def test_weights_are_finite_on_every_path(path, loss_on, choice):
 
 
 @pytest.mark.parametrize("gamma", [0.0, -1.0])
-def test_a_bound_that_is_not_positive_is_refused(gamma):
+def test_a_gamma_that_is_not_positive_is_refused(gamma):
     with pytest.raises(ValueError, match=r"weighting.gamma must be positive"):
         MinSNR(gamma)
 
 
-def test_a_large_bound_leaves_the_snr():
+def test_an_infinite_gamma_leaves_the_snr():
     rates = Rates(SNR.sqrt(), torch.ones(5))
     torch.testing.assert_close(MinSNR(math.inf)(rates, Image()), SNR)

@@ -1,4 +1,4 @@
-"""What is written loads without running code; what is not ours, or not whole, is refused with a reason."""
+"""Checkpoints load without running code; foreign and damaged files are refused with a reason."""
 
 import os
 from collections.abc import Callable
@@ -34,7 +34,7 @@ class Malice:
         return os.mkdir, (str(self.folder),)
 
 
-def test_what_is_saved_is_read_back(checkpoint: Path) -> None:
+def test_a_saved_checkpoint_is_read_back(checkpoint: Path) -> None:
     for loaded in (read_checkpoint(checkpoint), AtomicCheckpointIO().load_checkpoint(checkpoint)):
         assert loaded[CONFIG_KEY] == {"seed": 0}
         assert torch.equal(loaded["state_dict"]["weight"], torch.arange(1000.0))
@@ -67,13 +67,13 @@ def test_a_malicious_pickle_is_refused_and_not_run(tmp_path: Path) -> None:
 def test_a_truncated_file_is_refused(checkpoint: Path, share: float) -> None:
     whole = checkpoint.read_bytes()
     checkpoint.write_bytes(whole[: int(len(whole) * share)])
-    with pytest.raises(ValueError, match=r"last\.ckpt is damaged or no checkpoint"):
+    with pytest.raises(ValueError, match=r"last\.ckpt is damaged or not a checkpoint"):
         read_checkpoint(checkpoint)
 
 
 def test_a_text_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.ckpt").write_text("learning rate 1e-3")
-    with pytest.raises(ValueError, match=r"notes\.ckpt is damaged or no checkpoint"):
+    with pytest.raises(ValueError, match=r"notes\.ckpt is damaged or not a checkpoint"):
         read_checkpoint(tmp_path / "notes.ckpt")
 
 
@@ -93,7 +93,7 @@ def test_a_lightning_checkpoint_of_another_project_is_refused(tmp_path: Path) ->
 @pytest.mark.parametrize(
     "content", [{"weight": torch.zeros(1)}, [1, 2], torch.zeros(1)], ids=["dict", "list", "tensor"]
 )
-def test_other_things_that_torch_saves_are_refused(tmp_path: Path, content: Any) -> None:
+def test_other_files_saved_by_torch_are_refused(tmp_path: Path, content: Any) -> None:
     torch.save(content, tmp_path / "weights.pt")
     with pytest.raises(ValueError, match=r"weights\.pt is not a checkpoint of ddpm-lightning"):
         read_checkpoint(tmp_path / "weights.pt")

@@ -31,7 +31,7 @@ def random_values(count: int) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.rand(count, generator=generator), log_snr
 
 
-def test_the_means_are_numpys():
+def test_the_means_match_numpy():
     value, log_snr = random_values(200)
     metric = BucketedMean()
     metric.update(value, log_snr)
@@ -46,13 +46,13 @@ def test_the_sums_of_two_parts_are_those_of_the_whole():
     first.update(value[:13], log_snr[:13])
     second.update(value[13:], log_snr[13:])
     merged = copy.deepcopy(first)
-    merged.total, merged.count = first.total + second.total, first.count + second.count  # what a sum over devices does
+    merged.total, merged.count = first.total + second.total, first.count + second.count  # as a sum over devices
     torch.testing.assert_close(merged.compute(), whole.compute())
     assert not torch.allclose(merged.compute(), (first.compute() + second.compute()) / 2)
     assert set(whole._reductions.values()) == {dim_zero_sum}
 
 
-def test_an_empty_bucket_is_nan_and_the_outer_ones_have_no_end():
+def test_empty_buckets_are_nan_and_outer_ones_are_unbounded():
     metric = BucketedMean()
     metric.update(torch.tensor([2.0, 4.0]), torch.tensor([-9.5, 9.5]))
     result = metric.compute()
@@ -61,19 +61,19 @@ def test_an_empty_bucket_is_nan_and_the_outer_ones_have_no_end():
 
 
 @pytest.mark.parametrize("count", [60, 600])
-def test_the_judged_noise_levels_cover_all_buckets_evenly(count):
+def test_the_fixed_noise_levels_cover_all_buckets_evenly(count):
     counts, _ = np.histogram(fixed_log_snr(torch.arange(count)), LOG_SNR_EDGES)
     assert counts.sum() == count
     assert abs(counts - count / 6).max() <= 2
 
 
-def test_a_buckets_name_says_where_it_is():
+def test_a_buckets_name_contains_its_edges():
     assert bucket_names()[0] == "log_snr_-9_-6"
     assert len(bucket_names()) == len(LOG_SNR_EDGES) - 1
 
 
 @pytest.mark.parametrize("name", ["linear", "cosine"])
-def test_schedules_of_a_thousand_steps_reach_all_that_is_judged(name):
+def test_schedules_of_1000_steps_cover_all_buckets(name):
     assert covers(make("schedule", name), fixed_log_snr(torch.arange(600))).all()
 
 
@@ -82,7 +82,7 @@ def test_schedules_of_a_thousand_steps_reach_all_that_is_judged(name):
     [LimitedCosineSchedule(), LimitedLinearSchedule(), CosineSchedule(50)],
     ids=["limited_cosine", "limited_linear", "few steps"],
 )
-def test_what_is_covered_is_judged_at_its_own_log_snr(schedule):
+def test_covered_samples_are_evaluated_at_their_own_log_snr(schedule):
     wanted = fixed_log_snr(torch.arange(600))
     reached = covers(schedule, wanted)
     met = schedule.log_snr(schedule.time_of_log_snr(wanted))
@@ -94,7 +94,7 @@ def test_what_is_covered_is_judged_at_its_own_log_snr(schedule):
 
 
 class PerfectForUnitGaussians(nn.Module):
-    """The expectation of eps in x_t = alpha x_0 + sigma eps, both N(0, I): sigma x_t / (alpha^2 + sigma^2)."""
+    """E[eps | x_t] for x_t = alpha x_0 + sigma eps, x_0 and eps N(0, I): sigma x_t / (alpha^2 + sigma^2)."""
 
     conditioning = "time"
     num_classes = None
@@ -132,10 +132,10 @@ def errors_on_unit_gaussians(schedule: Schedule) -> dict[str, float]:
 
 @pytest.mark.parametrize("name", choices("schedule"))
 def test_a_bucket_means_the_same_with_every_schedule(name):
-    """What is left of eps has the deviation alpha, of x_0 sigma, both over their root; E|N(0, s^2)| = s sqrt(2 / pi).
+    """The error of eps has standard deviation alpha / sqrt(alpha^2 + sigma^2), that of x_0 has sigma / the same root.
 
-    Only buckets that the schedule passes through are there. The image's error is told on the scale of -1 to 1, where
-    these images have the deviation STD / 127.5.
+    E|N(0, s^2)| = s sqrt(2 / pi). Only buckets that the schedule covers are logged. The image's error is reported on
+    the scale from -1 to 1, on which these images have standard deviation STD / 127.5.
     """
     schedule = make("schedule", name)
     highest, lowest = schedule.log_snr(torch.tensor([schedule.t_min, 1.0], dtype=torch.float64)).tolist()

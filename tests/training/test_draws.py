@@ -1,4 +1,4 @@
-"""The random draws of a step: functions of (seed, step, micro-batch, slot, purpose), and of nothing else."""
+"""The random draws of a step are functions of (seed, step, micro-batch, slot, purpose) and of nothing else."""
 
 import pytest
 import torch

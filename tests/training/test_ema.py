@@ -1,4 +1,4 @@
-"""The average of the weights: its recurrence, what it holds, and when a training updates it."""
+"""The average of the weights: its recurrence, its contents, and when training updates it."""
 
 import copy
 
@@ -37,7 +37,7 @@ def test_the_average_follows_the_recurrence(network, warmup, decays):
             torch.testing.assert_close(average, torch.full_like(average, expected))
 
 
-def test_the_warmed_up_decay_stops_at_the_wanted_one(network):
+def test_the_decay_warms_up_to_the_configured_one(network):
     ema = ExponentialMovingAverage(network, decay=0.5)
     for _ in range(30):  # (1 + 30) / (10 + 30) is above 0.5
         ema.update(network)
@@ -74,7 +74,7 @@ def test_running_statistics_are_averaged_and_counts_are_copied(network):
 
 
 def test_buffers_that_are_not_saved_are_copied(network):
-    """Averages of a constant could drift by rounding, and of one that changed would be out of step after a resume."""
+    """An averaged constant could drift by rounding, and an average that is not saved would be lost on a resume."""
     network.register_buffer("constant", torch.tensor([0.1, 1e-30]), persistent=False)
     ema = ExponentialMovingAverage(network, decay=0.9, warmup=False)
     network.constant.mul_(3)
@@ -92,7 +92,7 @@ def test_the_state_survives_a_round_trip(network):
     other.load_state_dict(state)
     set_all(network, -1.0)
     network(torch.randn(8, 3) - 4)
-    for average in (ema, other):  # the count of updates is a part of the state: it sets the next decay
+    for average in (ema, other):  # the number of updates is part of the state: it sets the next decay
         average.update(network)
     ours, theirs = ema.network.state_dict(), other.network.state_dict()
     assert {"0.weight", "1.running_mean", "1.running_var"} < ours.keys()
@@ -100,7 +100,7 @@ def test_the_state_survives_a_round_trip(network):
 
 
 @pytest.mark.parametrize(("accumulate", "updates"), [(1, 6), (2, 3), (3, 2)])
-def test_a_training_updates_it_once_per_optimizer_step(tiny_run, accumulate, updates):
+def test_training_updates_it_once_per_optimizer_step(tiny_run, accumulate, updates):
     run = tiny_run(
         f"trainer.accumulate_grad_batches={accumulate}", f"trainer.max_steps={updates}", "trainer.limit_val_batches=0"
     )
@@ -108,7 +108,7 @@ def test_a_training_updates_it_once_per_optimizer_step(tiny_run, accumulate, upd
     assert run.trainer.fit_loop.epoch_loop.batch_progress.total.ready == updates * accumulate
 
 
-def test_a_training_averages_the_weights_of_every_step(tiny_run):
+def test_training_averages_the_weights_of_every_step(tiny_run):
     run = tiny_run("ema.warmup=false", "ema.decay=0.5", "trainer.limit_val_batches=0")
     weights = []
     module = run.module
@@ -127,7 +127,7 @@ def test_a_training_averages_the_weights_of_every_step(tiny_run):
         torch.testing.assert_close(average, start[place] / 8 + first / 8 + second / 4 + third / 2)
 
 
-def test_it_is_no_part_of_the_weights_but_moves_with_them(tiny_run):
+def test_it_is_not_a_submodule_but_moves_with_the_module(tiny_run):
     module = tiny_run().module
     own = list(module.network.parameters())
     assert len(list(module.parameters())) == len(own)

@@ -1,4 +1,4 @@
-"""AdamW's learning rate against its closed form, and gradient clipping in a real training."""
+"""AdamW's learning rate against its closed form, and gradient clipping in a real run."""
 
 import math
 

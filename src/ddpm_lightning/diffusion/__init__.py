@@ -1,4 +1,4 @@
-"""The mathematics: what is noised how, what a network predicts, and what is learned from it.
+"""The mathematics: noise schedules, the forward process, prediction targets, losses, denoisers and guidance.
 
 | symbol                              | name                                           |
 |-------------------------------------|------------------------------------------------|

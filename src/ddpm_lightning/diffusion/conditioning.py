@@ -11,7 +11,7 @@ CONDITIONING_FLOOR = -20.0
 
 
 class Conditioning(StrEnum):
-    """The measures of noise level that a network can ask for; it declares the one it wants."""
+    """The measures of the noise level from which a network declares the one it wants."""
 
     TIME = "time"  # t in [0, 1]
     NOISE_VARIANCE = "noise_variance"  # sigma^2 / (alpha^2 + sigma^2), in [0, 1]
@@ -20,11 +20,11 @@ class Conditioning(StrEnum):
 
     @property
     def span(self) -> float:
-        """About how far the measure reaches from one end of the noise levels to the other."""
+        """The approximate range of the measure over all noise levels."""
         return {Conditioning.LOG_SNR: 30.0, Conditioning.C_NOISE: 30.0 / 8}.get(self, 1.0)
 
     def noise_level(self, schedule: Schedule, t: Tensor) -> Tensor:
-        """The measure at the times t, (B,), in (0, 1]: what a network is given. Shape and dtype of t."""
+        """The measure at the times t, (B,), in (0, 1], as the network receives it. Same shape and dtype as t."""
         if self is Conditioning.TIME:
             return t
         log_snr = schedule.log_snr(t.double())

@@ -11,7 +11,7 @@ from ddpm_lightning.diffusion.target import Prediction, Target
 
 
 class DenoiserLike(Protocol):
-    """What samplers, pictures and scores see: a denoiser, guided or not."""
+    """The interface that samplers, pictures and scores use: a denoiser, guided or not."""
 
     @property
     def schedule(self) -> Schedule:
@@ -25,12 +25,12 @@ class DenoiserLike(Protocol):
 
     @property
     def num_classes(self) -> int | None:
-        """The classes 0..K-1 that it can be asked for are K in number; None if it knows no classes."""
+        """K, the number of classes 0..K-1 that it can be conditioned on; None if it has no classes."""
         ...
 
     @property
     def knows_none(self) -> bool:
-        """Whether it has been trained without a label, so that label None means something."""
+        """Whether it was also trained without labels, so that label None is meaningful."""
         ...
 
     @property
@@ -39,11 +39,11 @@ class DenoiserLike(Protocol):
         ...
 
     def describe(self) -> dict[str, Any]:
-        """How it is guided, as plain values: a name and the options. For the metric card."""
+        """Its guidance, as plain values: a name and the options. For the metric card."""
         ...
 
     def predicts_at(self, t: float) -> bool:
-        """Whether x_0 can be predicted at t: not from predicted noise where x_t holds no signal."""
+        """Whether x_0 can be predicted at t; False for predicted noise where x_t contains no signal."""
         ...
 
     def __call__(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Prediction:
@@ -55,11 +55,11 @@ class Denoiser(nn.Module):
     """Estimates x_0 and eps from x_t.
 
     Args:
-        network: called as `network(x, noise_level, label)`. Its attributes `conditioning` and `num_classes` say which
-            measure of the noise level it wants, and how many classes it knows (None: it takes no labels).
+        network: called as `network(x, noise_level, label)`. Its attribute `conditioning` is the measure of the noise
+            level that it wants, and `num_classes` its number of classes (None: it takes no labels).
         schedule: relates t to alpha and sigma.
         target: what the network predicts.
-        knows_none: whether a network of classes has been trained without labels too.
+        knows_none: whether a class-conditional network was also trained without labels.
     """
 
     def __init__(self, network: nn.Module, schedule: Schedule, target: Target, knows_none: bool = True) -> None:
@@ -78,22 +78,22 @@ class Denoiser(nn.Module):
         return self.target.default_t_max if self.target.t_max is None else self.target.t_max
 
     def describe(self) -> dict[str, Any]:
-        """A denoiser by itself is not guided."""
+        """The guidance of a plain denoiser: none."""
         return {"name": "none"}
 
     def predicts_at(self, t: float) -> bool:
-        """Whether x_0 can be predicted at t: not from predicted noise where x_t holds no signal."""
+        """Whether x_0 can be predicted at t; False for predicted noise where x_t contains no signal."""
         rates = self.schedule.rates(scalar_time(t, self.schedule.device))
         return bool(self.target.determinant(rates) != 0)
 
     def forward(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Prediction:
-        """The estimates of x_0 and eps, shaped as x_t, float32.
+        """The estimates of x_0 and eps, shaped like x_t, float32.
 
-        x_t: (B, C, H, W); t: (B,), in (0, 1]; label: (B,) of integers in [0, K], where K stands for "no label", or
-        None for that.
+        x_t: (B, C, H, W); t: (B,), in (0, 1]; label: (B,) of integers in [0, K], where K means "no label", or None if
+        no sample has one.
 
         Raises:
-            ValueError: a label is given to a network without classes.
+            ValueError: if a label is given to a network without classes.
         """
         rates = self.schedule.rates(t)
         scale = self.target.input_scale(rates).reshape(-1, 1, 1, 1)
@@ -103,9 +103,9 @@ class Denoiser(nn.Module):
             return self.target.invert(output.float(), x_t, rates)
 
     def _network_label(self, label: Tensor | None, t: Tensor) -> Tensor | None:
-        """The one encoding that networks see: K for "no label", and None only for a network without classes."""
+        """The label as networks see it: K for "no label", and None only for a network without classes."""
         if self.num_classes is None:
             if label is not None:
-                raise ValueError("this model knows no classes: leave the label out, or train with model.num_classes")
+                raise ValueError("this model has no classes: omit the label, or train with model.num_classes set")
             return None
         return torch.full_like(t, self.num_classes, dtype=torch.long) if label is None else label

@@ -1,4 +1,4 @@
-"""Guidance: denoisers made of denoisers."""
+"""Guidance: denoisers that wrap other denoisers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -11,20 +11,20 @@ from ddpm_lightning.diffusion.schedule import Schedule
 from ddpm_lightning.diffusion.target import Prediction
 
 Guidance = Callable[[DenoiserLike], DenoiserLike]
-"""Wraps a denoiser in another one."""
+"""A function that wraps a denoiser in another one."""
 
 
 @dataclass(eq=False)
 class GuidedDenoiser:
-    """A denoiser that answers as the one it wraps (see `DenoiserLike`); a guidance overrides what it changes.
+    """A denoiser that delegates to the one it wraps (see `DenoiserLike`).
 
-    A guidance is a dataclass derived from this one, with its options as fields.
+    A guidance is a dataclass derived from this one: its options are the fields, and it overrides what it changes.
     """
 
     denoiser: DenoiserLike
 
     name: ClassVar[str]
-    """The word used for it in options and tables."""
+    """Its name in options and tables."""
 
     @property
     def schedule(self) -> Schedule:
@@ -63,12 +63,12 @@ class ClassifierFreeGuidance(GuidedDenoiser):
     """Extrapolates from the unconditional to the conditional prediction (Ho & Salimans 2021, eq. 6).
 
     Args:
-        denoiser: of a network with classes that has been trained without labels too.
-        scale: 1 + w of eq. 6, at least 0: (1 - scale) unconditional + scale conditional. 1 leaves the conditional
-            prediction as it is.
+        denoiser: class-conditional, and also trained without labels.
+        scale: 1 + w of eq. 6, at least 0: (1 - scale) unconditional + scale conditional. With 1 the conditional
+            prediction is unchanged.
 
     Raises:
-        ValueError: the scale is negative, or the denoiser has no classes or has never seen "no label".
+        ValueError: if the scale is negative, or the denoiser has no classes or was never trained without labels.
     """
 
     scale: float = 2.0
@@ -79,23 +79,23 @@ class ClassifierFreeGuidance(GuidedDenoiser):
             raise ValueError(f"guidance.scale must be at least 0, not {self.scale}")
         if self.denoiser.num_classes is None:
             raise ValueError(
-                "guidance=classifier_free needs a model of classes: train with model.num_classes set, or take "
+                "guidance=classifier_free needs a class-conditional model: train with model.num_classes set, or use "
                 "guidance=none"
             )
         if not self.denoiser.knows_none:
             raise ValueError(
                 "guidance=classifier_free extrapolates from the prediction without a label, which this model was never "
-                "trained for (label_dropout=0): train with label_dropout=0.1, or take guidance=none"
+                "trained for (label_dropout=0): train with label_dropout=0.1, or use guidance=none"
             )
 
     @property
     def knows_none(self) -> bool:
-        """No: the conditional prediction needs a label."""
+        """False, because the conditional prediction needs a label."""
         return False
 
     @property
     def evaluations(self) -> int:
-        """One with the label and one without, for each of the guided denoiser's."""
+        """Twice those of the wrapped denoiser: with the label and without."""
         return 2 * self.denoiser.evaluations
 
     def __call__(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Prediction:

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 
 class Loss(ABC):
-    """Compares output and target, both (B, ...), pixel by pixel; the mean over everything but the batch."""
+    """A distance between output and target, both (B, ...), averaged over all axes but the batch."""
 
     @abstractmethod
     def __call__(self, output: Tensor, target: Tensor) -> Tensor:

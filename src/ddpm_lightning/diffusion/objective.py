@@ -15,7 +15,7 @@ class Objective:
     """Weighted loss per sample in the space of `loss_on`, whatever the network predicts.
 
     Raises:
-        ValueError: if the weighting is one of squared errors and the loss is not the squared error.
+        ValueError: if the weighting is meant for squared errors and the loss is not the squared error.
     """
 
     loss_on: Target
@@ -25,8 +25,8 @@ class Objective:
     def __post_init__(self) -> None:
         if self.weighting.needs_squared_error and not isinstance(self.loss, SquaredError):
             raise ValueError(
-                f"{type(self.weighting).__name__} weights squared errors of x_0, so it has a meaning with loss=mse "
-                "alone: take loss=mse or weighting=constant"
+                f"{type(self.weighting).__name__} weights squared errors of x_0, so it is only meaningful with "
+                "loss=mse: use loss=mse or weighting=constant"
             )
 
     def __call__(self, prediction: Prediction, noised: Noised) -> Tensor:

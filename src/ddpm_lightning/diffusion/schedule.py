@@ -28,9 +28,9 @@ class Rates(NamedTuple):
 
 
 def scalar_time(t: float, device: torch.device) -> Tensor:
-    """The time t as a scalar, (), float64, made on the device, so that nothing is copied or waited for.
+    """The time t as a scalar, (), float64, created on the device to avoid a copy and a synchronisation.
 
-    In float64 because coefficients may be differences of nearly equal numbers; a scalar leaves x_t in float32.
+    In float64 because coefficients may be differences of nearly equal numbers; a scalar does not promote x_t.
     """
     return torch.full((), t, dtype=torch.float64, device=device)
 
@@ -53,7 +53,7 @@ class Schedule(nn.Module, ABC):
 
     @property
     def device(self) -> torch.device:
-        """Where its tables are, and the times that it is asked for should be; the CPU for a schedule without tables."""
+        """The device of its tables, on which times should be too; the CPU for a schedule without tables."""
         return next((buffer.device for buffer in self.buffers()), torch.device("cpu"))
 
     @abstractmethod

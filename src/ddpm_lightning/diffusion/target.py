@@ -1,11 +1,11 @@
-"""Training targets: the noise, the image, or a mixture of both, as the network predicts it and the loss compares it.
+"""Training targets: the noise, the image or a mixture of both, for the network to predict and the loss to compare.
 
 Each is a x_0 + b eps, with coefficients that depend on alpha and sigma. From x_t = alpha x_0 + sigma eps and such a
 mixture both x_0 and eps follow, with the determinant det = alpha b - sigma a (Cramer's rule):
 
     x_0 = (b x_t - sigma output) / det        eps = (alpha output - a x_t) / det
 
-An error of the output is that of x_0 times det / sigma, by which weights pass from one space to another.
+An error in the output is the error in x_0 times det / sigma; this factor converts weights between spaces.
 """
 
 from abc import ABC, abstractmethod
@@ -20,9 +20,9 @@ from ddpm_lightning.diffusion.schedule import Rates
 
 
 class Prediction(NamedTuple):
-    """Estimates of x_0 and eps, both shaped as x_t, with x_t = alpha x_0 + sigma eps.
+    """Estimates of x_0 and eps, both shaped like x_t, with x_t = alpha x_0 + sigma eps.
 
-    log_variance, of x_s given x_t, is there for a network that has learned it.
+    log_variance is that of x_s given x_t, from a network that learns it; otherwise None.
     """
 
     x_0: Tensor
@@ -31,19 +31,19 @@ class Prediction(NamedTuple):
 
 
 def eps_from_x_0(x_t: Tensor, x_0: Tensor, rates: Rates) -> Tensor:
-    """The eps that makes x_t from this x_0; undefined where sigma is 0."""
+    """The eps that turns this x_0 into x_t; undefined where sigma is 0."""
     alpha, sigma = rates.broadcast_to(x_t)
     return (x_t - alpha * x_0) / sigma
 
 
 def x_0_from_eps(x_t: Tensor, eps: Tensor, rates: Rates) -> Tensor:
-    """The x_0 that makes x_t with this eps; errors of eps grow by sigma / alpha. Undefined where alpha is 0."""
+    """The x_0 that this eps turns into x_t; undefined where alpha is 0. Errors in eps grow by sigma / alpha."""
     alpha, sigma = rates.broadcast_to(x_t)
     return (x_t - sigma * eps) / alpha
 
 
 class Coefficients(NamedTuple):
-    """a and b of the target a x_0 + b eps, shaped as the rates."""
+    """a and b of the target a x_0 + b eps, shaped like the rates."""
 
     a: Tensor
     b: Tensor
@@ -54,17 +54,17 @@ class Target(ABC):
     """A mixture a x_0 + b eps of image and noise.
 
     Args:
-        t_max: the time, in (0, 1], from which a sampler should start with a network that predicts this; None for what
-            suits the target. Predicted noise says little about the image where alpha vanishes, so noise starts a
-            little below 1.
+        t_max: the time, in (0, 1], at which a sampler should start if the network predicts this; None for the target's
+            default. Predicted noise says little about the image where alpha vanishes, so its default is a little
+            below 1.
     """
 
-    # Two targets are equal if they are the same space, wherever sampling starts.
+    # Not compared: two targets are equal if they are the same space, wherever sampling starts.
     t_max: float | None = field(default=None, compare=False, kw_only=True)
 
     default_t_max: ClassVar[float] = 1.0
     conditioning: ClassVar[Conditioning] = Conditioning.TIME
-    """The measure of noise level that suits a network which predicts this."""
+    """The measure of the noise level that suits a network with this target."""
 
     def __post_init__(self) -> None:
         if self.t_max is not None and not 0 < self.t_max <= 1:
@@ -73,14 +73,14 @@ class Target(ABC):
     @property
     @abstractmethod
     def name(self) -> str:
-        """The word used for it in options and tables."""
+        """Its name in options and tables."""
 
     @abstractmethod
     def coefficients(self, rates: Rates) -> Coefficients:
         """The coefficients a and b at these rates."""
 
     def determinant(self, rates: Rates) -> Tensor:
-        """The determinant alpha b - sigma a, shaped as the rates; 0 where the target and x_t do not determine x_0."""
+        """The determinant alpha b - sigma a, shaped like the rates; 0 where the target and x_t do not determine x_0."""
         a, b = self.coefficients(rates)
         return rates.alpha * b - rates.sigma * a
 
@@ -92,23 +92,23 @@ class Target(ABC):
     def invert(self, output: Tensor, x_t: Tensor, rates: Rates) -> Prediction:
         """x_0 and eps from the network's output. output, x_t: (B, ...); rates: (B,).
 
-        What the target itself is made of is exact and finite, also where the rest is not to be had: eps for predicted
-        noise where alpha is 0.
+        The part that the target predicts directly is exact and finite, even where the other is undefined: eps from
+        predicted noise where alpha is 0.
         """
         rates = rates.broadcast_to(x_t)
         (alpha, sigma), (a, b), det = rates, self.coefficients(rates), self.determinant(rates)
         return Prediction((b * x_t - sigma * output) / det, (alpha * output - a * x_t) / det)
 
     def convert_weight(self, weight: Tensor, rates: Rates) -> Tensor:
-        """The weight of this target's squared error that equals `weight` on that of x_0. weight, rates: (B,)."""
+        """The weight on this target's squared error that is equivalent to `weight` on that of x_0, all (B,)."""
         return weight * (rates.sigma / self.determinant(rates)).square()
 
     def input_scale(self, rates: Rates) -> Tensor:
-        """What x_t is multiplied by before a network sees it (c_in of Karras et al. 2022), shaped as the rates."""
+        """The factor on x_t before a network sees it (c_in of Karras et al. 2022), shaped like the rates."""
         return rates.input_scale()
 
     def output_channels(self, channels: int) -> int:
-        """Channels of the network's output for images of so many channels."""
+        """The number of output channels of the network for images with this many channels."""
         return channels
 
 
@@ -174,8 +174,8 @@ class Flow(Target):
 class EDM(Target):
     """F of EDM's preconditioning x_0 = c_skip x_t + c_out F(c_in x_t, c_noise) (Karras et al. 2022, table 1).
 
-    Their derivation (appendix B.6: input and target of unit variance, errors amplified as little as possible), for any
-    alpha and with n = sqrt(alpha^2 sigma_data^2 + sigma^2):
+    Their derivation (appendix B.6: input and target of unit variance, errors amplified as little as possible),
+    generalised to any alpha, with n = sqrt(alpha^2 sigma_data^2 + sigma^2):
 
         c_skip = alpha sigma_data^2 / n^2   c_out = sigma sigma_data / n   c_in = 1 / n   c_noise = log(sigma/alpha)/4
 

@@ -18,8 +18,8 @@ class TimestepDistribution(ABC):
 
     Args:
         stratified: spread the uniform numbers evenly over the batch (Kingma et al. 2021, appendix I.1). One random
-            offset serves the batch and sample i adds i/B, so every batch sees every noise level, and the loss varies
-            less from batch to batch. Each sample's own distribution stays what it is.
+            offset serves the batch and sample i adds i/B, so every batch covers all noise levels, and the loss varies
+            less from batch to batch. The distribution of each single sample is unchanged.
     """
 
     stratified: bool = True
@@ -28,7 +28,7 @@ class TimestepDistribution(ABC):
         """Times for the samples of one batch, or of one device's part of it.
 
         uniform: (B,), in [0, 1), one number per sample; offset: (), in [0, 1), one number for the whole batch; slots:
-        (B,), each sample's place in the whole batch of `batch_size`. Returns t: (B,), in [t_min, 1].
+        (B,), each sample's position in the whole batch of `batch_size`. Returns t: (B,), in [t_min, 1].
         """
         if self.stratified:
             uniform = (offset + slots / batch_size) % 1.0
@@ -41,10 +41,10 @@ class TimestepDistribution(ABC):
 
 @dataclass(frozen=True)
 class UniformTimesteps(TimestepDistribution):
-    """Any time of [t_min, 1), all equally likely."""
+    """Times in [t_min, 1), all equally likely."""
 
     def times(self, uniform: Tensor, schedule: Schedule) -> Tensor:
-        # Within float32 rounding of 1 a schedule takes t for 1 itself, where a path may have no signal.
+        # A schedule treats t within float32 rounding of 1 as 1 itself, where a path may have no signal.
         below_1 = max(1 - 2 * torch.finfo(uniform.dtype).eps, schedule.t_min)
         return (schedule.t_min + uniform * (1 - schedule.t_min)).clamp(max=below_1)
 
@@ -69,11 +69,11 @@ class DiscreteTimesteps(TimestepDistribution):
 
 
 def normal_log_ratio_times(uniform: Tensor, schedule: Schedule, mean: float, std: float) -> Tensor:
-    """Times at which log(sigma / alpha) = -log SNR / 2 is normal, cut off at t_min and 1. (B,) to (B,)."""
+    """Times at which log(sigma / alpha) = -log SNR / 2 is normal, truncated to [t_min, 1]. (B,) to (B,)."""
     ends = torch.linspace(schedule.t_min, 1, 2, dtype=torch.float64, device=uniform.device)
     low, high = (-schedule.log_snr(ends) / 2 - mean) / std
-    # Numbers near 1 have no digits left for an upper tail, so a piece above the mean is reflected below it. Beyond the
-    # smallest numbers (37 standard deviations) all of the piece is at its end nearest to the mean.
+    # Probabilities near 1 cannot resolve an upper tail, so an interval above the mean is reflected below it. Where
+    # probabilities underflow (37 standard deviations), the interval collapses to its end nearest to the mean.
     reflected = low > 0
     low, high = torch.where(reflected, -high, low), torch.where(reflected, -low, high)
     u = torch.where(reflected, 1 - uniform.double(), uniform.double())
@@ -85,7 +85,7 @@ def normal_log_ratio_times(uniform: Tensor, schedule: Schedule, mean: float, std
 
 
 def _normal_cdf(z: Tensor) -> Tensor:
-    """The standard normal's, exact in the lower tail, where `torch.special.ndtr` is 0 from -8 on."""
+    """Distribution function of the standard normal, accurate below -8, where `torch.special.ndtr` returns 0."""
     return torch.special.erfc(-z / math.sqrt(2)) / 2
 
 
@@ -96,8 +96,8 @@ class LogitNormal(TimestepDistribution):
     There the logit is log(sigma / alpha), so on every other schedule it is log(sigma / alpha) that is normal.
 
     Args:
-        location: its mean; above 0 for more noise.
-        scale: its standard deviation, above 0.
+        location: mean of the logit; above 0 for more noise.
+        scale: standard deviation of the logit, above 0.
     """
 
     location: float = 0.0
@@ -118,8 +118,8 @@ class LogNormal(TimestepDistribution):
     On every other schedule it is log(sigma / alpha) that is normal.
 
     Args:
-        p_mean: its mean.
-        p_std: its standard deviation, above 0.
+        p_mean: mean of the logarithm.
+        p_std: standard deviation of the logarithm, above 0.
     """
 
     p_mean: float = -1.2

@@ -14,7 +14,7 @@ class Weighting(ABC):
     """A weight w(SNR) on the squared error of x_0, converted to the space in which the loss compares."""
 
     needs_squared_error: bool = True
-    """Whether the weighting is a statement about squared errors, and so means nothing with another loss."""
+    """Whether the weighting is only meaningful for squared errors."""
 
     @abstractmethod
     def __call__(self, rates: Rates, loss_on: Target) -> Tensor:

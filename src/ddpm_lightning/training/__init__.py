@@ -1,1 +1,1 @@
-"""Training with Lightning: the module, its EMA, its randomness, its checkpoints, and how jobs are launched."""
+"""Training with Lightning: the module, its optimizer, EMA, random draws, diagnostics and checkpoints."""

@@ -13,13 +13,13 @@ from lightning.fabric.utilities.types import _PATH
 from ddpm_lightning.atomic_files import atomic_path
 
 CONFIG_KEY = "ddpm_lightning_config"
-"""Where a checkpoint holds the resolved config of its run, as plain dicts."""
+"""Key of the run's resolved config in a checkpoint, as plain dicts."""
 IMAGES_KEY = "ddpm_lightning_images"
-"""Where a checkpoint says what its images are: {"shape": [C, H, W], "num_classes": K}; the first ones did not."""
+"""Key of the images' properties, {"shape": [C, H, W], "num_classes": K}; the oldest checkpoints lack it."""
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes to a temporary file in the same folder, syncs and renames; reads without executing anything."""
+    """Checkpoint I/O: writes to a temporary file in the same folder, syncs and renames; reads without running code."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: _PATH, storage_options: Any = None) -> None:
         with atomic_path(path) as temporary:
@@ -35,7 +35,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 def read_checkpoint(path: _PATH) -> dict[str, Any]:
-    """A checkpoint of this project, on the CPU.
+    """Reads a checkpoint of this project onto the CPU.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -45,19 +45,19 @@ def read_checkpoint(path: _PATH) -> dict[str, Any]:
     if not Path(path).is_file():
         raise FileNotFoundError(f"there is no checkpoint {path}")
     if not zipfile.is_zipfile(path):
-        raise ValueError(f"{path} is damaged or no checkpoint: it is not an archive as torch writes them")
+        raise ValueError(f"{path} is damaged or not a checkpoint: it is not an archive written by torch")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(
             f"{path} is refused: it holds more than tensors and plain values, and loading it could run code. "
-            "Checkpoints of ddpm-lightning never do; take one from a run's folder `checkpoints/`"
+            "Checkpoints of ddpm-lightning never do; use one from the `checkpoints` folder of a run"
         ) from error
     except (RuntimeError, EOFError, OSError) as error:
-        raise ValueError(f"{path} is damaged or no checkpoint: {error}") from error
+        raise ValueError(f"{path} is damaged or not a checkpoint: {error}") from error
     if not isinstance(checkpoint, dict) or CONFIG_KEY not in checkpoint:
         raise ValueError(
-            f"{path} is not a checkpoint of ddpm-lightning: it holds no config. Take `checkpoints/last.ckpt` or "
-            "`checkpoints/best.ckpt` of a run's folder"
+            f"{path} is not a checkpoint of ddpm-lightning: it holds no config. Use `checkpoints/last.ckpt` or "
+            "`checkpoints/best.ckpt` in a run's folder"
         )
     return checkpoint

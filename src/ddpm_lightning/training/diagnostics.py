@@ -1,4 +1,4 @@
-"""Errors of a denoiser in buckets of noise levels: the numbers that compare across schedules and targets."""
+"""Errors of a denoiser in buckets of noise levels, which are comparable across schedules and targets."""
 
 from itertools import pairwise
 
@@ -10,19 +10,19 @@ from ddpm_lightning.diffusion.randomness import golden_spread
 from ddpm_lightning.diffusion.schedule import Schedule
 
 LOG_SNR_EDGES = (-9.0, -6.0, -3.0, 0.0, 3.0, 6.0, 9.0)
-"""Borders of the buckets. Linear and cosine schedules of 1000 steps both reach every bucket to its borders."""
+"""Edges of the buckets. Linear and cosine schedules of 1000 steps both cover every bucket completely."""
 
 
 def fixed_log_snr(slots: Tensor) -> Tensor:
-    """The log SNR at which the sample in this slot is always judged, evenly spread over the buckets. (B,) to (B,)."""
+    """The fixed log SNR at which each slot's sample is evaluated, evenly spread over the buckets. (B,) to (B,)."""
     return LOG_SNR_EDGES[0] + golden_spread(slots) * (LOG_SNR_EDGES[-1] - LOG_SNR_EDGES[0])
 
 
 def covers(schedule: Schedule, log_snr: Tensor) -> Tensor:
-    """Whether the schedule passes, at t in [t_min, 1], through the whole bucket of this log SNR. (B,) to (B,) of bool.
+    """Whether the schedule, at t in [t_min, 1], covers the whole bucket of this log SNR. (B,) to (B,) of bool.
 
-    Samples of a bucket that the schedule reaches in part, or not at all, should be judged nowhere: so a bucket means
-    the same log SNRs for every schedule that has it.
+    Leave out the samples of a bucket that the schedule covers only partly or not at all, so that a bucket means the
+    same log SNRs for every schedule that has it.
     """
     highest, lowest = schedule.log_snr(log_snr.new_tensor([schedule.t_min, 1.0]))
     edges = log_snr.new_tensor(LOG_SNR_EDGES)
@@ -30,7 +30,7 @@ def covers(schedule: Schedule, log_snr: Tensor) -> Tensor:
 
 
 def _bucket(log_snr: Tensor) -> Tensor:
-    """The number of the bucket, the outer ones without end. (B,) to (B,) int64."""
+    """The bucket's index; the outer two buckets are unbounded. (B,) to (B,) int64."""
     return torch.bucketize(log_snr, log_snr.new_tensor(LOG_SNR_EDGES[1:-1]))
 
 
@@ -40,7 +40,7 @@ def bucket_names() -> list[str]:
 
 
 class BucketedMean(Metric):
-    """Means of a value within buckets of log SNR, and over all samples; exact for any split over devices."""
+    """Means of a value within buckets of log SNR and over all samples; exact for any split over devices."""
 
     full_state_update = False
     total: Tensor

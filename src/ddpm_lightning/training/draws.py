@@ -11,15 +11,15 @@ from ddpm_lightning.diffusion.randomness import Purpose, keyed_normal, keyed_uni
 
 @dataclass(frozen=True)
 class StepDraws:
-    """Draws that depend on (seed, optimizer step, micro-batch, slot) alone.
+    """Random draws that depend only on (seed, optimizer step, micro-batch, slot).
 
     So one process and several see the same draws for the same global batch, and a resumed run needs no generator state.
 
     Args:
         seed: in [0, 2^32).
         step: optimizer steps taken before this one.
-        micro_batch: place of this batch in the window over which gradients accumulate.
-        slots: (B,), each sample's place in the global batch.
+        micro_batch: position of this batch in the window over which gradients accumulate.
+        slots: (B,), each sample's position in the global batch.
     """
 
     seed: int

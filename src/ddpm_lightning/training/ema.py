@@ -7,14 +7,14 @@ from torch import Tensor, nn
 
 
 class ExponentialMovingAverage:
-    """Keeps a second network whose parameters are the average of the first one's.
+    """A second network whose parameters are a moving average of the first one's.
 
     Saved floating-point buffers, such as the running statistics of batch normalisation, are averaged as well: those of
     the network in training belong to its latest weights, not to the averaged ones. Other buffers are counts and
     constants, which are copied.
 
-    It is no submodule of anything: a second network inside the model would be wrapped by DDP, listed by the optimizer
-    and saved under the model's own key.
+    It is deliberately not a submodule: a second network inside the model would be wrapped by DDP, listed by the
+    optimizer and saved under the model's own key.
 
     Args:
         network: the network to follow.
@@ -58,6 +58,6 @@ class ExponentialMovingAverage:
         return {"network": self.network.state_dict(), "num_updates": self.num_updates}
 
     def load_state_dict(self, state: dict) -> None:
-        """Restores what `state_dict` gave."""
+        """Restores a state that `state_dict` returned."""
         self.network.load_state_dict(state["network"])
         self.num_updates = state["num_updates"]

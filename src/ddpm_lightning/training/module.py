@@ -1,4 +1,4 @@
-"""The LightningModule: one training step, one validation step, and what a checkpoint holds."""
+"""The LightningModule: the training step, the validation step, and the contents of a checkpoint."""
 
 import math
 from collections.abc import Callable
@@ -31,27 +31,28 @@ VALIDATION_SEED = 0
 
 
 class DiffusionModule(LightningModule):
-    """Trains a network to denoise.
+    """A LightningModule that trains a network to denoise.
 
     Args:
         network: `network(x, noise_level, label)`, with attributes `conditioning` and `num_classes`.
-        image_shape: (C, H, W) of the images; checkpoints hold it, so that drawing samples takes no data.
-        num_classes: classes of the images, 0 for images without labels; checkpoints hold it too.
+        image_shape: (C, H, W) of the images; stored in checkpoints, so that sampling needs no data.
+        num_classes: classes of the images, 0 for images without labels; stored in checkpoints too.
         schedule: the noise schedule.
         target: what the network predicts.
-        objective: where the loss compares it, and how errors count.
+        objective: the space in which the loss compares, and the weight of errors.
         timesteps: the distribution from which t is drawn.
-        optimizer: builds optimizer and learning-rate schedule.
+        optimizer: builds the optimizer and the learning-rate schedule.
         ema: makes the moving average of a network, or None to train without.
-        normalizer: between uint8 and the model's range; what it learnt of the training split is in the checkpoints.
-        seed: of every random draw of training (t, eps, flips, label dropout, dropout), in [0, 2^32).
+        normalizer: converts between uint8 and the model's range; its statistics of the training split are stored in
+            checkpoints.
+        seed: seed of every random draw in training (t, eps, flips, label dropout, dropout), in [0, 2^32).
         flip: whether images are mirrored at random.
         label_dropout: probability, in [0, 1], with which a class label is withheld, for classifier-free guidance.
-        weights: which weights are validated, sampled from and scored, "ema" or "raw"; the average where there is one
-            if None.
+        weights: which weights are validated, sampled from and scored, "ema" or "raw"; None for the average if there
+            is one.
 
     Raises:
-        ValueError: label_dropout is no probability, or there are no such weights.
+        ValueError: if label_dropout is not a probability, or the model does not have these weights.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class DiffusionModule(LightningModule):
     ) -> None:
         super().__init__()
         if not 0 <= label_dropout <= 1:
-            raise ValueError(f"label_dropout is a probability, from 0 to 1, not {label_dropout}")
+            raise ValueError(f"label_dropout must be a probability from 0 to 1, not {label_dropout}")
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.denoiser = Denoiser(network, schedule, target, knows_none=label_dropout > 0)
         self.ema = None if ema is None else ema(network)
@@ -85,7 +86,7 @@ class DiffusionModule(LightningModule):
         self.seed = seed
         self.flip = flip
         self.label_dropout = label_dropout
-        self.run_config: dict[str, Any] = {}  # the resolved config of the run, as plain values; checkpoints hold it
+        self.run_config: dict[str, Any] = {}  # the run's resolved config, as plain values; stored in checkpoints
         choices = ("raw",) if self.ema is None else ("ema", "raw")
         if weights not in (None, *choices):
             raise ValueError(f"unknown weights {weights!r}: this model has {', '.join(choices)}")
@@ -108,7 +109,7 @@ class DiffusionModule(LightningModule):
         return Denoiser(self.ema.network, own.schedule, own.target, own.knows_none)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """One micro-batch: images (B, C, H, W) uint8 to the mean loss, ()."""
+        """The mean loss, (), of one micro-batch of images (B, C, H, W), uint8."""
         micro_batch = batch_idx % self.trainer.accumulate_grad_batches
         draws = StepDraws(self.seed, self.global_step, micro_batch, batch.slots)
         draws.seed_dropout(self.global_rank)
@@ -162,11 +163,12 @@ class DiffusionModule(LightningModule):
 
     @torch.no_grad()
     def _diagnose(self, batch: Batch) -> None:
-        """The loss at times spread over [t_min, 1], and the errors at log SNRs spread over the buckets.
+        """Measures the loss at times spread over [t_min, 1], and the errors at log SNRs spread over the buckets.
 
-        Times, log SNRs and noise depend on an image's place in the pass alone, so that epochs and runs compare.
+        Times, log SNRs and noise depend only on an image's position in the pass, so that epochs and runs are
+        comparable.
         """
-        if len(batch.images) == 0:  # what a rank is given that has no share of the pass
+        if len(batch.images) == 0:  # on a rank without a share of the pass
             return
         denoiser = self.evaluation_denoiser()
         schedule = denoiser.schedule
@@ -180,7 +182,7 @@ class DiffusionModule(LightningModule):
         log_snr = fixed_log_snr(batch.slots)
         t, covered = schedule.time_of_log_snr(log_snr), covers(schedule, log_snr)
         prediction = denoiser(noise_batch(schedule, x_0, eps, t).x_t, t, label)
-        # Clipped as a sampler would: where alpha vanishes, an unclipped x_0 shows nothing but 1 / alpha.
+        # Clipped as in a sampler: where alpha vanishes, the error of an unclipped x_0 would only show 1 / alpha.
         x_0_error = self.normalizer.clamp(prediction.x_0) - x_0
         low, high = self.normalizer.value_range
         image_error = x_0_error * (2 / (high - low))  # on the scale of -1 to 1 with every normaliser
@@ -189,7 +191,7 @@ class DiffusionModule(LightningModule):
             self.diagnostics[name].update(per_sample[covered], log_snr[covered])  # type: ignore[operator]
 
     def _log_diagnostics(self, stage: str) -> None:
-        # The metrics have summed over the devices themselves.
+        # Without sync_dist, because the metrics sum over devices themselves.
         self.log(f"{stage}/loss", self.diagnostics["loss"].compute(), prog_bar=True)  # type: ignore[operator]
         for name in ("noise_mae", "image_mae"):
             means: Tensor = self.diagnostics[name].compute()  # type: ignore[operator]
@@ -202,7 +204,7 @@ class DiffusionModule(LightningModule):
     def configure_optimizers(self) -> Any:
         total_steps = self.trainer.estimated_stepping_batches
         if math.isinf(total_steps):
-            raise ValueError("a training needs an end: set trainer.max_steps or trainer.max_epochs")
+            raise ValueError("training needs an end: set trainer.max_steps or trainer.max_epochs")
         optimizer, schedule = self._optimizer.build(self.network.parameters(), int(total_steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -213,7 +215,7 @@ class DiffusionModule(LightningModule):
         optimizer: Optimizer | LightningOptimizer,
         optimizer_closure: Callable[[], Any] | None = None,
     ) -> None:
-        """The optimizer's step, then the average's: once per step, not per micro-batch."""
+        """Steps the optimizer, then updates the average: once per step, not per micro-batch."""
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         if self.ema is not None:
             self.ema.update(self.network)
@@ -226,8 +228,8 @@ class DiffusionModule(LightningModule):
     ) -> None:
         """Clips the gradient, by norm unless `trainer.gradient_clip_algorithm=value`.
 
-        Lightning's own refuses every fused optimizer under mixed precision, though only a gradient scaler (float16)
-        would be in the way.
+        Lightning's own method refuses every fused optimizer under mixed precision, although only a gradient scaler
+        (float16) prevents clipping.
         """
         if getattr(self.trainer.precision_plugin, "scaler", None) is not None:
             super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)

@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 
 def warmup_then_cosine(step: int, warmup_steps: int, total_steps: int, final_fraction: float) -> float:
-    """Factor of the learning rate at an optimizer step: a linear rise, then half a cosine down to `final_fraction`."""
+    """The learning rate's factor at an optimizer step: a linear rise, then half a cosine down to `final_fraction`."""
     if step < warmup_steps:
         return (step + 1) / warmup_steps
     progress = min(1.0, (step - warmup_steps) / max(1, total_steps - warmup_steps))
@@ -27,7 +27,7 @@ class AdamW:
         weight_decay: decoupled weight decay.
         betas: decay rates of the moments.
         warmup_steps: optimizer steps of the linear rise.
-        final_fraction: learning rate at the end of training as a fraction of the peak; 1 for no decay.
+        final_fraction: final learning rate as a fraction of the peak; 1 for no decay.
     """
 
     lr: float = 1e-3
@@ -37,7 +37,7 @@ class AdamW:
     final_fraction: float = 0.0
 
     def build(self, parameters: Iterable[nn.Parameter], total_steps: int) -> tuple[torch.optim.Optimizer, LambdaLR]:
-        """Optimizer and learning-rate schedule for a training of `total_steps` optimizer steps."""
+        """Builds the optimizer and its learning-rate schedule for `total_steps` optimizer steps."""
         parameters = list(parameters)
         fused = {p.device.type for p in parameters} <= {"cpu", "cuda", "mps", "xpu"}
         optimizer = torch.optim.AdamW(

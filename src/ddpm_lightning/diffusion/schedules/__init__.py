@@ -1,1 +1,1 @@
-"""Noise schedules, one idea a module: variance-preserving tables of betas, and paths in continuous time."""
+"""Noise schedules, one idea per module: variance-preserving tables of betas, and paths in continuous time."""

@@ -13,7 +13,7 @@ class CosineSchedule(DiscreteSchedule):
     alpha_bar(1) is 2.4e-9 for T = 1000: dividing by alpha there multiplies errors by 20,000.
 
     Raises:
-        ValueError: if num_steps is below 1, or max_beta not between 0 and 1.
+        ValueError: if num_steps is below 1, or max_beta is not between 0 and 1.
     """
 
     def __init__(

@@ -17,11 +17,11 @@ class DiscreteSchedule(Schedule):
 
     Args:
         betas: (T,), float64, each in [0, 1), the first above 0. Where one is 0, alpha does not change.
-        zero_terminal_snr: shift and scale alpha so that none is left at t = 1 and the first value stays (Lin et al.
-            2023, algorithm 1). Training then includes the pure noise that sampling starts from.
+        zero_terminal_snr: shift and scale alpha so that it is 0 at t = 1 and keeps its first value (Lin et al. 2023,
+            algorithm 1). Training then includes the pure noise that sampling starts from.
 
     Raises:
-        ValueError: betas are out of range, or zero_terminal_snr is asked for and alpha does not fall after the first
+        ValueError: if betas are out of range, or if zero_terminal_snr is set but alpha does not fall after the first
             step.
     """
 
@@ -29,9 +29,9 @@ class DiscreteSchedule(Schedule):
 
     def __init__(self, betas: Tensor, zero_terminal_snr: bool = False) -> None:
         if betas.dim() != 1 or len(betas) < 1 or not bool(((betas >= 0) & (betas < 1)).all() and betas[0] > 0):
-            values = f" from {betas.min():.3g} to {betas.max():.3g}" if betas.numel() else ""
+            values = f" with values from {betas.min():.3g} to {betas.max():.3g}" if betas.numel() else ""
             raise ValueError(
-                "betas must be a non-empty vector of numbers from 0 to below 1, the first above 0, not of shape "
+                "betas must be a non-empty vector of numbers in [0, 1), the first above 0; got shape "
                 f"{tuple(betas.shape)}{values}"
             )
         super().__init__(t_min=1 / len(betas))
@@ -84,8 +84,8 @@ def _without_terminal_signal(log_alpha_bar: Tensor) -> Tensor:
     alpha = (log_alpha_bar / 2).exp()
     if not alpha[0] > alpha[-1]:
         raise ValueError(
-            "schedule.zero_terminal_snr=true lets alpha fall from the first step to the last, and needs more than one "
-            f"step between which it falls, not schedule.num_steps={len(alpha)}"
+            "schedule.zero_terminal_snr=true needs an alpha that falls after the first step; with "
+            f"schedule.num_steps={len(alpha)} it stays constant: use more steps"
         )
     return 2 * ((alpha - alpha[-1]) * (alpha[0] / (alpha[0] - alpha[-1]))).log()
 
@@ -97,10 +97,10 @@ def check_num_steps(num_steps: int) -> None:
 
 
 def beta_scale(num_steps: int, beta_start: float, beta_end: float, scale_betas: bool) -> float:
-    """The factor of betas that are made for 1000 steps: 1000/T if `scale_betas`, so that t = 1 is still noise, else 1.
+    """The factor for betas designed for 1000 steps: 1000/T if `scale_betas`, so that t = 1 is still noise, else 1.
 
     Raises:
-        ValueError: if beta_start is not above 0 or beta_end below 0; if num_steps is below 1, or so small that the
+        ValueError: if beta_start is not above 0 or beta_end is below 0; if num_steps is below 1, or so small that the
             largest scaled beta reaches 1.
     """
     check_num_steps(num_steps)
@@ -115,13 +115,13 @@ def beta_scale(num_steps: int, beta_start: float, beta_end: float, scale_betas: 
     if scale * largest >= 1:
         raise ValueError(
             f"schedule.num_steps={num_steps} scales the largest beta to {scale * largest:.3g}, which must stay below "
-            f"1: take more than {math.floor(1000 * largest)} steps or schedule.scale_betas=false"
+            f"1: use more than {math.floor(1000 * largest)} steps or schedule.scale_betas=false"
         )
     return scale
 
 
 def clipped_betas(alpha_bar: Tensor, max_beta: float) -> Tensor:
-    """Betas, (T,), of alpha_bar or any multiple of it at the nodes 0..T, (T + 1,), clipped so that signal is left.
+    """Betas, (T,), from alpha_bar or a multiple of it at the nodes 0..T, (T + 1,), clipped so that some signal is left.
 
     Raises:
         ValueError: unless 0 < max_beta < 1.

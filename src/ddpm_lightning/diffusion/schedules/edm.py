@@ -17,7 +17,7 @@ class EDMSchedule(Schedule):
         sigma_min: in units of the normalised data, above 0.
         sigma_max: likewise, above sigma_min.
         rho: sigma^(1/rho) is linear in t; None: log sigma is.
-        t_min: where sigma is sigma_min, in (0, 1).
+        t_min: the time at which sigma is sigma_min, in (0, 1).
 
     Raises:
         ValueError: unless 0 < sigma_min < sigma_max, rho > 0 and 0 < t_min < 1.
@@ -55,7 +55,7 @@ class EDMSchedule(Schedule):
         return math.log(sigma) if self.rho is None else sigma ** (1 / self.rho)
 
     def _sigma(self, t: Tensor) -> Tensor:
-        """Sigma in float64, shaped as t."""
+        """Sigma in float64, shaped like t."""
         t = t.double()
         warped = self._start + (t - self.t_min).clamp(min=0) / (1 - self.t_min) * (self._end - self._start)
         sigma = warped.exp() if self.rho is None else warped**self.rho

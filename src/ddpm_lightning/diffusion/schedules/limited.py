@@ -2,7 +2,7 @@
 
 From t = 1/T to 1, alpha (the signal rate of Béres's Keras example "Denoising Diffusion Implicit Models") lies between
 the two limits; at t = 0 it is 1, as in every schedule. So an image can be computed from predicted noise even at t = 1,
-and the last step of a sampler returns the image that it predicted last, as there.
+and a sampler's last step returns its last predicted image, as in that example.
 Zero terminal SNR would contradict the lower limit, so these schedules have no such option.
 """
 
@@ -16,10 +16,10 @@ from ddpm_lightning.diffusion.schedules.linear import LinearSchedule
 
 
 class LimitedCosineSchedule(DiscreteSchedule):
-    """The angle whose cosine is alpha rises linearly in t, from acos(max) just after 0 to acos(min) at 1.
+    """A schedule whose angle arccos(alpha) rises linearly in t, from acos(max) just after t = 0 to acos(min) at t = 1.
 
-    `diffusion_schedule` of Béres's Keras example. At the nodes i/T, i = 1..T, the angle is exact, so at t = 1/T it is
-    a T-th of the way past acos(max_signal_rate).
+    This is `diffusion_schedule` in Béres's Keras example. The angle is exact at the nodes i/T, i = 1..T, so at t = 1/T
+    it has already gone 1/T of the way from acos(max_signal_rate).
 
     Raises:
         ValueError: unless 0 < min_signal_rate < max_signal_rate < 1 and num_steps is at least 1.
@@ -36,11 +36,11 @@ class LimitedCosineSchedule(DiscreteSchedule):
 class LimitedLinearSchedule(DiscreteSchedule):
     """`LinearSchedule` with alpha clipped to the limits, so that it has a plateau at both ends.
 
-    Falbel's R code (dfalbel/denoising-diffusion) clips alpha_bar to the numbers that it calls signal rates,
-    0.02 and 0.95: that is min_signal_rate = 0.1414 and max_signal_rate = 0.9747 here.
+    Falbel's R code (dfalbel/denoising-diffusion) clips alpha_bar, not alpha, to what it calls signal rates, 0.02 and
+    0.95: here that is min_signal_rate = 0.1414 and max_signal_rate = 0.9747.
 
     Raises:
-        ValueError: unless 0 < min_signal_rate < max_signal_rate < 1; for num_steps, beta_start and beta_end as
+        ValueError: unless 0 < min_signal_rate < max_signal_rate < 1; for num_steps, beta_start and beta_end, as in
             `LinearSchedule`.
     """
 
@@ -62,12 +62,12 @@ class LimitedLinearSchedule(DiscreteSchedule):
 def _check_limits(min_signal_rate: float, max_signal_rate: float) -> None:
     if not 0 < min_signal_rate < max_signal_rate < 1:
         raise ValueError(
-            "signal rates lie between 0 and 1, and schedule.min_signal_rate below schedule.max_signal_rate, not "
+            "schedule.min_signal_rate must be above 0 and below schedule.max_signal_rate, which must be below 1, not "
             f"{min_signal_rate} and {max_signal_rate}"
         )
 
 
 def _betas_of_alpha(alpha: Tensor) -> Tensor:
-    """Betas of alpha at the nodes 1/T..1; both (T,), float64. Equal values give a beta of exactly 0."""
+    """The betas for alpha at the nodes 1/T..1; both (T,), float64. Equal values give a beta of exactly 0."""
     log_alpha_bar = 2 * alpha.log()
     return -torch.expm1(log_alpha_bar.diff(prepend=log_alpha_bar.new_zeros(1)))

@@ -12,8 +12,8 @@ class LinearSchedule(DiscreteSchedule):
     `scale_betas=False` keeps them as they are, which for T = 200 leaves alpha = 0.36 at t = 1.
 
     Raises:
-        ValueError: if beta_start is not above 0, beta_end below 0 or num_steps below 1; if a beta, scaled or not,
-            reaches 1.
+        ValueError: if beta_start is not above 0, beta_end is below 0 or num_steps is below 1; if a beta, scaled or
+            not, reaches 1.
     """
 
     def __init__(

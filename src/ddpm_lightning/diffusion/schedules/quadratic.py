@@ -8,13 +8,13 @@ from ddpm_lightning.diffusion.schedules.discrete import DiscreteSchedule, beta_s
 
 
 class QuadraticSchedule(DiscreteSchedule):
-    """Betas whose square roots rise linearly: less noise early on than `LinearSchedule` of the same ends.
+    """Betas whose square roots rise linearly: less noise early on than `LinearSchedule` with the same ends.
 
-    "quad" in the code of Song et al. 2021, "scaled_linear" in that of latent diffusion (Rombach et al. 2022). For
-    another number of steps than 1000 the betas are scaled as those of `LinearSchedule`.
+    "quad" in the code of Song et al. 2021, "scaled_linear" in that of latent diffusion (Rombach et al. 2022). For a
+    number of steps other than 1000 the betas are scaled as in `LinearSchedule`.
 
     Raises:
-        ValueError: as `LinearSchedule`.
+        ValueError: as in `LinearSchedule`.
     """
 
     def __init__(

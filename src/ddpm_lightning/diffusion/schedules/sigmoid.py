@@ -8,11 +8,12 @@ from ddpm_lightning.diffusion.schedules.discrete import DiscreteSchedule, check_
 class SigmoidSchedule(DiscreteSchedule):
     """alpha_bar following a piece of a sigmoid, stretched from 1 to 0, with betas clipped (Jabri et al. 2022).
 
-    With s(t) = sigmoid((start + t (end - start)) / tau) it is (s(1) - s(t)) / (s(1) - s(0)). The smaller tau, the
-    steeper the fall in the middle; a large one makes a straight line.
+    With s(t) = sigmoid((start + t (end - start)) / tau) it is (s(1) - s(t)) / (s(1) - s(0)). The smaller tau is, the
+    steeper the fall in the middle; a large tau approaches a straight line.
 
     Raises:
-        ValueError: if num_steps is below 1, tau not positive, start not below end or max_beta not between 0 and 1.
+        ValueError: if num_steps is below 1, tau is not positive, start is not below end or max_beta is not between 0
+            and 1.
     """
 
     def __init__(
