@@ -265,7 +265,7 @@ class TestSample:
             ("format=jpg", "choose from grid, npz, folder"),
             ("num=0", "num must be at least 1"),
             ("chunk_size=0", "chunk_size must be at least 1"),
-            ("label=3", "label=3, but this model knows no classes: leave label out"),
+            ("label=3", "label=3, but this model has no classes: leave label out"),
             ("sampler.steps=0", r"sampler\.steps must be at least 1, not 0"),
             ("guidance=classifier_free", r"guidance=classifier_free needs a class-conditional model"),
         ],

@@ -12,9 +12,9 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 from choices import CONF
-from ddpm_lightning.runs.identity import changed_options, differences, job_hash, leaves, same_value, short_hash
+from ddpm_lightning.runs.identity import changed_options, differences, job_hash, same_value, short_hash
 from ddpm_lightning.runs.options import IDENTITY, role_of
-from ddpm_lightning.runs.plain_config import plain, resolved, without_hydra
+from ddpm_lightning.runs.plain_config import leaves, plain, resolved, without_hydra
 
 CONTENT = {"seed": 0, "model": {"channels": [16, 16], "dropout": 0.0}, "ema": None, "name": None}
 

@@ -3,8 +3,8 @@
 import pytest
 
 from choices import choices, config_of
-from ddpm_lightning.runs.identity import leaves
 from ddpm_lightning.runs.options import FACTORS, IDENTITY, RESUMABLE, ROLES, Role, role_of
+from ddpm_lightning.runs.plain_config import leaves
 
 
 @pytest.mark.parametrize(

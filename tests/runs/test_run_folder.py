@@ -6,7 +6,7 @@ import pytest
 from omegaconf import DictConfig
 
 from ddpm_lightning.runs.config import RunConfig
-from ddpm_lightning.runs.identity import leaves
+from ddpm_lightning.runs.plain_config import leaves
 from ddpm_lightning.runs.run_folder import RunFolder, find_checkpoint
 from ddpm_lightning.runs.stored_config import CONFIG_VERSION
 

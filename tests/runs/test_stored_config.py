@@ -231,7 +231,8 @@ def as_stored_earlier(config: dict[str, Any]) -> dict[str, Any]:
     """Today's config of a default run in the words of the version before there were grids and four seeds."""
     former = {new: old for old, new in RENAMED.items()}
     newer = ("config_version", "seeds", "grid", "predict")
-    config = copy.deepcopy({key: value for key, value in config.items() if key not in newer})
+    config = OmegaConf.to_container(OmegaConf.create(config), resolve=True)
+    config = {key: value for key, value in config.items() if key not in newer}
     config["hydra"]["choices"] = {k: v for k, v in config["hydra"]["choices"].items() if k not in ("grid", "predict")}
     for node in targets(config):
         node["_target_"] = former.get(node["_target_"], node["_target_"])

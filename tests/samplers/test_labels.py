@@ -27,7 +27,7 @@ def test_a_label_that_does_not_exist_is_refused(label):
 
 
 def test_a_label_for_a_model_without_classes_is_refused():
-    with pytest.raises(ValueError, match="label=0, but this model knows no classes: leave label out"):
+    with pytest.raises(ValueError, match="label=0, but this model has no classes: leave label out"):
         one_label(0, None)
 
 

@@ -181,7 +181,7 @@ def test_labels_reach_the_network(sampler, make_denoiser, start, noise_source):
 
 @every_sampler
 def test_a_model_without_classes_is_given_no_label(sampler, make_denoiser, start, noise_source):
-    with pytest.raises(ValueError, match="this model knows no classes: leave the label out"):
+    with pytest.raises(ValueError, match="this model has no classes: omit the label"):
         sampler(make_denoiser(Velocity()), start, noise_source(start.shape), label=torch.tensor([0, 1]))
 
 

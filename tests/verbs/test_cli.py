@@ -81,8 +81,8 @@ def test_options_of_the_group_that_was_chosen_are_listed(probe):
 @pytest.mark.parametrize(
     ("override", "printed"),
     [
-        ("dataset=mnist", "'dataset' cannot be changed here: dataset is as the checkpoint has it"),
-        ("schedule.num_steps=7", "'schedule.num_steps' cannot be changed here: schedule is as the checkpoint has it"),
+        ("dataset=mnist", "'dataset' cannot be changed here: dataset comes from the checkpoint"),
+        ("schedule.num_steps=7", "'schedule.num_steps' cannot be changed here: schedule comes from the checkpoint"),
         ("scheduler=linear", "unknown option 'scheduler'"),
     ],
 )

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import DictConfig
 
+from ddpm_lightning.runs.config import RunConfig
 from ddpm_lightning.runs.run_folder import RunFolder
 from ddpm_lightning.training.checkpoint import read_checkpoint
 from ddpm_lightning.verbs.train import train
@@ -98,3 +100,20 @@ def test_a_run_keeps_its_number_format_on_another_machine(
     assert train(compose_verb("train", *options)) == scores
     with pytest.raises(FileExistsError, match=r"trainer\.precision \(32-true there, bf16-mixed here\)"):
         train(compose_verb("train", *options, "trainer.precision=bf16-mixed"))
+
+
+def test_what_refers_to_a_changed_option_changes_with_it(
+    done: RunFolder, compose_verb: Callable, tmp_path: Path
+) -> None:
+    words = ["metrics.every_n_epochs=1", "metrics.chunk_size=8", "metrics/features=lenet"]
+    with pytest.raises(ValueError, match="metrics/features=lenet would make it another run"):
+        train(compose_verb("train", f"resume={done.path}", *words))
+    callbacks = "callbacks=[checkpointing,generative_metrics]"
+    train(compose_verb("train", f"resume={done.path}", "trainer.max_steps=4", callbacks))
+    train(compose_verb("train", f"resume={done.path}", "trainer.max_steps=5", *words[:2]))
+    config = RunConfig.of(DictConfig(done.read_config())).options
+    plan = config.callbacks.generative_metrics.plan
+    assert (
+        (plan.every_n_epochs, plan.chunk_size) == (1, 8) == (config.metrics.every_n_epochs, config.metrics.chunk_size)
+    )
+    assert plan.features.dataset == "mnist"

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from ddpm_lightning.callbacks.cost import PREFIX, describe_costs, logged_costs
-from ddpm_lightning.runs.identity import leaves
 from ddpm_lightning.runs.options import IDENTITY, role_of
+from ddpm_lightning.runs.plain_config import leaves
 from ddpm_lightning.training.module import DiffusionModule
 
 

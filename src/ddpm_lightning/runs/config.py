@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ddpm_lightning.runs.identity import changed_options, chosen
-from ddpm_lightning.runs.options import RESUMABLE, ROLES, role_of
+from ddpm_lightning.runs.options import RESUMABLE, ROLES, Role, role_of
 from ddpm_lightning.runs.plain_config import plain, resolved, value_as_text
 from ddpm_lightning.runs.stored_config import CONFIG_VERSION
 
@@ -70,8 +70,8 @@ class RunConfig:
             option = word.lstrip("+~").partition("=")[0]
             if role_of(option) not in RESUMABLE:
                 raise ValueError(
-                    f"resume continues a run as it was configured; {word} would make it another run. With resume only "
-                    f"these may change: {', '.join(_resumable())}"
+                    f"resume continues a run as it was configured; {word} would make it another run. What may change: "
+                    f"{_resumable()}"
                 )
             if "." not in option and OmegaConf.is_dict(command[option]):
                 _choose(config, command, option)
@@ -81,8 +81,11 @@ class RunConfig:
         return cls.of(config, extends=extends)
 
 
-def _resumable() -> list[str]:
-    return [option for option, role in ROLES.items() if role in RESUMABLE and option not in ("hydra", "config_version")]
+def _resumable() -> str:
+    """The options that may change, by role."""
+    hidden = ("hydra", "config_version", "resume")
+    options = {role: [o for o in ROLES if ROLES[o] is role and o not in hidden] for role in Role if role in RESUMABLE}
+    return "; ".join(f"{role}: {', '.join(names)}" for role, names in options.items())
 
 
 def _choose(config: DictConfig, command: DictConfig, group: str) -> None:

@@ -8,7 +8,7 @@ are the same only if `differences` finds none.
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError
 
 from ddpm_lightning.runs.options import IDENTITY, Role, role_of
-from ddpm_lightning.runs.plain_config import plain, without_hydra
+from ddpm_lightning.runs.plain_config import leaves, plain, without_hydra
 
 NOT_IN_DEFAULTS = ("experiment", "debug")
 """Groups whose choices are files of other options' values."""
@@ -113,15 +113,6 @@ def differences(stored: Mapping[str, Any], config: Mapping[str, Any], changed: f
 def without_length(options: Mapping[str, str]) -> dict[str, str]:
     """Those of the options that a resumed run must share."""
     return {option: how for option, how in options.items() if role_of(option) is not Role.LENGTH}
-
-
-def leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Each option of plain values by its path; a list is one value, and so is a section without options."""
-    if isinstance(node, Mapping) and (node or not path):
-        for key, value in node.items():
-            yield from leaves(value, f"{path}.{key}" if path else str(key))
-    else:
-        yield path, node
 
 
 def same_value(value: Any) -> Any:

@@ -48,6 +48,8 @@ def run_job(run: RunFolder, config: RunConfig, ranks: int, work: Callable[[], Sc
 def _work_on_record(run: RunFolder, config: RunConfig, ranks: int, work: Callable[[], Scores]) -> Scores:
     with run.locked():
         run.check(config)
+        if (state := run.read_status()["state"]) != "new" and not run.holds_results:
+            log.info("the last attempt in %s (%s) has saved nothing: starting from the beginning", run.path, state)
         began, resumed = time.time(), run.last_checkpoint.is_file()
         # In this order: a run that is done is never described by a config that it has not reached.
         run.write_status("running", resumed=resumed)

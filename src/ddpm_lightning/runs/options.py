@@ -34,6 +34,7 @@ ROLES = {
     "paths": Role.PLACE,
     "metrics.weights": Role.PLACE,
     "metrics.features.weights": Role.PLACE,
+    "metrics.features.cache_dir": Role.PLACE,
     "trainer": Role.MACHINE,  # the group's choice; of its options below, some are the experiment's
     "trainer.": Role.EXPERIMENT,
     "trainer.accelerator": Role.MACHINE,

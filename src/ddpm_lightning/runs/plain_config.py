@@ -1,8 +1,11 @@
 """Configs as plain values, and plain values as text."""
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+
+from ddpm_lightning.runs.options import Role, role_of
 
 
 def without_hydra(config: DictConfig) -> DictConfig:
@@ -18,21 +21,28 @@ def plain(config: DictConfig) -> dict[str, Any]:
 
 
 def resolved(config: DictConfig) -> DictConfig:
-    """A copy with every interpolation resolved, except the place of the cache.
+    """A copy with its interpolations resolved, except those by which places and observers refer to other options.
 
-    That belongs to the machine and not to the run, so a run that is resumed or evaluated elsewhere must find it anew.
+    Such an option belongs to the machine or may change when the run is resumed, and what refers to it changes with it.
     """
-    content = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(content, dict)
-    return DictConfig({key: value if key == "paths" else _with_open_cache(value) for key, value in content.items()})
+    result = DictConfig(OmegaConf.to_container(config, resolve=True))
+    for option, written in leaves(plain(config)):
+        if isinstance(written, str) and "${" in written and _stays_open(option):
+            OmegaConf.update(result, option, written, merge=False)
+    return result
 
 
-def _with_open_cache(node: Any) -> Any:
-    if isinstance(node, list):
-        return [_with_open_cache(value) for value in node]
-    if isinstance(node, dict):
-        return {k: "${paths.cache_dir}" if k == "cache_dir" else _with_open_cache(v) for k, v in node.items()}
-    return node
+def _stays_open(option: str) -> bool:
+    return role_of(option) in (Role.PLACE, Role.OBSERVER) and option.partition(".")[0] != "paths"
+
+
+def leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Each option of plain values by its path; a list is one value, and so is a section without options."""
+    if isinstance(node, Mapping) and (node or not path):
+        for key, value in node.items():
+            yield from leaves(value, f"{path}.{key}" if path else str(key))
+    else:
+        yield path, node
 
 
 def value_as_text(config: DictConfig, option: str, absent: str) -> str:

@@ -36,7 +36,7 @@ class RestoredRun(NamedTuple):
 def restore_run(command: DictConfig, groups: tuple[str, ...]) -> RestoredRun:
     """The run of `command.checkpoint`.
 
-    Everything is as the checkpoint has it, except `trainer` and `paths`, which belong to this machine, and what
+    Everything comes from the checkpoint, except `trainer` and `paths`, which belong to this machine, and what
     `command` sets for `weights` and in the given groups: null there keeps the checkpoint's value.
 
     Copies to `command` the top-level keys that only the checkpoint's config has, so that what its options refer to, as

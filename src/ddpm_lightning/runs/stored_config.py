@@ -141,9 +141,10 @@ def _modernize_dataset(dataset: dict[str, Any]) -> None:
 def _modernized_scoring(scoring: dict[str, Any], content: dict[str, Any]) -> dict[str, Any]:
     """The options of `metrics` were repeated one by one."""
     own = {option: scoring[option] for option in content["metrics"] if option in scoring}
+    plan = {**content["metrics"], **own, "features": scoring["extractor"]}
     others = ("_target_", "sampler", "guidance", "dataset", "cache_dir")
     return {
-        "plan": {**content["metrics"], **own, "features": scoring["extractor"]},
+        "plan": "${metrics}" if plan == content["metrics"] else plan,
         "seeds": dict(content["seeds"]),
         **{option: scoring[option] for option in others},
     }

@@ -116,7 +116,7 @@ def _explain(error: HydraException, conf: Path, config_name: str) -> str:
     if not parents and (conf / last).is_dir():
         if last in options:
             return f"{key!r} is not an option of the selected {last}: choose another one with {last}=..."
-        return f"{key!r} cannot be changed here: {last} is as the checkpoint has it.\n{there_are}"
+        return f"{key!r} cannot be changed here: {last} comes from the checkpoint.\n{there_are}"
     close = difflib.get_close_matches(last, options, n=1, cutoff=0.5)
     guess = f" Did you mean {'.'.join([*parents, *close])}?" if close else ""
     return f"unknown option {key!r}.{guess}\n{there_are}"
