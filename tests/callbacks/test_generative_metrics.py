@@ -18,6 +18,7 @@ from ddpm_lightning.metrics.frechet import frechet_distance
 from ddpm_lightning.metrics.kernel import kernel_distance, kernel_distance_subsets
 from ddpm_lightning.metrics.precision_recall import precision_recall
 from ddpm_lightning.runs.drawing import sample_stream
+from ddpm_lightning.samplers.generation import chunk_indices
 
 METRICS = (
     "callbacks=generative_metrics",
@@ -65,7 +66,8 @@ def images_of(run, weights: str) -> np.ndarray:
     callback = run.trainer.callbacks[0]
     run.module.weights = weights
     stream = sample_stream(run.module, callback.sampler, callback.guidance, seed=3, chunk_size=5)
-    return torch.cat([run.module.normalizer.to_uint8(chunk.images) for chunk in stream.chunks(16)]).numpy()
+    chunks = chunk_indices(16, stream.chunk_size, 0, 1)
+    return torch.cat([run.module.normalizer.to_uint8(stream.draw(indices)) for indices in chunks]).numpy()
 
 
 @pytest.mark.parametrize(("choice", "weights"), [("null", "ema"), ("ema", "ema"), ("raw", "raw")])

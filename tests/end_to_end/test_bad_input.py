@@ -104,7 +104,7 @@ def test_a_sweep_over_sweeps_is_refused(shell_here, tiny_options, tmp_path):
     place = f"hydra.sweep.dir={tmp_path}/sweep"
     result = shell_here("train.py", "-m", *tiny_options, "experiment=mnist_quick,mnist_ablation", place)
     grid = "seed=0,1,2 schedule=linear,cosine"
-    assert f"experiment=mnist_ablation: this experiment is a sweep of its own ({grid}" in result.stderr
+    assert f"experiment=mnist_ablation: this experiment defines its own grid ({grid}" in result.stderr
     assert (result.returncode, (tmp_path / "sweep").exists()) == (1, False)
 
 
@@ -114,7 +114,7 @@ def test_experiments_may_be_swept_if_their_grids_are_given(compose_verb, tmp_pat
     with open_dict(config):
         config.hydra = HydraConfig.get()
     _check_grid("experiment=mnist_ablation", config, {"seed", "schedule", "loss", "loss_on"})
-    with pytest.raises(ValueError, match=r"a sweep of its own \(loss_on=noise,image\)"):
+    with pytest.raises(ValueError, match=r"its own grid \(loss_on=noise,image\)"):
         _check_grid("experiment=mnist_ablation", config, {"seed", "schedule", "loss"})
 
 

@@ -97,7 +97,7 @@ def same_images(inception_weights: Path, mnist_test: tuple[np.ndarray, np.ndarra
         verbose=False,
     )
     extractor = InceptionFeatures(inception_weights)
-    return SameImages(theirs, *(extract_features(extractor, images, 8) for images in (generated, real)))
+    return SameImages(theirs, *(extract_features(extractor, images) for images in (generated, real)))
 
 
 class MeanColours(FeatureExtractor):

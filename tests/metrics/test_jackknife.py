@@ -17,9 +17,11 @@ def test_influences_equal_leaving_each_sample_out(random_features):
     of_real = torch.tensor([kernel_distance(without(real, j), generated) for j in range(50)], dtype=torch.float64)
     of_generated = torch.tensor([kernel_distance(real, without(generated, j)) for j in range(40)], dtype=torch.float64)
     assert jackknife.value == pytest.approx(kernel_distance(real, generated), rel=1e-12)
-    torch.testing.assert_close(jackknife.real, (49 / 50) ** 0.5 * (of_real - of_real.mean()), rtol=1e-8, atol=1e-9)
+    torch.testing.assert_close(
+        jackknife.real_influences, (49 / 50) ** 0.5 * (of_real - of_real.mean()), rtol=1e-8, atol=1e-9
+    )
     expected = (39 / 40) ** 0.5 * (of_generated - of_generated.mean())
-    torch.testing.assert_close(jackknife.generated, expected, rtol=1e-8, atol=1e-9)
+    torch.testing.assert_close(jackknife.generated_influences, expected, rtol=1e-8, atol=1e-9)
     # The textbook's (n - 1) / n * sum of squares, for each of the two sets.
     textbook = 49 / 50 * (of_real - of_real.mean()).square().sum()
     textbook += 39 / 40 * (of_generated - of_generated.mean()).square().sum()
@@ -30,8 +32,8 @@ def test_blocks_do_not_change_the_influences(random_features, monkeypatch):
     whole = kernel_jackknife(*random_features)
     monkeypatch.setattr(kernel, "BLOCK_SIZE", 7)
     in_blocks = kernel_jackknife(*random_features)
-    torch.testing.assert_close(in_blocks.real, whole.real, rtol=1e-9, atol=1e-12)
-    torch.testing.assert_close(in_blocks.generated, whole.generated, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(in_blocks.real_influences, whole.real_influences, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(in_blocks.generated_influences, whole.generated_influences, rtol=1e-9, atol=1e-12)
 
 
 def test_variance_is_that_of_repeated_draws():
@@ -56,7 +58,9 @@ def test_covariance_from_shared_images_is_that_of_repeated_draws(num_shared):
         first = kernel_jackknife(pool[first_indices], torch.randn(40, 3, generator=generator))
         second = kernel_jackknife(pool[second_indices], torch.randn(40, 3, generator=generator))
         values.append([first.value, second.value])
-        covariances.append(shared_covariance(first.real, first_indices, second.real, second_indices))
+        covariances.append(
+            shared_covariance(first.real_influences, first_indices, second.real_influences, second_indices)
+        )
         variances.append(first.variance)
     true = np.cov(np.array(values).T)[0, 1]
     # The error of a covariance of 1,000 draws is about 1/sqrt(1000) of the variances; three times that is allowed.
@@ -65,7 +69,7 @@ def test_covariance_from_shared_images_is_that_of_repeated_draws(num_shared):
 
 
 def test_covariance_with_itself_is_the_variance_in_any_order(random_features):
-    influences = kernel_jackknife(*random_features).real
+    influences = kernel_jackknife(*random_features).real_influences
     indices, order = np.arange(50) * 3, np.random.default_rng(0).permutation(50)
     covariance = shared_covariance(influences, indices, influences[order], indices[order])
     assert covariance == pytest.approx(influences.square().sum().item(), rel=1e-12)

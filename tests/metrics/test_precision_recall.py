@@ -114,19 +114,13 @@ def test_blocks_do_not_change_the_value(overlapping, monkeypatch):
     assert precision_recall(*overlapping) == whole
 
 
-def test_too_few_samples_are_refused_and_the_options_are_named(overlapping):
+def test_too_few_samples_are_refused(overlapping):
     real, generated = overlapping
-    options = r"raise metrics\.num_real and metrics\.num_samples"
-    with pytest.raises(ValueError, match=f"at least 4 real .* 60 and 3: {options}"):
+    with pytest.raises(ValueError, match="3 generated samples are too few, at least 4 are needed"):
         precision_recall(real, generated[:3])
-    with pytest.raises(ValueError, match="3 and 45"):
+    with pytest.raises(ValueError, match="3 real samples are too few, at least 4 are needed"):
         precision_recall(real[:3], generated)
     assert precision_recall(real[:4], generated[:4]) == brute_force(real[:4], generated[:4], 3)
-
-
-def test_zero_neighbours_are_refused(overlapping):
-    with pytest.raises(ValueError, match="neighborhood must be at least 1, not 0"):
-        precision_recall(*overlapping, neighborhood=0)
 
 
 def test_features_that_cannot_be_compared_are_refused(overlapping):

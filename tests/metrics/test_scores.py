@@ -37,12 +37,12 @@ def test_a_card_with_other_counts_is_refused(random_features, card):
 
 
 def test_too_large_subsets_are_refused(random_features, card):
-    with pytest.raises(ValueError, match=r"metrics\.num_samples"):
+    with pytest.raises(ValueError, match="40 generated samples are too few, at least 41 are needed"):
         compare_features(*random_features, card, kid_subsets=2, kid_subset_size=41, seed=0)
 
 
 def test_too_few_samples_for_neighbours_are_refused(random_features, card):
     few = [features[:3] for features in random_features]
     counted = replace(card, num_real=3, num_generated=3)
-    with pytest.raises(ValueError, match=r"at least 4 real .* metrics\.num_real and metrics\.num_samples"):
+    with pytest.raises(ValueError, match="3 real samples are too few, at least 4 are needed"):
         compare_features(*few, counted, kid_subsets=2, kid_subset_size=2, seed=0)

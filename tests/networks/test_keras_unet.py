@@ -124,12 +124,6 @@ def test_the_frequencies_span_the_band_geometrically():
         torch.testing.assert_close(row, torch.tensor(expected), rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("band", [(0.0, 10.0), (-1.0, 10.0), (10.0, 1.0)])
-def test_a_band_that_does_not_rise_from_above_zero_is_refused(band):
-    with pytest.raises(ValueError, match=r"frequencies must rise from above 0: min_frequency .*, max_frequency"):
-        FrequencyBandEmbedding(8, *band)
-
-
 def test_an_odd_width_of_the_embedding_is_refused(keras_unet):
     with pytest.raises(ValueError, match="an even number of dimensions, not 7"):
         keras_unet(embedding_dim=7)

@@ -1,4 +1,4 @@
-"""What a report is told of each run: its scores, and every option by which it may differ from the others."""
+"""What a report reads of each run: its scores, and every option by which it may differ from the others."""
 
 import json
 import warnings
@@ -106,14 +106,12 @@ class TestOptions:
             }
         ]
 
-    def test_a_value_is_told_as_one_would_write_it(self, write: Write, sweep: Path) -> None:
+    def test_a_value_is_read_as_one_would_write_it(self, write: Write, sweep: Path) -> None:
         write("a", "dataset.flip=true", "loss_on.t_max=null", "model.dropout=0")
         names = ("dataset.flip", "loss_on.t_max", "model.dropout")
-        assert options(sweep, *names) == [
-            {"dataset.flip": "true", "loss_on.t_max": "null", "model.dropout": "0"}
-        ]
+        assert options(sweep, *names) == [{"dataset.flip": "true", "loss_on.t_max": "null", "model.dropout": "0"}]
 
-    def test_what_is_predicted_is_told_of_runs_that_left_it_alone(self, write: Write, sweep: Path) -> None:
+    def test_predict_is_filled_in_where_other_runs_set_it(self, write: Write, sweep: Path) -> None:
         write("a", "predict=noise", "loss_on=image")
         write("b", "loss_on=image")
         assert options(sweep, "predict", "loss_on") == [
@@ -136,15 +134,15 @@ class TestOptions:
             {"metrics/features": "lenet", "dataset": "fashion_mnist"}
         ]
 
-    def test_an_option_that_one_run_sets_is_told_of_all_that_have_it(self, write: Write, sweep: Path) -> None:
+    def test_an_option_that_one_run_sets_is_read_of_all_that_have_it(self, write: Write, sweep: Path) -> None:
         write("a", "optimizer.lr=0.5", "sampler.eta=0.25")
         write("b")
         write("c", "sampler=ddpm")  # has no eta
-        told = options(sweep, "optimizer.lr", "sampler.eta", "sampler")
-        assert told[0] == {"optimizer.lr": "0.5", "sampler.eta": "0.25", "sampler": "ddim"}
-        assert told[1].keys() == {"optimizer.lr", "sampler.eta", "sampler"}
-        assert told[1]["sampler.eta"] == "0"
-        assert told[2] == {"optimizer.lr": told[1]["optimizer.lr"], "sampler": "ddpm"}
+        found = options(sweep, "optimizer.lr", "sampler.eta", "sampler")
+        assert found[0] == {"optimizer.lr": "0.5", "sampler.eta": "0.25", "sampler": "ddim"}
+        assert found[1].keys() == {"optimizer.lr", "sampler.eta", "sampler"}
+        assert found[1]["sampler.eta"] == "0"
+        assert found[2] == {"optimizer.lr": found[1]["optimizer.lr"], "sampler": "ddpm"}
 
     def test_what_is_the_default_is_no_difference(self, write: Write, sweep: Path) -> None:
         write("a", "loss=mse", "seed=0")
@@ -152,7 +150,7 @@ class TestOptions:
         first, second = collect([sweep])
         assert first.options == second.options
 
-    def test_the_choices_of_a_recipe_are_told(self, write: Write, sweep: Path) -> None:
+    def test_the_choices_of_a_recipe_are_read(self, write: Write, sweep: Path) -> None:
         write("a", "experiment=mnist_quick")
         write("b")
         first, second = collect([sweep])
@@ -178,10 +176,10 @@ class TestOptions:
             config = run.read_config() | {"checkpoint": {"path": str(trained.path), "step": at}}
             config["hydra"]["options"]["checkpoint"] = "runs/training"
             run.write_config(config)
-        told = options(sweep, "loss", "sampler.steps", "checkpoint.step", "checkpoint")
-        assert told[0] == {"loss": "mae", "sampler.steps": "5", "checkpoint.step": "100"}
-        assert told[1] == {"loss": "mae", "sampler.steps": "20", "checkpoint.step": "200"}
-        assert told[2].keys() == {"loss", "sampler.steps"}
+        found = options(sweep, "loss", "sampler.steps", "checkpoint.step", "checkpoint")
+        assert found[0] == {"loss": "mae", "sampler.steps": "5", "checkpoint.step": "100"}
+        assert found[1] == {"loss": "mae", "sampler.steps": "20", "checkpoint.step": "200"}
+        assert found[2].keys() == {"loss", "sampler.steps"}
 
     def test_a_run_without_a_record_of_its_command_has_none(self, write: Write, sweep: Path) -> None:
         run = write("a")
@@ -220,16 +218,16 @@ class TestLeftOut:
         for name, state in (("a", "done"), ("b", "failed"), ("c", "running")):
             write(name, state=state)
         SweepFolder(sweep).write_plan(["a", "b", "c", "d"], [])
-        told = r"not done: b \(failed\), c \(interrupted\), d \(to do\)$"  # nobody works at c
-        with pytest.warns(UserWarning, match=told):
+        found = r"left out because unfinished: b \(failed\), c \(interrupted\), d \(to do\)$"  # nobody works at c
+        with pytest.warns(UserWarning, match=found):
             assert [run.folder.name for run in collect([sweep])] == ["a"]
 
-    def test_without_any_finished_run_the_states_are_told(self, write: Write, sweep: Path) -> None:
-        with pytest.raises(ValueError, match=rf"no finished run with scores in {sweep}: it holds no run at all"):
+    def test_without_any_finished_run_the_states_are_named(self, write: Write, sweep: Path) -> None:
+        with pytest.raises(ValueError, match=rf"no finished run with scores in {sweep}: it contains no runs"):
             collect([sweep])
         write("a", state="failed")
         write("b", state="interrupted")
-        with pytest.raises(ValueError, match=r"it holds a \(failed\), b \(interrupted\)$"):
+        with pytest.raises(ValueError, match=r"it contains a \(failed\), b \(interrupted\)$"):
             collect([sweep])
         (write("done").path / "metrics.json").unlink()
         with pytest.warns(UserWarning, match="metrics.json"), pytest.raises(ValueError, match="no finished run with"):

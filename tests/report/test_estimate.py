@@ -37,8 +37,12 @@ def kid_interval(runs, shared_samples):
     found = [kernel_jackknife(of.real, of.generated) for of in features]
     everything = np.arange(40)
     covariances = [
-        shared_covariance(a.real, of_a.real_indices, b.real, of_b.real_indices)
-        + (shared_covariance(a.generated, everything, b.generated, everything) if shared_samples else 0)
+        shared_covariance(a.real_influences, of_a.real_indices, b.real_influences, of_b.real_indices)
+        + (
+            shared_covariance(a.generated_influences, everything, b.generated_influences, everything)
+            if shared_samples
+            else 0
+        )
         for (a, of_a), (b, of_b) in combinations(zip(found, features, strict=True), 2)
     ]
     return interval_over_seeds([run.values[KID] for run in runs], max(0.0, float(np.mean(covariances))))

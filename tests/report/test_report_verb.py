@@ -124,12 +124,12 @@ def test_warnings_are_printed_without_code(
     with warnings.catch_warnings():
         main()
     printed = capsys.readouterr().err
-    assert printed == "warning: left out, since they are not done: late (failed)\n"
+    assert printed == "warning: left out because unfinished: late (failed)\n"
 
 
 def test_wrong_arguments_are_errors(refused: Report, sweep: Path, tmp_path: Path) -> None:
     assert "there is no folder nothing/here" in refused("nothing/here")
-    assert "unknown option 'metrics': there are by, metric, out" in refused(sweep, "metrics=kid")
+    assert "unknown option 'metrics': choose from by, metric, out" in refused(sweep, "metrics=kid")
     assert "unknown metric 'kidd': these runs have kid, fid, precision, noise_mae" in refused(sweep, "metric=kidd")
     assert "no run has the option schedul of by=: these runs have schedule, loss" in refused(sweep, "by=schedul")
     assert "name the folder of a sweep" in refused("by=schedule")

@@ -54,7 +54,12 @@ def draw_kids(num_seeds, stride, generator):
 
 
 def mean_shared_covariance(drawn):
-    return np.mean([shared_covariance(a.real, i, b.real, j) for (_, a, i), (_, b, j) in combinations(drawn, 2)])
+    return np.mean(
+        [
+            shared_covariance(a.real_influences, i, b.real_influences, j)
+            for (_, a, i), (_, b, j) in combinations(drawn, 2)
+        ]
+    )
 
 
 def covered(interval, truth):

@@ -12,7 +12,15 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 from choices import CONF
-from ddpm_lightning.runs.identity import changed_options, differences, job_hash, same_value, short_hash
+from ddpm_lightning.runs.identity import (
+    NOTHING_CHANGED,
+    Changed,
+    changed_options,
+    differences,
+    job_hash,
+    same_value,
+    short_hash,
+)
 from ddpm_lightning.runs.options import IDENTITY, role_of
 from ddpm_lightning.runs.plain_config import leaves, plain, resolved, without_hydra
 
@@ -37,7 +45,7 @@ def name_of(*overrides: str, **options) -> str:
 
 def changed(*overrides: str, **options) -> frozenset[str]:
     config = composed(*overrides, **options)
-    return changed_options(without_hydra(config), config.hydra)
+    return changed_options(without_hydra(config), config.hydra).in_choices
 
 
 @pytest.fixture
@@ -53,6 +61,15 @@ def other_conf(tmp_path: Path) -> Callable[[str, str], Path]:
         return copy
 
     return make
+
+
+def add_group(conf: Path) -> None:
+    """A group that no run of before has, with a default choice."""
+    (conf / "coupling").mkdir()
+    for choice in ("independent", "ot"):
+        (conf / "coupling" / f"{choice}.yaml").write_text(f"kind: {choice}\n")
+    file = conf / "train.yaml"
+    file.write_text(file.read_text().replace("  - sampler: ddim\n", "  - coupling: independent\n  - sampler: ddim\n"))
 
 
 def test_a_hash_has_eight_digits_and_ignores_the_order_of_keys() -> None:
@@ -130,6 +147,37 @@ class TestName:
         conf = other_conf("optimizer/adamw", "momentum_seed: ${seed}")
         assert name_of("seed=3", conf=conf) == name_of("seed=3")
 
+    @pytest.mark.parametrize("words", [[], ["dataset=flowers", "seed=3"]], ids=" ".join)
+    def test_a_new_group_leaves_it_as_it_was(self, words: list[str], other_conf: Callable) -> None:
+        conf = other_conf("train", "")
+        add_group(conf)
+        assert name_of(*words, conf=conf) == name_of(*words)
+        assert name_of(*words, "coupling=ot", conf=conf) != name_of(*words, conf=conf)
+
+    def test_a_new_group_of_a_data_set_leaves_it(self, other_conf: Callable) -> None:
+        conf = other_conf("dataset/flowers", "")
+        (conf / "dataset" / "crop").mkdir()
+        (conf / "dataset" / "crop" / "centre.yaml").write_text("kind: centre\n")
+        (conf / "dataset" / "crop" / "random.yaml").write_text("kind: random\n")
+        file = conf / "dataset" / "flowers.yaml"
+        file.write_text(file.read_text().replace("defaults:\n", "defaults:\n  - crop: centre\n"))
+        assert name_of("dataset=flowers", conf=conf) == name_of("dataset=flowers")
+        assert name_of("dataset=flowers", "dataset/crop=random", conf=conf) != name_of("dataset=flowers", conf=conf)
+
+    def test_a_group_that_an_experiment_adds_is_hashed(self, other_conf: Callable) -> None:
+        conf = other_conf("train", "")
+        recipe = "# @package _global_\ndefaults:\n  - /sampler@other_sampler: {}\n"
+        for choice in ("ddpm", "heun"):
+            (conf / "experiment" / f"{choice}.yaml").write_text(recipe.format(choice))
+        assert name_of("experiment=ddpm", conf=conf) != name_of("experiment=heun", conf=conf)
+
+    def test_groups_out_of_the_search_path_are_found(self, tmp_path: Path) -> None:
+        (tmp_path / "schedule").mkdir()
+        text = (CONF / "schedule" / "cosine.yaml").read_text()
+        (tmp_path / "schedule" / "mine.yaml").write_text(text)
+        path = f"hydra.searchpath=[file://{tmp_path}]"
+        assert name_of(path, "schedule=mine") != name_of(path) == name_of()
+
     def test_a_moved_class_leaves_it_as_it_was(self, tmp_path: Path, other_conf: Callable) -> None:
         conf = other_conf("schedule/cosine", "")
         file = conf / "schedule" / "cosine.yaml"
@@ -160,7 +208,7 @@ class TestDifferences:
         return plain(resolved(without_hydra(composed())))
 
     def test_a_run_does_not_differ_from_itself(self, config: dict) -> None:
-        assert differences(config, config, frozenset()) == {}
+        assert differences(config, config, NOTHING_CHANGED) == {}
 
     def test_every_option_that_identifies_counts(self, config: dict) -> None:
         counted = [option for option, _ in leaves(config) if role_of(option) in IDENTITY]
@@ -168,7 +216,7 @@ class TestDifferences:
         for option in counted:
             other = OmegaConf.create(config)
             OmegaConf.update(other, option, "another value")
-            assert set(differences(config, plain(other), frozenset())) == {option}, option
+            assert set(differences(config, plain(other), NOTHING_CHANGED)) == {option}, option
 
     def test_the_others_do_not_count(self, config: dict) -> None:
         others = [option for option, _ in leaves(config) if role_of(option) not in IDENTITY]
@@ -176,17 +224,37 @@ class TestDifferences:
         for option in others:
             OmegaConf.update(other, option, "another value", force_add=True)
         assert len(others) > 20
-        assert differences(config, plain(other), frozenset()) == {}
+        assert differences(config, plain(other), NOTHING_CHANGED) == {}
 
     def test_a_new_option_counts_if_it_is_not_at_its_default(self) -> None:
-        assert differences({"a": 1}, {"a": 1, "b": {"c": 2}}, frozenset()) == {}
-        assert differences({"a": 1}, {"a": 1, "b": {"c": 2}}, frozenset({"b.c"})) == {"b.c": "absent there, 2 here"}
+        assert differences({"a": 1}, {"a": 1, "b": {"c": 2}}, NOTHING_CHANGED) == {}
+        assert differences({"a": 1}, {"a": 1, "b": {"c": 2}}, Changed(frozenset(), frozenset({"b.c"}))) == {
+            "b.c": "absent there, 2 here"
+        }
+
+    def test_a_new_option_of_a_known_group_counts_if_it_is_not_at_its_default(self) -> None:
+        changes = Changed(frozenset({"b.c"}), frozenset({"b.c", "b.d"}))
+        theirs, ours = {"b": {"a": 1}}, {"b": {"a": 1, "c": 2, "d": 3}}
+        assert differences(theirs, ours, changes) == {"b.c": "absent there, 2 here"}
+
+    def test_another_choice_of_a_new_group_counts(self, other_conf: Callable) -> None:
+        conf = other_conf("train", "")
+        add_group(conf)
+        old = plain(resolved(without_hydra(composed())))
+        for words, expected in (([], set()), (["coupling=ot"], {"coupling.kind"})):
+            config = composed(*words, conf=conf)
+            new = plain(resolved(without_hydra(config)))
+            found = differences(old, new, changed_options(without_hydra(config), config.hydra))
+            assert set(found) == expected
 
     def test_a_default_that_has_changed_counts(self) -> None:
-        assert differences({"a": 1}, {"a": 2}, frozenset()) == {"a": "1 there, 2 here"}
+        assert differences({"a": 1}, {"a": 2}, NOTHING_CHANGED) == {"a": "1 there, 2 here"}
 
     def test_an_option_that_is_gone_counts(self) -> None:
-        assert differences({"a": 1, "b": 2}, {"a": 1}, frozenset()) == {"b": "2 there, absent here"}
+        assert differences({"a": 1, "b": 2}, {"a": 1}, NOTHING_CHANGED) == {"b": "2 there, absent here"}
 
     def test_auto_agrees_with_what_it_became(self) -> None:
-        assert differences({"trainer": {"precision": "32-true"}}, {"trainer": {"precision": "auto"}}, frozenset()) == {}
+        assert (
+            differences({"trainer": {"precision": "32-true"}}, {"trainer": {"precision": "auto"}}, NOTHING_CHANGED)
+            == {}
+        )

@@ -60,13 +60,13 @@ def test_a_process_knows_who_started_it(
     assert ranks_to_start(trainer(devices=2)) == (1 if outside else 2)
 
 
-@pytest.mark.parametrize(("devices", "count"), [(1, 1), (2, 2), ("3", 3), ("auto", 1)])
+@pytest.mark.parametrize(("devices", "count"), [(1, 1), (2, 2), ("3", 3)])
 def test_a_rank_for_each_device(devices: object, count: int) -> None:
     assert ranks_to_start(trainer(devices)) == count
 
 
 @pytest.mark.parametrize("accelerator", ["cuda", "gpu"])
-@pytest.mark.parametrize(("devices", "count"), [("auto", 4), (-1, 4), (2, 2), ([0, 3], 2), ("1,2,3", 3), ([1], 1)])
+@pytest.mark.parametrize(("devices", "count"), [(-1, 4), (2, 2), ([0, 3], 2), ("1,2,3", 3), ([1], 1)])
 def test_a_rank_for_each_gpu_that_is_asked_for(
     monkeypatch: pytest.MonkeyPatch, accelerator: str, devices: object, count: int
 ) -> None:

@@ -6,6 +6,7 @@ import pytest
 from omegaconf import DictConfig
 
 from ddpm_lightning.runs.config import RunConfig
+from ddpm_lightning.runs.identity import Changed
 from ddpm_lightning.runs.plain_config import leaves
 from ddpm_lightning.runs.run_folder import RunFolder, find_checkpoint
 from ddpm_lightning.runs.stored_config import CONFIG_VERSION
@@ -20,7 +21,9 @@ CONFIG = {
 
 
 def run_config(**changes: object) -> RunConfig:
-    return RunConfig(DictConfig({}), CONFIG | changes, frozenset(option for option, _ in leaves(changes)))
+    return RunConfig(
+        DictConfig({}), CONFIG | changes, Changed(*[frozenset(option for option, _ in leaves(changes))] * 2)
+    )
 
 
 @pytest.fixture
@@ -73,7 +76,7 @@ class TestCheck:
         longer = run_config(trainer={"max_steps": 9})
         with pytest.raises(FileExistsError, match=r"trainer\.max_steps"):
             finished.check(longer)
-        finished.check(RunConfig(DictConfig({}), longer.stored, longer.changed, extends=True))
+        finished.check(RunConfig(DictConfig({}), longer.stored, longer.changed, is_longer=True))
 
     @pytest.mark.parametrize("state", ["failed", "interrupted", "running"])
     def test_a_run_without_results_does_not_hold_its_folder(self, folder: RunFolder, state: str) -> None:

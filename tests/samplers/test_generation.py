@@ -9,7 +9,7 @@ from choices import make
 from ddpm_lightning.diffusion.guidance import ClassifierFreeGuidance
 from ddpm_lightning.diffusion.target import Velocity
 from ddpm_lightning.samplers.ddpm import DDPM
-from ddpm_lightning.samplers.generation import SampleStream
+from ddpm_lightning.samplers.generation import SampleStream, chunk_indices
 from ddpm_lightning.samplers.labels import one_label
 from ddpm_lightning.samplers.trajectory import record_trajectory
 from samplers.every_sampler import samplers
@@ -30,7 +30,7 @@ def stream(request, make_denoiser) -> SampleStream:
 
 
 def images(stream: SampleStream, count: int) -> torch.Tensor:
-    return torch.cat([chunk.images for chunk in stream.chunks(count)])
+    return torch.cat([stream.draw(indices) for indices in chunk_indices(count, stream.chunk_size, 0, 1)])
 
 
 @pytest.mark.parametrize("chunk_size", [1, 3, 10, 250])
@@ -41,10 +41,10 @@ def test_samples_do_not_depend_on_the_chunk_size(stream, chunk_size):
 
 @pytest.mark.parametrize("world_size", [1, 2, 3, 5])
 def test_samples_are_bit_identical_on_any_number_of_ranks(stream, world_size):
-    dealt = [chunk for rank in range(world_size) for chunk in stream.chunks(10, rank, world_size)]
-    indices = torch.cat([chunk.indices for chunk in dealt])
+    dealt = [chunk for rank in range(world_size) for chunk in chunk_indices(10, stream.chunk_size, rank, world_size)]
+    indices = torch.cat(dealt)
     assert torch.equal(indices.sort().values, torch.arange(10))  # each exactly once
-    assert torch.equal(torch.cat([chunk.images for chunk in dealt])[indices.argsort()], images(stream, 10))
+    assert torch.equal(torch.cat([stream.draw(chunk) for chunk in dealt])[indices.argsort()], images(stream, 10))
 
 
 def test_a_sample_does_not_depend_on_the_number_drawn(stream):
@@ -114,21 +114,21 @@ def test_a_chunk_without_samples_is_refused(stream, chunk_size):
 def test_a_trajectory_goes_from_the_first_noise_to_the_samples(stream):
     stream = dataclasses.replace(stream, sampler=dataclasses.replace(stream.sampler, steps=9))
     indices = torch.tensor([3, 5])
-    trajectory = record_trajectory(stream, indices, num_frames=4)
-    if getattr(stream.sampler, "churn", 0) == 0:  # with churn, x is shown at the time it was moved to
-        assert trajectory.times == pytest.approx([0.999, 0.666, 0.333, 0.0])
-    assert trajectory.frames.shape == (4, 2, 1, 8, 8)
-    assert torch.equal(trajectory.frames[-1], stream.draw(indices))
-    assert trajectory.frames[0].std() > 0.8
+    frames = record_trajectory(stream, indices, num_frames=4)
+    assert frames.shape == (4, 2, 1, 8, 8)
+    nodes: list[torch.Tensor] = []
+    assert torch.equal(frames[-1], stream.draw(indices, lambda state: nodes.append(state.x_t)))
+    torch.testing.assert_close(frames[:-1], torch.stack(nodes[::3]))  # at the first of the 10 nodes, the 4th, the 7th
+    assert frames[0].std() > 0.8
 
 
 def test_a_trajectory_has_no_more_frames_than_nodes(stream):
-    assert len(record_trajectory(stream, torch.arange(2), num_frames=50).times) == 4
+    assert len(record_trajectory(stream, torch.arange(2), num_frames=50)) == 4
 
 
 def test_frames_of_an_exploding_path_are_scaled_down(make_denoiser):
     denoiser = make_denoiser(make("predict", "edm"), make("schedule", "edm"))
     stream = SampleStream(denoiser, SAMPLERS["ddim"], (1, 8, 8), seed=4, device=torch.device("cpu"))
-    frames = record_trajectory(stream, torch.arange(8), num_frames=4).frames
+    frames = record_trajectory(stream, torch.arange(8), num_frames=4)
     assert frames[0].std() == pytest.approx(1, abs=0.1)
     assert frames.abs().max() < 5

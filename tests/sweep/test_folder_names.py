@@ -98,7 +98,7 @@ def test_a_resumed_runs_folder_is_its_own(here: Path) -> None:
     run.mkdir(parents=True)
     (run / "status").write_text("{}")
     assert run_folder("resume='any where/run'") == run
-    with pytest.raises(InterpolationResolutionError, match="resume=nothing is not the folder of a training"):
+    with pytest.raises(InterpolationResolutionError, match="resume=nothing is not the folder of a run"):
         run_folder("resume=nothing")
     assert not (here / "nothing").exists()
 

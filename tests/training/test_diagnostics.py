@@ -21,7 +21,7 @@ from ddpm_lightning.diffusion.schedules.cosine import CosineSchedule
 from ddpm_lightning.diffusion.schedules.limited import LimitedCosineSchedule, LimitedLinearSchedule
 from ddpm_lightning.diffusion.target import Noise
 from ddpm_lightning.diffusion.weighting import Constant
-from ddpm_lightning.training.diagnostics import LOG_SNR_EDGES, BucketedMean, bucket_names, covers, fixed_log_snr
+from ddpm_lightning.training.diagnostics import LOG_SNR_EDGES, BucketedMean, bucket_names, covers_bucket, fixed_log_snr
 from ddpm_lightning.training.module import DiffusionModule
 
 
@@ -74,7 +74,7 @@ def test_a_buckets_name_contains_its_edges():
 
 @pytest.mark.parametrize("name", ["linear", "cosine"])
 def test_schedules_of_1000_steps_cover_all_buckets(name):
-    assert covers(make("schedule", name), fixed_log_snr(torch.arange(600))).all()
+    assert covers_bucket(make("schedule", name), fixed_log_snr(torch.arange(600))).all()
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_schedules_of_1000_steps_cover_all_buckets(name):
 )
 def test_covered_samples_are_evaluated_at_their_own_log_snr(schedule):
     wanted = fixed_log_snr(torch.arange(600))
-    reached = covers(schedule, wanted)
+    reached = covers_bucket(schedule, wanted)
     met = schedule.log_snr(schedule.time_of_log_snr(wanted))
     exact = (met - wanted).abs() < 1e-3
     for low, high in pairwise(LOG_SNR_EDGES):
@@ -121,7 +121,7 @@ def errors_on_unit_gaussians(schedule: Schedule) -> dict[str, float]:
     module = DiffusionModule(network, (1, 8, 8), 0, schedule, Noise(), objective, Mock(), Mock(), None, normalizer)
     generator = torch.Generator().manual_seed(0)
     images = (127.5 + STD * torch.randn(1200, 1, 8, 8, generator=generator)).clamp(0, 255).round().to(torch.uint8)
-    module._diagnose(Batch(images, torch.zeros(1200, dtype=torch.int64), torch.arange(1200)))
+    module.validation_step(Batch(images, torch.zeros(1200, dtype=torch.int64), torch.arange(1200)), 0)
     return {
         f"{name}/{bucket}": float(mean)
         for name in ("noise_mae", "image_mae")

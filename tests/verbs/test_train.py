@@ -34,6 +34,7 @@ def test_a_run_that_is_done_can_train_longer(done: RunFolder, compose_verb: Call
     train(compose_verb("train", f"resume={done.path}", "trainer.max_steps=5"))
     assert read_checkpoint(done.last_checkpoint)["global_step"] == 5
     assert done.read_config()["trainer"]["max_steps"] == 5
+    assert done.read_config()["hydra"]["options"]["trainer.max_steps"] == "5", "what a report reads"
     status = done.read_status()
     assert (status["state"], status["resumed"]) == ("done", True)
 
@@ -82,8 +83,11 @@ def test_the_corrected_command_takes_over_from_one_that_failed(
         train(compose_verb("train", *options, "optimizer.lr=1e30"))
     run = RunFolder(tmp_path / "run")
     assert (run.read_status()["state"], run.read_config()["optimizer"]["lr"]) == ("failed", 1e30)
+    (run.path / "tensorboard").mkdir()
     train(compose_verb("train", *options, "optimizer.lr=1e-3"))
     assert (run.read_status()["state"], run.read_config()["optimizer"]["lr"]) == ("done", 1e-3)
+    assert not (run.path / "tensorboard").exists(), "the curves of the two would mix"
+    assert len(list(run.path.glob("failed-*/tensorboard"))) == 1
     with pytest.raises(FileExistsError, match=r"optimizer\.lr"):
         train(compose_verb("train", *options, "optimizer.lr=1e30"))
 
@@ -117,3 +121,18 @@ def test_what_refers_to_a_changed_option_changes_with_it(
         (plan.every_n_epochs, plan.chunk_size) == (1, 8) == (config.metrics.every_n_epochs, config.metrics.chunk_size)
     )
     assert plan.features.dataset == "mnist"
+
+
+def test_a_run_that_is_done_cannot_be_shortened(done: RunFolder, compose_verb: Callable) -> None:
+    with pytest.raises(ValueError, match=r"done with trainer\.max_steps=3, and cannot be shortened to 2"):
+        train(compose_verb("train", f"resume={done.path}", "trainer.max_steps=2"))
+
+
+def test_a_resumed_run_keeps_its_name(done: RunFolder, compose_verb: Callable) -> None:
+    with pytest.raises(ValueError, match="in which folder: leave out name=other"):
+        train(compose_verb("train", f"resume={done.path}", "name=other"))
+
+
+def test_a_group_may_be_taken_away_on_resume(done: RunFolder, compose_verb: Callable) -> None:
+    train(compose_verb("train", f"resume={done.path}", "trainer.max_steps=4", "~logger"))
+    assert done.read_config()["logger"] == {}

@@ -34,15 +34,8 @@ from ddpm_lightning.training.module import DiffusionModule
 log = logging.getLogger(__name__)
 
 
-class Scored(NamedTuple):
-    """Scores and what they were computed from, the same on every rank.
-
-    Attributes:
-        scores: values and card.
-        features: (N, D) float32, of the samples, on the CPU.
-        real_features: (M, D) float32, on the CPU.
-        real_indices: (M,) int64, indices of the real images in the split.
-    """
+class ScoredSamples(NamedTuple):
+    """Scores with the arrays of `features.npz` that they were computed from, on the CPU, the same on every rank."""
 
     scores: Scores
     features: Tensor
@@ -63,8 +56,8 @@ class GenerativeMetrics(Callback):
     indices of the real images in the split.
 
     Args:
-        plan: the options of `metrics`, as `ScoringPlan` has them. The extractor is not a part of the module, so it
-            enters no checkpoint.
+        plan: the options of `metrics`, those of `ScoringPlan`. The extractor is not a part of the module, so it enters
+            no checkpoint.
         sampler: the method to sample with.
         guidance: wraps the denoiser.
         dataset: name of the data set, for the card.
@@ -138,14 +131,8 @@ class GenerativeMetrics(Callback):
         """All samples, (N, C, H, W), uint8, in order, on every rank."""
         plan = self.plan
         log.info("drawing %d samples with %s in %d steps", plan.num_samples, self.sampler.name, self.sampler.steps)
-        stream = sample_stream(
-            module,
-            self.sampler,
-            self.guidance,
-            plan.seed,
-            plan.chunk_size,
-            self._labels_of(module, data.split(split)),
-        )
+        labels_of = self._labels_of(module, data.split(split))
+        stream = sample_stream(module, self.sampler, self.guidance, plan.seed, plan.chunk_size, labels_of)
         return draw_images(stream, plan.num_samples, module, trainer)
 
     def _denoiser(self, module: DiffusionModule) -> DenoiserLike:
@@ -161,7 +148,7 @@ class GenerativeMetrics(Callback):
 
     def _score(
         self, trainer: Trainer, module: DiffusionModule, data: ImageDataModule, images: Tensor, split: str
-    ) -> Scored:
+    ) -> ScoredSamples:
         self.plan.features.to(module.device)
         features = self._features_of_samples(trainer, images)
         real_indices = self._choose_real_images(data.split(split))
@@ -174,7 +161,7 @@ class GenerativeMetrics(Callback):
             kid_subset_size=self.plan.kid_subset_size,
             seed=self.plan.real_seed,
         )
-        return Scored(scores, features, real_features, real_indices)
+        return ScoredSamples(scores, features, real_features, real_indices)
 
     def _choose_real_images(self, images: ImageDataset) -> np.ndarray:
         """(num_real,) int64, indices in the split."""
@@ -191,12 +178,8 @@ class GenerativeMetrics(Callback):
     def _features_of_real_images(self, trainer: Trainer, images: ImageDataset, chosen: np.ndarray) -> Tensor:
         """(num_real, D), float32, on the CPU; the first rank computes and caches them, the others read."""
         with _first_rank_first(trainer):
-            return reference_features(
-                self.plan.features,
-                images.images_at(chosen),
-                self.cache_dir,
-                f"{images.fingerprint}-{self.plan.real_seed}",
-            )
+            fingerprint = f"{images.fingerprint}-{self.plan.real_seed}"
+            return reference_features(self.plan.features, images.images_at(chosen), self.cache_dir, fingerprint)
 
     def _card(self, module: DiffusionModule, data: ImageDataModule, split: str) -> MetricCard:
         plan, denoiser = self.plan, self._denoiser(module)
@@ -219,7 +202,7 @@ class GenerativeMetrics(Callback):
             real_images=data.split(split).fingerprint[:16],
         )
 
-    def _save(self, trainer: Trainer, images: Tensor, scored: Scored) -> None:
+    def _save(self, trainer: Trainer, images: Tensor, scored: ScoredSamples) -> None:
         folder = Path(trainer.default_root_dir)
         grid = image_grid(images[:64])
         save_picture(grid, folder / "samples.png")

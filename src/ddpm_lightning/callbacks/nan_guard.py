@@ -10,7 +10,7 @@ from torch import Tensor
 from ddpm_lightning.runs.run_folder import RunFolder
 
 CHECK_EVERY_N_STEPS = 50
-"""Optimizer steps between two looks at the device: each look waits for it."""
+"""Optimizer steps between two checks, each of which synchronises with the device."""
 
 
 class NanGuard(Callback):

@@ -1,7 +1,9 @@
-"""Base class of pictures drawn after validation, and functions that publish pictures."""
+"""Base class of pictures drawn after validation, and a function that shows pictures in TensorBoard."""
 
 from abc import abstractmethod
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -12,6 +14,7 @@ from ddpm_lightning.pictures import save_picture
 from ddpm_lightning.training.module import DiffusionModule
 
 
+@dataclass(eq=False)
 class PeriodicPicture(Callback):
     """Publishes a picture after the validations of every n-th epoch, as a file and in TensorBoard.
 
@@ -22,13 +25,14 @@ class PeriodicPicture(Callback):
         ValueError: `every_n_epochs` is below 1.
     """
 
-    name: str
+    name: ClassVar[str]
     """Name of the picture's folder, and its TensorBoard tag."""
 
-    def __init__(self, every_n_epochs: int = 1) -> None:
-        if every_n_epochs < 1:
-            raise ValueError(f"every_n_epochs of a picture must be at least 1, not {every_n_epochs}")
-        self.every_n_epochs = every_n_epochs
+    every_n_epochs: int = field(default=1, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if self.every_n_epochs < 1:
+            raise ValueError(f"every_n_epochs of a picture must be at least 1, not {self.every_n_epochs}")
 
     @abstractmethod
     def draw(self, trainer: Trainer, module: DiffusionModule) -> Tensor:
@@ -42,7 +46,9 @@ class PeriodicPicture(Callback):
         with trainer.precision_plugin.forward_context():
             picture = self.draw(trainer, pl_module)
         if trainer.is_global_zero:
-            publish(trainer, self.name, picture)
+            file = f"step-{trainer.global_step:07d}.png"
+            save_picture(picture, Path(trainer.default_root_dir) / "pictures" / self.name / file)
+            show_picture(trainer, self.name, picture)
 
 
 def show_picture(trainer: Trainer, tag: str, picture: Tensor) -> None:
@@ -50,9 +56,3 @@ def show_picture(trainer: Trainer, tag: str, picture: Tensor) -> None:
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
             logger.experiment.add_image(tag, picture, trainer.global_step)
-
-
-def publish(trainer: Trainer, name: str, picture: Tensor) -> None:
-    """Writes `<run folder>/pictures/<name>/step-<step>.png` and shows the picture in TensorBoard."""
-    save_picture(picture, Path(trainer.default_root_dir) / "pictures" / name / f"step-{trainer.global_step:07d}.png")
-    show_picture(trainer, name, picture)

@@ -21,9 +21,6 @@ class ProcessPanel(PeriodicPicture):
     (noise, image, velocity, ...), the image. Rows 4 to 6 are the model's: the same noised image, the network's output,
     the image reconstructed from it. Each column has its own image, evenly spaced in the validation split; a split with
     fewer images gives fewer columns.
-
-    Args:
-        every_n_epochs: epochs from one picture to the next, at least 1.
     """
 
     name = "process"

@@ -1,4 +1,4 @@
-"""The end of a run: its scores, and where to look."""
+"""Callback that prints a run's final scores and files."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning_utilities.core.rank_zero import rank_zero_only
 from rich.console import Console
-from rich.table import Table
+from rich.table import Table as RichTable
 
 from ddpm_lightning.callbacks.cost import PREFIX, describe_costs, logged_costs
 from ddpm_lightning.runs.options import IDENTITY, role_of
@@ -39,7 +39,7 @@ class RunSummary(Callback):
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage != "test":
             return
-        table = Table(title="Final scores")
+        table = RichTable(title="Final scores")
         table.add_column("score")
         table.add_column("value", justify="right")
         for name, value in trainer.callback_metrics.items():

@@ -1,5 +1,7 @@
 """Picture of a few samples on their way from noise to image."""
 
+from dataclasses import dataclass
+
 import torch
 from einops import rearrange
 from lightning.pytorch import Trainer
@@ -16,6 +18,7 @@ from ddpm_lightning.training.module import DiffusionModule
 NUM_FRAMES = 10
 
 
+@dataclass(eq=False)
 class DenoisingTrajectory(PeriodicPicture):
     """One row per sample with `NUM_FRAMES` frames, from noise on the left to the image on the right.
 
@@ -26,27 +29,17 @@ class DenoisingTrajectory(PeriodicPicture):
         guidance: wraps the denoiser.
         num_samples: number of rows.
         seed: seed of the samples, which are those of a sample grid with the same seed.
-        every_n_epochs: epochs from one picture to the next, at least 1.
     """
 
     name = "trajectory"
 
-    def __init__(
-        self,
-        sampler: Sampler,
-        guidance: Guidance,
-        num_samples: int = 4,
-        seed: int = 0,
-        every_n_epochs: int = 1,
-    ) -> None:
-        super().__init__(every_n_epochs)
-        self.sampler = sampler
-        self.guidance = guidance
-        self.num_samples = num_samples
-        self.seed = seed
+    sampler: Sampler
+    guidance: Guidance
+    num_samples: int = 4
+    seed: int = 0
 
     def draw(self, trainer: Trainer, module: DiffusionModule) -> Tensor:
         stream = sample_stream(module, self.sampler, self.guidance, self.seed, self.num_samples)
-        frames = record_trajectory(stream, torch.arange(self.num_samples), NUM_FRAMES).frames
+        frames = record_trajectory(stream, torch.arange(self.num_samples), NUM_FRAMES)
         by_row = rearrange(frames, "frame n c h w -> (n frame) c h w")
         return image_grid(module.normalizer.to_uint8(by_row), columns=len(frames))

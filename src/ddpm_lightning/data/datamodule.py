@@ -117,7 +117,7 @@ class ImageDataModule(LightningDataModule):
         return cached_images(self._source, self._cache_dir)
 
     def prepare_data(self) -> None:
-        """Build the cache; Lightning calls this on one process per node."""
+        """Builds the cache; Lightning calls this on one process per node."""
         _ = self._cached
 
     def train_dataloader(self) -> TrainingLoader:
@@ -137,7 +137,7 @@ class ImageDataModule(LightningDataModule):
         return {**self._must_match(), "position": self._consumed()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Check that a checkpoint was made with this data, and continue from its position.
+        """Checks that a checkpoint was made with this data, and continues from its position.
 
         Raises:
             ValueError: it was made with other images, or another division, batch size or order.

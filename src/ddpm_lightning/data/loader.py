@@ -89,9 +89,7 @@ def evaluation_loader(
         images: the split.
         num_images: how many of its images to show (all if it has fewer).
         batch_size: images per batch; the last batch may be smaller.
-        rank: this process, of `world_size`.
-        world_size: number of processes that share the pass.
-        num_workers: processes that gather batches.
+        rank, world_size, num_workers: as in `TrainingLoader`.
     """
     indices = spread_indices(len(images), num_images)
     slots = np.arange(len(indices))

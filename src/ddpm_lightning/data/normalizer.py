@@ -3,25 +3,15 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
+
+from ddpm_lightning.data.image_dataset import ImageDataset
 
 _HALF_RANGE = 127.5  # 0 .. 255 becomes -1 .. 1
 _MAX = 255
 _CHUNK = 1024  # images counted at one time
-
-
-class TrainingImages(Protocol):
-    """The training split, as far as a normaliser needs it."""
-
-    def __len__(self) -> int: ...
-
-    def images_at(self, indices: Sequence[int]) -> np.ndarray:
-        """uint8 (n, C, H, W)."""
-        ...
 
 
 class Normalizer(nn.Module, ABC):
@@ -43,8 +33,8 @@ class Normalizer(nn.Module, ABC):
         """The images of 0 and 255: each a number, or (C, 1, 1) on the model's device."""
 
     @abstractmethod
-    def fit(self, images: TrainingImages) -> None:
-        """Compute the statistics of the training split, once before the training.
+    def fit(self, images: ImageDataset) -> None:
+        """Computes the statistics of the training split, once before the training.
 
         Raises:
             ValueError: the images cannot be normalised in this way.
@@ -98,7 +88,7 @@ class SymmetricNormalizer(Normalizer):
         """(-1, 1)."""
         return (-1.0, 1.0)
 
-    def fit(self, images: TrainingImages) -> None:
+    def fit(self, images: ImageDataset) -> None:
         """Nothing: this normaliser needs no statistics."""
 
     def _normalized(self, images: Tensor) -> Tensor:
@@ -132,8 +122,8 @@ class StandardizedNormalizer(Normalizer):
         """Each channel's own, (C, 1, 1)."""
         return (self._normalized(torch.zeros_like(self.mean)), self._normalized(torch.full_like(self.mean, _MAX)))
 
-    def fit(self, images: TrainingImages) -> None:
-        """Count the training split's values; the same numbers on every rank, whatever the images' order.
+    def fit(self, images: ImageDataset) -> None:
+        """Counts the training split's values; the same numbers on every rank, whatever the images' order.
 
         Raises:
             ValueError: there are no images, or they have another number of channels, or a channel is constant, so that
@@ -153,7 +143,7 @@ class StandardizedNormalizer(Normalizer):
         self.mean.copy_(mean[:, None, None])
         self.std.copy_(std[:, None, None])
 
-    def _count_values(self, images: TrainingImages) -> Tensor:
+    def _count_values(self, images: ImageDataset) -> Tensor:
         """How often each channel has each value: (C, 256), int64."""
         counts = torch.zeros(self._channels, _MAX + 1, dtype=torch.int64)
         for start in range(0, len(images), _CHUNK):

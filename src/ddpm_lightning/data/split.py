@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 
-class Rows(NamedTuple):
+class SplitRows(NamedTuple):
     """The rows of each split, int64 (n,). No image of `val` or `test` is in `train`."""
 
     train: np.ndarray
@@ -19,11 +19,12 @@ class Split(ABC):
     """Divides the images of a data set; a pure function of its arguments."""
 
     @abstractmethod
-    def rows(self, readable: np.ndarray, official: Mapping[str, np.ndarray]) -> Rows:
-        """
+    def rows(self, readable: np.ndarray, official: Mapping[str, np.ndarray]) -> SplitRows:
+        """The rows of each split.
+
         Args:
             readable: int64 (n,), increasing rows of the images that can be read.
-            official: the rows of the data set's own splits, as `ImageSource.official_splits` gives them.
+            official: the rows of the data set's own splits, from `ImageSource.official_splits`.
 
         Raises:
             ValueError: the data set cannot be divided in this way.
@@ -47,7 +48,7 @@ class Resplit(Split):
         self._train_fraction = train_fraction
         self._seed = _checked_seed(seed)
 
-    def rows(self, readable: np.ndarray, official: Mapping[str, np.ndarray]) -> Rows:
+    def rows(self, readable: np.ndarray, official: Mapping[str, np.ndarray]) -> SplitRows:
         order = np.random.default_rng(self._seed).permutation(readable)
         count = int(self._train_fraction * len(order))
         train, rest = order[:count], np.sort(order[count:])
@@ -55,15 +56,15 @@ class Resplit(Split):
             raise ValueError(
                 f"{len(readable)} images are too few for dataset.split.train_fraction={self._train_fraction}"
             )
-        return Rows(train, rest, rest)
+        return SplitRows(train, rest, rest)
 
 
 class OfficialSplit(Split):
     """The official splits; without an official validation split, the test split serves as both."""
 
-    def rows(self, readable: np.ndarray, official: Mapping[str, np.ndarray]) -> Rows:
+    def rows(self, readable: np.ndarray, official: Mapping[str, np.ndarray]) -> SplitRows:
         splits = _readable_splits(readable, official)
-        return Rows(splits["train"], splits.get("val", splits["test"]), splits["test"])
+        return SplitRows(splits["train"], splits.get("val", splits["test"]), splits["test"])
 
 
 class ValFromTrain(Split):
@@ -80,7 +81,7 @@ class ValFromTrain(Split):
         self._val_size = val_size
         self._seed = _checked_seed(seed)
 
-    def rows(self, readable: np.ndarray, official: Mapping[str, np.ndarray]) -> Rows:
+    def rows(self, readable: np.ndarray, official: Mapping[str, np.ndarray]) -> SplitRows:
         splits = _readable_splits(readable, official)
         available = len(splits["train"])
         if self._val_size >= available:
@@ -88,7 +89,7 @@ class ValFromTrain(Split):
                 f"dataset.split.val_size={self._val_size} leaves no training images of the {available} available"
             )
         order = np.random.default_rng(self._seed).permutation(splits["train"])
-        return Rows(order[self._val_size :], order[: self._val_size], splits["test"])
+        return SplitRows(order[self._val_size :], order[: self._val_size], splits["test"])
 
 
 def _readable_splits(readable: np.ndarray, official: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -52,7 +52,7 @@ class DenoiserLike(Protocol):
 
 
 class Denoiser(nn.Module):
-    """Estimates x_0 and eps from x_t.
+    """Estimates x_0 and eps from x_t (see `DenoiserLike`).
 
     Args:
         network: called as `network(x, noise_level, label)`. Its attribute `conditioning` is the measure of the noise
@@ -74,7 +74,6 @@ class Denoiser(nn.Module):
 
     @property
     def t_max(self) -> float:
-        """The time, in (0, 1], from which sampling should start."""
         return self.target.default_t_max if self.target.t_max is None else self.target.t_max
 
     def describe(self) -> dict[str, Any]:
@@ -82,7 +81,6 @@ class Denoiser(nn.Module):
         return {"name": "none"}
 
     def predicts_at(self, t: float) -> bool:
-        """Whether x_0 can be predicted at t; False for predicted noise where x_t contains no signal."""
         rates = self.schedule.rates(scalar_time(t, self.schedule.device))
         return bool(self.target.determinant(rates) != 0)
 

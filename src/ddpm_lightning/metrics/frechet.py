@@ -11,20 +11,6 @@ from torch import Tensor
 from ddpm_lightning.metrics.feature_check import check_features
 
 
-def gaussian_statistics(features: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean (D,) and unbiased covariance (D, D) of features (N, D), in float64.
-
-    Raises:
-        ValueError: fewer than 2 samples, which have no covariance.
-    """
-    if features.ndim != 2 or len(features) < 2:
-        raise ValueError(f"statistics need at least 2 samples (N, D), not {tuple(features.shape)}")
-    features = features.double()
-    mean = features.mean(dim=0)
-    centred = features - mean
-    return mean, centred.T @ centred / (len(features) - 1)
-
-
 def frechet_distance(real_features: Tensor, generated_features: Tensor) -> float:
     """|m_r - m_g|^2 + tr(C_r + C_g - 2 (C_r C_g)^(1/2)) of the Gaussians fitted to features (N, D) and (M, D).
 
@@ -50,7 +36,6 @@ def _covariance_factor(features: Tensor) -> Tensor:
     if num_samples <= num_features:
         centred = features.double() - features.double().mean(dim=0)
         return centred / math.sqrt(num_samples - 1)
-    _, covariance = gaussian_statistics(features)
-    eigenvalues, eigenvectors = torch.linalg.eigh(covariance)
+    eigenvalues, eigenvectors = torch.linalg.eigh(torch.cov(features.double().T))
     factor: Tensor = eigenvalues.clamp(min=0).sqrt()[:, None] * eigenvectors.T
     return factor

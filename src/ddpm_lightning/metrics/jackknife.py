@@ -23,18 +23,18 @@ class Jackknife:
 
     Attributes:
         value: KID of all samples.
-        real: (N,) float64, influences of the real images.
-        generated: (M,) float64, influences of the generated images.
+        real_influences: (N,) float64, of the real images.
+        generated_influences: (M,) float64, of the generated images.
     """
 
     value: float
-    real: Tensor
-    generated: Tensor
+    real_influences: Tensor
+    generated_influences: Tensor
 
     @property
     def variance(self) -> float:
         """Variance of KID over new real and new generated images."""
-        return float(self.real.square().sum() + self.generated.square().sum())
+        return float(self.real_influences.square().sum() + self.generated_influences.square().sum())
 
 
 def kernel_jackknife(real: Tensor, generated: Tensor) -> Jackknife:

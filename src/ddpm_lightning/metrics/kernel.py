@@ -37,18 +37,9 @@ def kernel_distance_subsets(
     generators stay as they are.
 
     Raises:
-        ValueError: fewer samples than `subset_size`, `subsets` below 1, different D, or features that are not finite.
+        ValueError: fewer samples than `subset_size`, different D, or features that are not finite.
     """
-    check_features(real, generated)
-    if subsets < 1 or subset_size < 2:
-        raise ValueError(f"kid_subsets={subsets} must be at least 1 and kid_subset_size={subset_size} at least 2")
-    fewest = min(len(real), len(generated))
-    if fewest < subset_size:
-        raise ValueError(
-            f"KID over subsets of {subset_size} samples needs as many real and as many generated ones, there are "
-            f"{len(real)} and {len(generated)}: raise metrics.num_samples to {subset_size} or lower "
-            f"metrics.kid_subset_size to {fewest}"
-        )
+    check_features(real, generated, minimum=subset_size)
     from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric
 
     result = kid_features_to_metric(

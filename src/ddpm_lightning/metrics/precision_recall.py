@@ -38,26 +38,12 @@ def precision_recall(real: Tensor, generated: Tensor, neighborhood: int = NEIGHB
     """Precision and recall (eq. 2) of real (N, D) and generated (M, D) features, in float64, block by block.
 
     torch-fidelity's `prc` computes the distances in float32, in which rounding moves copies of one sample, as a
-    collapsed model makes them, about 1e-3 of its length apart. Nothing is random.
-
-    Args:
-        real: features of real images.
-        generated: features of samples.
-        neighborhood: k.
+    collapsed model makes them, about 1e-3 of its length apart. Nothing is random. `neighborhood` is the paper's k.
 
     Raises:
-        ValueError: `neighborhood` is below 1 or not below the number of samples, different D, or features that are not
-            finite.
+        ValueError: not more samples than neighbours, different D, or features that are not finite.
     """
-    check_features(real, generated)
-    if neighborhood < 1:
-        raise ValueError(f"neighborhood must be at least 1, not {neighborhood}")
-    if min(len(real), len(generated)) <= neighborhood:
-        raise ValueError(
-            f"precision and recall from {neighborhood} neighbours need at least {neighborhood + 1} real and "
-            f"{neighborhood + 1} generated samples, there are {len(real)} and {len(generated)}: raise metrics.num_real "
-            "and metrics.num_samples"
-        )
+    check_features(real, generated, minimum=neighborhood + 1)
     return PrecisionRecall(
         precision=_share_on_manifold(generated, real, neighborhood),
         recall=_share_on_manifold(real, generated, neighborhood),

@@ -41,16 +41,9 @@ class FrequencyBandEmbedding(Sinusoids):
     """Sines and cosines of a scalar at frequencies spaced geometrically over a band (Béres 2022).
 
     Frequencies are in periods per unit of the scalar, and include both ends of the band.
-
-    Raises:
-        ValueError: `dim` is odd, or the frequencies do not rise from above 0.
     """
 
     def __init__(self, dim: int, min_frequency: float, max_frequency: float) -> None:
-        if not 0 < min_frequency <= max_frequency:
-            raise ValueError(
-                f"frequencies must rise from above 0: min_frequency {min_frequency}, max_frequency {max_frequency}"
-            )
         logarithms = torch.linspace(math.log(min_frequency), math.log(max_frequency), _half(dim), dtype=torch.float64)
         super().__init__(2 * math.pi * logarithms.exp())
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ddpm_lightning.metrics.card import MetricCard
 from ddpm_lightning.report.comparable import check_comparable
-from ddpm_lightning.report.estimate import WITH_SAMPLES, estimate, scores
+from ddpm_lightning.report.estimate import SAMPLES, SEEDS_AND_SAMPLES, estimate, scores
 from ddpm_lightning.report.finished_run import FinishedRun
 from ddpm_lightning.report.score_names import ERRORS, SAMPLE_SCORES, higher_is_better
 from ddpm_lightning.report.shared_snr_buckets import average_over_shared_buckets
@@ -46,10 +46,10 @@ def build_table(runs: Sequence[FinishedRun], by: Sequence[str] | None = None, me
     estimates = [{name: estimate(name, members) for name in metrics} for _, members in groups]
     effects, compared = [], {}
     for name in metrics:
-        of_metric = [(choices, of[name]) for (choices, _), of in zip(groups, estimates, strict=True)]
-        notes += _notes_on_scores(name, of_metric)
-        effects += _effects(name, of_metric)
-        compared[name] = _compare(name, of_metric, notes)
+        scored = [(choices, by_metric[name]) for (choices, _), by_metric in zip(groups, estimates, strict=True)]
+        notes += _notes_on_scores(name, scored)
+        effects += _effects(name, scored)
+        compared[name] = _compare(name, scored, notes)
     rows = [
         Row(
             configuration=choices,
@@ -136,20 +136,22 @@ def _notes_on_factors(
     ]
 
 
-Scored = Sequence[tuple[Choices, Estimate]]  # one metric of all configurations
+EstimateByConfiguration = Sequence[tuple[Choices, Estimate]]  # of one metric
 
 
-def _notes_on_scores(metric: str, scored: Scored) -> list[str]:
+def _notes_on_scores(metric: str, scored: EstimateByConfiguration) -> list[str]:
     notes = []
-    for choices, of in scored:
-        seeds = [seed for seed, value in of.values.items() if not math.isfinite(value)]
+    for choices, estimated in scored:
+        seeds = [seed for seed, value in estimated.values.items() if not math.isfinite(value)]
         if seeds:
             notes.append(
                 f"{metric} of {_label(choices)} is not a finite number for seed {_list(seeds)}: this configuration is "
                 "excluded from the comparison and from the effects."
             )
     without_features = [
-        _label(choices) for choices, of in scored if math.isfinite(of.mean) and of.covers not in WITH_SAMPLES
+        _label(choices)
+        for choices, estimated in scored
+        if math.isfinite(estimated.mean) and estimated.covers not in (SAMPLES, SEEDS_AND_SAMPLES)
     ]
     if metric.startswith("kid_") and without_features:
         notes.append(
@@ -159,22 +161,22 @@ def _notes_on_scores(metric: str, scored: Scored) -> list[str]:
     return notes
 
 
-def _effects(metric: str, scored: Scored) -> list[Effect]:
+def _effects(metric: str, scored: EstimateByConfiguration) -> list[Effect]:
     """The main effects on a metric. The baseline is a factor's first choice, whether its scores are finite or not."""
     return main_effects(
         metric,
         [choices for choices, _ in scored],
-        [of.values if math.isfinite(of.mean) else {} for _, of in scored],
+        [estimated.values if math.isfinite(estimated.mean) else {} for _, estimated in scored],
     )
 
 
-def _compare(metric: str, scored: Scored, notes: list[str]) -> list[Verdict]:
+def _compare(metric: str, scored: EstimateByConfiguration, notes: list[str]) -> list[Verdict]:
     """The verdict on each configuration, from the seeds that all configurations with finite scores share.
 
     Appends a note if a seed is not shared by all of them.
     """
-    verdict_of = dict.fromkeys(range(len(scored)), Verdict.UNKNOWN)
-    values = {place: of.values for place, (_, of) in enumerate(scored) if math.isfinite(of.mean)}
+    verdict_by_row = dict.fromkeys(range(len(scored)), Verdict.UNKNOWN)
+    values = {row: estimated.values for row, (_, estimated) in enumerate(scored) if math.isfinite(estimated.mean)}
     if len(values) > 1:
         shared = sorted(set.intersection(*map(set, values.values())))
         other = sorted(set.union(*map(set, values.values())) - set(shared))
@@ -185,10 +187,10 @@ def _compare(metric: str, scored: Scored, notes: list[str]) -> list[Verdict]:
                 f"{metric} is compared on the seeds that all configurations have ({_list(shared)}), without "
                 f"{_list(other)}."
             )
-        by_seed = np.array([[of_seed[seed] for seed in shared] for of_seed in values.values()])
-        found = verdicts(_as_cost(metric, by_seed))
-        verdict_of |= dict(zip(values, found, strict=True))
-    return list(verdict_of.values())
+        table = np.array([[by_seed[seed] for seed in shared] for by_seed in values.values()])
+        found = verdicts(_as_cost(metric, table))
+        verdict_by_row |= dict(zip(values, found, strict=True))
+    return list(verdict_by_row.values())
 
 
 def _cost(runs: Iterable[FinishedRun]) -> dict[str, float]:

@@ -37,15 +37,15 @@ def collect(folders: Sequence[Path]) -> list[FinishedRun]:
     _name_predictions(runs)
     unfinished = [f"{folder.name} ({job.state})" for folder, job in jobs.items() if job.state is not JobState.DONE]
     if not runs:
-        told = ", ".join(unfinished) or (f"{len(jobs)} runs without scores" if jobs else "no run at all")
-        raise ValueError(f"there is no finished run with scores in {', '.join(map(str, folders))}: it holds {told}")
+        found = ", ".join(unfinished) or (f"{len(jobs)} runs without scores" if jobs else "no runs")
+        raise ValueError(f"there is no finished run with scores in {', '.join(map(str, folders))}: it contains {found}")
     if unfinished:
-        warnings.warn(f"left out, since they are not done: {', '.join(unfinished)}", stacklevel=2)
+        warnings.warn(f"left out because unfinished: {', '.join(unfinished)}", stacklevel=2)
     return runs
 
 
 def _name_predictions(runs: Sequence[FinishedRun]) -> None:
-    """Says what the network predicts in runs that left it alone, where other runs chose it."""
+    """Fills in `predict` (= `loss_on`) where other runs set it."""
     if any("predict" in run.options for run in runs):
         for run in runs:
             if "loss_on" in run.options:

@@ -20,7 +20,7 @@ EXPLAINED_BY = {
 The first matching entry counts. Names without an entry must not differ.
 """
 
-PAIRED = {"metrics.seed": "seed", "metrics.real_seed": "real_seed"}
+PAIRING_SEEDS = {"metrics.seed": "seed", "metrics.real_seed": "real_seed"}
 """Options that must be equal among the runs of one seed -> their names on the card."""
 
 FIXES = {
@@ -51,7 +51,7 @@ def check_comparable(runs: Sequence[FinishedRun], factors: Sequence[str]) -> Non
             groups = _folders_by_value(runs, [card.get(name, NOT_RECORDED) for card in cards])
             if len(groups) > 1:
                 raise ValueError(f"these runs cannot be compared: {_describe(name, groups)}; {_fix(name)}")
-    for option, part in PAIRED.items():
+    for option, part in PAIRING_SEEDS.items():
         for seed in sorted({run.seed for run in runs}):
             of_seed = [run for run in runs if run.seed == seed]
             groups = _folders_by_value(of_seed, [getattr(run.card, part) for run in of_seed])

@@ -13,8 +13,10 @@ from ddpm_lightning.report.score_names import is_sample_score
 from ddpm_lightning.report.statistics import Interval, interval_of_samples, interval_over_seeds
 from ddpm_lightning.report.table import Estimate
 
-WITH_SAMPLES = ("samples", "seeds and samples")
-"""`Estimate.covers` of KID's intervals from features, for one seed and for several."""
+SAMPLES = "samples"
+"""`Estimate.covers` of KID's interval from the features of one seed."""
+SEEDS_AND_SAMPLES = "seeds and samples"
+"""`Estimate.covers` of KID's interval from the features of several seeds."""
 
 SamplingErrors = list[tuple[Jackknife, np.ndarray]]
 """For each run: the jackknife of its KID, and the indices of its real images."""
@@ -85,13 +87,13 @@ def _sampling_errors(metric: str, runs: Iterable[FinishedRun]) -> SamplingErrors
 
 def _kid_interval(values: Sequence[float], runs: Sequence[FinishedRun], errors: SamplingErrors) -> tuple[Interval, str]:
     if len(values) == 1:
-        return interval_of_samples(values[0], errors[0][0].variance), WITH_SAMPLES[0]
+        return interval_of_samples(values[0], errors[0][0].variance), SAMPLES
     covariances = []
     for a, b in combinations(range(len(runs)), 2):
         (first, first_indices), (second, second_indices) = errors[a], errors[b]
-        covariance = shared_covariance(first.real, first_indices, second.real, second_indices)
+        covariance = shared_covariance(first.real_influences, first_indices, second.real_influences, second_indices)
         if runs[a].card.seed == runs[b].card.seed:  # then samples of equal index share their x_T
-            indices = np.arange(len(first.generated))
-            covariance += shared_covariance(first.generated, indices, second.generated, indices)
+            indices = np.arange(len(first.generated_influences))
+            covariance += shared_covariance(first.generated_influences, indices, second.generated_influences, indices)
         covariances.append(covariance)
-    return interval_over_seeds(values, max(0.0, float(np.mean(covariances)))), WITH_SAMPLES[1]
+    return interval_over_seeds(values, max(0.0, float(np.mean(covariances)))), SEEDS_AND_SAMPLES

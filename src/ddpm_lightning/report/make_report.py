@@ -45,7 +45,7 @@ def plain_warnings() -> Iterator[None]:
         yield
 
 
-def show(written: Sequence[Path]) -> None:
+def print_report(written: Sequence[Path]) -> None:
     """Prints the report and the path of its HTML page."""
     folder = written[0].parent
     print((folder / "report.md").read_text())

@@ -45,13 +45,13 @@ def interval_over_seeds(values: Sequence[float], shared_covariance: float = 0.0)
     n = len(values)
     if n < 2:
         return Interval(math.nan, math.nan)
-    mean, of_seeds = float(np.mean(values)), float(np.var(values, ddof=1)) / n
-    variance = of_seeds + shared_covariance
-    halves = [_t(n - 1) * math.sqrt(of_seeds)]
+    mean, seed_variance = float(np.mean(values)), float(np.var(values, ddof=1)) / n
+    variance = seed_variance + shared_covariance
+    half_widths = [_t(n - 1) * math.sqrt(seed_variance)]
     if shared_covariance > 0:
-        share = of_seeds / variance
-        halves.append(_t((n - 1) / share**2 if share > 1e-6 else math.inf) * math.sqrt(variance))
-    return _symmetric(mean, max(halves))
+        share = seed_variance / variance
+        half_widths.append(_t((n - 1) / share**2 if share > 1e-6 else math.inf) * math.sqrt(variance))
+    return _symmetric(mean, max(half_widths))
 
 
 def interval_of_samples(value: float, variance: float) -> Interval:
@@ -60,7 +60,8 @@ def interval_of_samples(value: float, variance: float) -> Interval:
 
 
 def significantly_different(values: np.ndarray) -> np.ndarray:
-    """Which pairs of k configurations differ, from their (k, n) values on the same n seeds: (k, k) bool, symmetric.
+    """Which pairs of k configurations differ, from their (k, n) values on the same n seeds, both at least 2:
+    (k, k) bool, symmetric.
 
     A pair differs if two tests agree. The first is Tukey's honest significant difference in the randomised block design
     with seeds as blocks (Montgomery, Design and Analysis of Experiments, chapter 4: the residual mean square with
@@ -72,8 +73,6 @@ def significantly_different(values: np.ndarray) -> np.ndarray:
     Equal values are never significantly different. A constant nonzero difference always is: its t is infinite.
     """
     k, n = values.shape
-    if n < 2 or k < 2:
-        return np.zeros((k, k), dtype=bool)
     means = values.mean(axis=1)
     residuals = values - means[:, None] - values.mean(axis=0) + values.mean()
     mean_square = np.square(residuals).sum() / ((k - 1) * (n - 1))
@@ -112,7 +111,7 @@ def main_effects(
         configurations: factor -> choice, with the same factors in each configuration.
         scores: seed -> finite value, for each configuration.
     """
-    names = list(configurations[0]) if configurations else []
+    names = list(configurations[0])
     effects = []
     for group in confounded(names, configurations):
         others = [name for name in names if name not in group]
@@ -123,12 +122,12 @@ def main_effects(
         baseline, *choices = dict.fromkeys(_pick(configuration, group) for configuration in configurations)
         for choice in choices:
             changes: dict[int, list[float]] = {}  # by seed
-            for of in settings.values():
-                before, after = of.get(baseline, {}), of.get(choice, {})
+            for by_choice in settings.values():
+                before, after = by_choice.get(baseline, {}), by_choice.get(choice, {})
                 for seed in before.keys() & after.keys():
                     changes.setdefault(seed, []).append(after[seed] - before[seed])
             if changes:
-                per_seed = [float(np.mean(of_seed)) for of_seed in changes.values()]
+                per_seed = [float(np.mean(pairs)) for pairs in changes.values()]
                 effects.append(
                     Effect(
                         metric=metric,
@@ -160,15 +159,15 @@ def _pick(configuration: Mapping[str, str], factors: Sequence[str]) -> tuple[str
 
 
 @cache
-def _critical_range(k: int, freedom: int) -> float:
+def _critical_range(k: int, degrees_of_freedom: int) -> float:
     """The 95 % quantile of the studentized range of k means."""
-    return float(stats.studentized_range.ppf(LEVEL, k, freedom))
+    return float(stats.studentized_range.ppf(LEVEL, k, degrees_of_freedom))
 
 
-def _t(freedom: float) -> float:
+def _t(degrees_of_freedom: float) -> float:
     """The 95 % quantile of |t|; infinite degrees of freedom give the normal distribution."""
-    return float(stats.t.ppf((1 + LEVEL) / 2, freedom))
+    return float(stats.t.ppf((1 + LEVEL) / 2, degrees_of_freedom))
 
 
-def _symmetric(centre: float, half: float) -> Interval:
-    return Interval(centre - half, centre + half)
+def _symmetric(centre: float, half_width: float) -> Interval:
+    return Interval(centre - half_width, centre + half_width)

@@ -25,14 +25,13 @@ def build_data(config: DictConfig) -> ImageDataModule:
     """The data module of `config.dataset`.
 
     Raises:
-        ValueError: `config.dataset` has an option that nothing asks for, or with a value that cannot be; or a seed is
-            out of range.
+        ValueError: `config.dataset` has an unknown or invalid option, or a seed is out of range.
     """
     for part, seed in config.seeds.items():
         if not 0 <= seed < 2**32:
             raise ValueError(f"seeds.{part} (seed, unless it is set) must be from 0 to 2^32 - 1, not {seed}")
     loading = inspect.signature(ImageDataModule).parameters.keys() - {"source", "split", "seed", "cache_dir"}
-    # What the data module does not take is read elsewhere, or named as the option of the source that refers to it.
+    # The other keys are read elsewhere, or an option of the source refers to them.
     known = [*loading, "name", "source", "split", "flip", *map(str, config.dataset.source)]
     if unknown := [str(key) for key in config.dataset if key not in known]:
         there_are = ", ".join(sorted({key for key in known if key[0] != "_"}))
@@ -78,15 +77,19 @@ def build_module(config: DictConfig, image_shape: tuple[int, int, int], num_clas
         weights=config.weights,
     )
     check_training_times(module)
-    # Guidance and sampler refuse a model that they cannot use, before it is trained.
-    instantiate(config.sampler).times(instantiate(config.guidance)(module.denoiser))
+    _check_sampling(config, module)
     if config.compile:
         network.compile()  # in place: compiling to a new module would rename the keys of every checkpoint
     return module
 
 
+def _check_sampling(config: DictConfig, module: DiffusionModule) -> None:
+    """Raises ValueError if guidance or sampler cannot use the model, before it is trained."""
+    instantiate(config.sampler).times(instantiate(config.guidance)(module.denoiser))
+
+
 def build_target_and_objective(config: DictConfig) -> tuple[Target, Objective]:
-    """What the network predicts, and how errors count; without `predict`, it predicts what the loss compares.
+    """The prediction target and the objective; without `predict`, the network predicts what the loss compares.
 
     Raises:
         ValueError: `loss_on.t_max` is set although another group says what is predicted.
@@ -133,7 +136,7 @@ def build_fitted_module(config: DictConfig, data: ImageDataModule) -> DiffusionM
     """The module to train on these data, whose normaliser has seen the training split.
 
     Raises:
-        ValueError: as `build_module`, or if the images cannot be normalised in the way of `config.normalizer`.
+        ValueError: as `build_module`, or if the images cannot be normalised by `config.normalizer`.
     """
     module = build_module(config, data.image_shape, data.num_classes)
     module.normalizer.fit(data.split("train"))
@@ -153,13 +156,8 @@ def build_trainer(config: DictConfig, folder: Path, callbacks: list[Callback], l
     if not started_from_outside():
         # Else variables of a SLURM allocation would make Lightning wait for ranks that nobody starts.
         plugins.append(LightningEnvironment())
-    trainer: Trainer = instantiate(
-        config.trainer,
-        default_root_dir=str(folder),
-        callbacks=callbacks,
-        logger=loggers,
-        plugins=plugins,
-    )
+    make_trainer = instantiate(config.trainer, _partial_=True)  # as an argument, OmegaConf would copy a callback
+    trainer: Trainer = make_trainer(default_root_dir=str(folder), callbacks=callbacks, logger=loggers, plugins=plugins)
     if trainer.world_size > 1 and not started_from_outside():
         raise ValueError("several devices need a process each: start the run with train.py, evaluate.py or torchrun")
     return trainer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from ddpm_lightning.runs.identity import changed_options, chosen
+from ddpm_lightning.runs.identity import NOTHING_CHANGED, Changed, changed_options, chosen
 from ddpm_lightning.runs.options import RESUMABLE, ROLES, Role, role_of
 from ddpm_lightning.runs.plain_config import plain, resolved, value_as_text
 from ddpm_lightning.runs.stored_config import CONFIG_VERSION
@@ -24,46 +24,51 @@ class RunConfig:
         options: what the run is built from.
         stored: the same as plain values with the version of their form, for `config.yaml` and checkpoints.
         changed: the options that are not at the defaults of this version's YAML.
-        extends: whether the run of this config goes further than the one in its folder was meant to.
+        is_longer: whether it trains longer than the stored config of the run that it resumes.
     """
 
     options: DictConfig
     stored: dict[str, Any]
-    changed: frozenset[str] = frozenset()
-    extends: bool = False
+    changed: Changed = NOTHING_CHANGED
+    is_longer: bool = False
 
     @classmethod
-    def of(cls, config: DictConfig, changed: frozenset[str] = frozenset(), extends: bool = False) -> RunConfig:
+    def of(cls, config: DictConfig, changed: Changed = NOTHING_CHANGED, is_longer: bool = False) -> RunConfig:
         """A composed or a stored config, resolved."""
         from ddpm_lightning.runs.hardware import resolve_auto  # torch is not needed to look into a folder
 
         options = resolved(config)
         resolve_auto(options)
-        return cls(options, {"config_version": CONFIG_VERSION, **plain(options)}, changed, extends)
+        return cls(options, {"config_version": CONFIG_VERSION, **plain(options)}, changed, is_longer)
 
     @classmethod
-    def of_command(cls, command: DictConfig, begun: Mapping[str, Any] | None = None) -> RunConfig:
+    def of_command(cls, command: DictConfig, previous: Mapping[str, Any] | None = None) -> RunConfig:
         """The config of a command line.
 
         Args:
             command: as Hydra composed it.
-            begun: the stored config of the run that the command continues; what it found for `trainer.precision=auto`
-                holds on, so that a run keeps its number format on another machine.
+            previous: the stored config of the run that the command continues, if any. Its resolved precision is kept
+                where the command says `auto`, so that a run keeps its number format on another machine.
         """
         hydra = HydraConfig.get()
         config = command.copy()
         with open_dict(config):
             config.hydra = command_record(config, hydra)
-        if begun is not None and config.trainer.precision == "auto":
-            config.trainer.precision = begun["trainer"]["precision"]
+        if previous is not None and config.trainer.precision == "auto":
+            config.trainer.precision = previous["trainer"]["precision"]
         return cls.of(config, changed_options(command, hydra))
 
     @classmethod
-    def resumed(cls, stored: Mapping[str, Any], command: DictConfig) -> RunConfig:
+    def resumed(cls, stored: Mapping[str, Any], command: DictConfig, done: bool) -> RunConfig:
         """The stored config of a run, with what the command line may change when it resumes it.
 
+        Args:
+            stored: the config of the run.
+            command: as Hydra composed it.
+            done: whether the run is done, so that its length can only grow.
+
         Raises:
-            ValueError: for an option that would make it another run.
+            ValueError: for an option that would make it another run, or another name, or a run that is done shorter.
         """
         config, hydra = DictConfig(dict(stored)), HydraConfig.get()
         for word in hydra.overrides.task:
@@ -73,28 +78,56 @@ class RunConfig:
                     f"resume continues a run as it was configured; {word} would make it another run. What may change: "
                     f"{_resumable()}"
                 )
-            if "." not in option and OmegaConf.is_dict(command[option]):
-                _choose(config, command, option)
+            if option in ("name", "experiment_name"):
+                raise ValueError(f"resume says which run to continue, in which folder: leave out {word}")
+            if word.startswith("~"):
+                OmegaConf.update(config, option, None if "." in option else {}, merge=False)
+            elif "." not in option and OmegaConf.is_dict(command[option]):
+                _replace_choice(config, command, option)
             elif option != "resume":
                 OmegaConf.update(config, option, OmegaConf.select(command, option), merge=False)
-        extends = any(config.trainer[limit] != stored["trainer"][limit] for limit in ("max_steps", "max_epochs"))
-        return cls.of(config, extends=extends)
+        record = command_record(config, hydra)
+        record["choices"] = {group: choice for group, choice in record["choices"].items() if group in _given(hydra)}
+        config.hydra = merged_records(stored.get("hydra"), record)
+        limits = {limit: (stored["trainer"][limit], config.trainer[limit]) for limit in ("max_steps", "max_epochs")}
+        for limit, (before, now) in limits.items():
+            if done and now is not None and before is not None and 0 <= now < before:
+                raise ValueError(f"this run is done with trainer.{limit}={before}, and cannot be shortened to {now}")
+        is_longer = any(before != now for before, now in limits.values())
+        return cls.of(config, is_longer=is_longer)
+
+
+def _given(hydra: HydraConf) -> set[str]:
+    """The options and groups on the command line."""
+    return {word.lstrip("+~").partition("=")[0] for word in hydra.overrides.task}
+
+
+def merged_records(
+    earlier: Mapping[str, Mapping[str, str]] | None, record: Mapping[str, Mapping[str, str]]
+) -> dict[str, dict[str, str]]:
+    """What an earlier command line and a later one chose."""
+    earlier = earlier or {"choices": {}, "options": {}}
+    return {part: {**earlier[part], **record[part]} for part in ("choices", "options")}
 
 
 def _resumable() -> str:
     """The options that may change, by role."""
-    hidden = ("hydra", "config_version", "resume")
+    hidden = ("hydra", "config_version", "resume", "name", "experiment_name")
     options = {role: [o for o in ROLES if ROLES[o] is role and o not in hidden] for role in Role if role in RESUMABLE}
     return "; ".join(f"{role}: {', '.join(names)}" for role, names in options.items())
 
 
-def _choose(config: DictConfig, command: DictConfig, group: str) -> None:
-    """Takes over what the command's choice of a group says, of the options that have the role of the choice."""
-    taken = [key for key in map(str, command[group]) if role_of(f"{group}.{key}") is role_of(group)]
-    for key in [key for key in map(str, config[group]) if role_of(f"{group}.{key}") is role_of(group)]:
+def _replace_choice(config: DictConfig, command: DictConfig, group: str) -> None:
+    """Replaces the group's options of the same role as the group by those of the command's choice."""
+
+    def of_same_role(section: DictConfig) -> list[str]:
+        return [key for key in map(str, section) if role_of(f"{group}.{key}") is role_of(group)]
+
+    for key in of_same_role(config[group]):
         del config[group][key]
-    for key in taken:  # as it is written, so that what it refers to is the run's
-        config[group][key] = OmegaConf.to_container(command[group])[key]  # type: ignore[index,call-overload]
+    written = plain(command[group])  # with its references, which are now to the run's own options
+    for key in of_same_role(command[group]):
+        config[group][key] = written[key]
 
 
 def command_record(config: DictConfig, hydra: HydraConf) -> dict[str, dict[str, str]]:
@@ -104,13 +137,6 @@ def command_record(config: DictConfig, hydra: HydraConf) -> dict[str, dict[str, 
     config, for those on the command line may refer to others.
     """
     choices = chosen(hydra)
-    return {"choices": choices, "options": _options_given(config, hydra.overrides.task, choices)}
-
-
-def _options_given(config: DictConfig, words: Sequence[str], choices: Mapping[str, str]) -> dict[str, str]:
-    options = {}
-    for word in words:
-        option, _, value = word.lstrip("+~").partition("=")
-        if option not in choices:
-            options[option] = value_as_text(config, option, value)
-    return options
+    given = (word.lstrip("+~").partition("=") for word in hydra.overrides.task)
+    options = {option: value_as_text(config, option, value) for option, _, value in given if option not in choices}
+    return {"choices": choices, "options": options}

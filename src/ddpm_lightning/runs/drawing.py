@@ -5,7 +5,7 @@ from lightning.pytorch import Trainer
 from torch import Tensor
 
 from ddpm_lightning.diffusion.guidance import Guidance
-from ddpm_lightning.samplers.generation import SampleStream
+from ddpm_lightning.samplers.generation import SampleStream, chunk_indices
 from ddpm_lightning.samplers.labels import LabelsOf
 from ddpm_lightning.samplers.sampler import Sampler
 from ddpm_lightning.training.module import DiffusionModule
@@ -40,8 +40,8 @@ def draw_images(stream: SampleStream, count: int, module: DiffusionModule, train
     """
     images = torch.zeros(count, *stream.image_shape, dtype=torch.uint8, device=module.device)
     with trainer.precision_plugin.forward_context():
-        for chunk in stream.chunks(count, trainer.global_rank, trainer.world_size):
-            images[chunk.indices] = module.normalizer.to_uint8(chunk.images)
+        for indices in chunk_indices(count, stream.chunk_size, trainer.global_rank, trainer.world_size):
+            images[indices] = module.normalizer.to_uint8(stream.draw(indices))
     return gathered_rows(trainer, images)
 
 

@@ -1,4 +1,4 @@
-"""What `auto` means on a machine: the device, and the number format in which it is fast."""
+"""Resolution of `auto`: the accelerator, the number of devices, and the fastest number format."""
 
 from typing import Any
 

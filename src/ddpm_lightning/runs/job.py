@@ -17,7 +17,7 @@ Scores = dict[str, float]
 def run_job(run: RunFolder, config: RunConfig, ranks: int, work: Callable[[], Scores]) -> Scores:
     """Does the work and returns its scores; the file `status` shows its progress at any moment.
 
-    A process has one of three parts in it:
+    A process has one of three roles in it:
 
     - a rank that this project started does the work, and hands its error or its scores to the process that started it;
     - a rank that torchrun or srun started does the work; the first one of them keeps the record as well;
@@ -50,6 +50,7 @@ def _work_on_record(run: RunFolder, config: RunConfig, ranks: int, work: Callabl
         run.check(config)
         if (state := run.read_status()["state"]) != "new" and not run.holds_results:
             log.info("the last attempt in %s (%s) has saved nothing: starting from the beginning", run.path, state)
+            run.set_aside_other(config)
         began, resumed = time.time(), run.last_checkpoint.is_file()
         # In this order: a run that is done is never described by a config that it has not reached.
         run.write_status("running", resumed=resumed)
@@ -57,7 +58,7 @@ def _work_on_record(run: RunFolder, config: RunConfig, ranks: int, work: Callabl
         try:
             if ranks > 1:
                 run_ranks(ranks)
-                scores: Scores = run.read_status()["scores"]
+                scores: Scores = run.read_status()["scores"]  # which rank 0 has put there
             else:
                 scores = work()
         except (KeyboardInterrupt, SystemExit) as error:

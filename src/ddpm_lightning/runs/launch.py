@@ -62,8 +62,6 @@ def ranks_to_start(trainer: DictConfig) -> int:
     devices = list(trainer.devices) if isinstance(trainer.devices, ListConfig) else trainer.devices
     try:
         accelerator = AcceleratorRegistry.get("cuda" if trainer.accelerator == "gpu" else trainer.accelerator)
-        if devices == "auto":
-            return max(1, accelerator.auto_device_count())
         parsed = accelerator.parse_devices(devices)
     except (TypeError, KeyError, MisconfigurationException) as error:
         raise ValueError(
@@ -122,7 +120,7 @@ def _raise_first_failure(error: ChildFailedError, logs: Path) -> NoReturn:
     """Raises the error of the rank that failed first; ranks that lose their connection to it fail as well.
 
     Those may even end before it does, and the agent's own times are whole seconds. A rank that recorded no exception
-    was killed, so it is the cause: a rank that fails in consequence records one. Otherwise it is the rank whose record
+    was killed, so it is the cause: a rank that fails as a result records one. Otherwise it is the rank whose record
     is the oldest. Ranks that the agent itself has ended, by SIGTERM or half a minute later by SIGKILL, do not count.
     """
     earliest = min(failure.timestamp for failure in error.failures.values())

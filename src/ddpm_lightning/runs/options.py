@@ -8,20 +8,20 @@ from enum import StrEnum
 
 
 class Role(StrEnum):
-    """What an option is to a run."""
+    """Role of an option in a run."""
 
     EXPERIMENT = "experiment"
-    """What is computed."""
+    """Determines the result."""
     LENGTH = "length"
-    """How long it trains: part of the experiment, but a resumed run may go further."""
+    """Length of the training: part of the experiment, but a resumed run may go further."""
     SEED = "seed"
-    """Which replicate of the experiment this is."""
+    """Selects a replicate of the experiment."""
     MACHINE = "machine"
-    """What it is computed on, and how it is divided up there."""
+    """Hardware, and the division of the work on it."""
     PLACE = "place"
-    """Where its files are, and what it is called."""
+    """Location of files, and names."""
     OBSERVER = "observer"
-    """What is shown, logged and saved on the way."""
+    """Output along the way: what is shown, logged and saved."""
 
 
 ROLES = {

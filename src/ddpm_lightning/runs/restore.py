@@ -10,7 +10,7 @@ from omegaconf import DictConfig, open_dict
 
 from ddpm_lightning.data.datamodule import ImageDataModule
 from ddpm_lightning.runs.build import build_data, build_module
-from ddpm_lightning.runs.config import command_record
+from ddpm_lightning.runs.config import command_record, merged_records
 from ddpm_lightning.runs.run_folder import find_checkpoint
 from ddpm_lightning.runs.stored_config import modernized
 from ddpm_lightning.training.checkpoint import CONFIG_KEY, IMAGES_KEY, read_checkpoint
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class RestoredRun(NamedTuple):
-    """A model as it was trained, and the config that now holds.
+    """A restored model and its current config.
 
     Attributes:
         config: of the checkpoint's run, with what the command changes; interpolations of the command are not resolved.
@@ -52,7 +52,9 @@ def restore_run(command: DictConfig, groups: tuple[str, ...]) -> RestoredRun:
     with open_dict(command):
         for key in stored.keys() - command.keys():
             command[key] = stored[key]
-    config.hydra = _merged_record(stored.get("hydra"), command_record(command, HydraConfig.get()))
+    record = command_record(command, HydraConfig.get())
+    record["choices"] = {group: choice for group, choice in record["choices"].items() if choice != "from_checkpoint"}
+    config.hydra = merged_records(stored.get("hydra"), record)
     config.checkpoint = {"path": str(path), "step": checkpoint["global_step"]}
     config.paths = command.paths
     config.trainer = command.trainer
@@ -79,14 +81,6 @@ def _images_of(checkpoint: Mapping[str, Any], config: DictConfig) -> tuple[tuple
     # Early checkpoints leave the shape to the data's config, and the classes to the model's: the data's own would need
     # the files, which drawing samples does without.
     return build_data(config).image_shape, config.model.get("num_classes") or 0
-
-
-def _merged_record(stored: DictConfig | None, own: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
-    """What the training's command line and this one chose."""
-    choices = {group: choice for group, choice in own["choices"].items() if choice != "from_checkpoint"}
-    if stored is None:
-        return {"choices": choices, "options": own["options"]}
-    return {"choices": {**stored.choices, **choices}, "options": {**stored.options, **own["options"]}}
 
 
 def _overridden(stored: DictConfig, wanted: DictConfig, group: str) -> DictConfig:
@@ -126,7 +120,7 @@ def check_split(checkpoint: Mapping[str, Any], data: ImageDataModule) -> None:
     if (was := stored["split_hash"]) != (now := data.split_hash):
         raise ValueError(
             f"the images on this machine are split differently from those the model was trained on ({was[:8]}, here "
-            f"{now[:8]}): images it was trained on could be among those it is judged by. Restore the data set as it was"
+            f"{now[:8]}): the test split may contain training images. Restore the data set as it was"
         )
     if stored.get("pixels_hash", data.pixels_hash) != data.pixels_hash:  # the first checkpoints have none
         log.warning(

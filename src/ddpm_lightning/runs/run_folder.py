@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from ddpm_lightning.runs.identity import differences, without_length
 from ddpm_lightning.runs.stored_config import modernized
 
 MOST_SHOWN = 5
-"""Options named in a message; of a class that differs every option does."""
+"""Maximum number of options named in a message; another class differs in all of them."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class RunFolder:
 
     @property
     def status_file(self) -> Path:
-        """What `read_status` reads."""
+        """The state of the run, as JSON."""
         return self.path / "status"
 
     @property
@@ -62,7 +63,7 @@ class RunFolder:
         write_json(self.status_file, {"state": state, **details})
 
     def read_config(self) -> dict[str, Any]:
-        """The resolved config of the run that is in this folder, as plain values, as this version would have stored it.
+        """The run's config as plain values, converted to this version's form.
 
         Raises:
             FileNotFoundError: if no run is there.
@@ -77,17 +78,19 @@ class RunFolder:
     @property
     def holds_results(self) -> bool:
         """Whether a run has left anything here that another one must not replace."""
+        if not self.config_file.is_file():
+            return False
         if self.read_status()["state"] == "done":
             return True
-        # A name with a leading dot is a write that was killed.
+        # Leading dot: an interrupted write.
         return any(not path.name.startswith(".") for path in (self.path / "checkpoints").glob("*.ckpt"))
 
     def check(self, config: RunConfig) -> None:
         """Raises FileExistsError if another run is in the folder; one that left no results does not hold it."""
-        if not self.config_file.is_file() or not self.holds_results:
+        if not self.holds_results:
             return
         differ = differences(self.read_config(), config.stored, config.changed)
-        if config.extends:
+        if config.is_longer:
             differ = without_length(differ)
         if differ:
             shown = [f"{option} ({how})" for option, how in list(differ.items())[:MOST_SHOWN]]
@@ -96,6 +99,15 @@ class RunFolder:
                 f"{self.path} holds another run, which differs in {', '.join(shown)}{more}. Continue a training there "
                 f"with resume={self.path}, choose another name= (or hydra.run.dir=), or move that folder away"
             )
+
+    def set_aside_other(self, config: RunConfig) -> None:
+        """Moves the logs and pictures of a run without results into a folder of their own, if another run begins."""
+        if not self.config_file.is_file() or OmegaConf.to_container(OmegaConf.load(self.config_file)) == config.stored:
+            return
+        aside = self.path / f"failed-{datetime.now():%Y-%m-%d_%H-%M-%S}"
+        for folder in [path for path in self.path.iterdir() if path.is_dir() and not path.name.startswith("failed-")]:
+            aside.mkdir(exist_ok=True)
+            folder.rename(aside / folder.name)
 
     def write_config(self, stored: Mapping[str, Any]) -> None:
         """Writes `config.yaml`, atomically."""
@@ -130,7 +142,7 @@ def find_checkpoint(path: str | Path) -> Path:
         last = RunFolder(path).last_checkpoint
         if last.is_file():
             return last
-        # A name with a leading dot is a write that was killed.
+        # Leading dot: an interrupted write.
         found = sorted(str(p.relative_to(path)) for p in path.rglob("*.ckpt") if not p.name.startswith("."))
         hint = f"it holds {', '.join(found[:5])}: name one of these" if found else "it holds no checkpoint"
         raise FileNotFoundError(f"{path} is not the folder of a run with checkpoints/last.ckpt: {hint}")

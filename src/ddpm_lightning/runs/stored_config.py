@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 CONFIG_VERSION = 2
-"""Of the form in which configs are stored today."""
+"""Version of the form in which configs are stored today."""
 
 _CORE = "ddpm_lightning.diffusion"
 _SOURCES = (
@@ -139,7 +139,7 @@ def _modernize_dataset(dataset: dict[str, Any]) -> None:
 
 
 def _modernized_scoring(scoring: dict[str, Any], content: dict[str, Any]) -> dict[str, Any]:
-    """The options of `metrics` were repeated one by one."""
+    """The section of the callback with one `plan`, whose options were repeated one by one."""
     own = {option: scoring[option] for option in content["metrics"] if option in scoring}
     plan = {**content["metrics"], **own, "features": scoring["extractor"]}
     others = ("_target_", "sampler", "guidance", "dataset", "cache_dir")
@@ -151,7 +151,7 @@ def _modernized_scoring(scoring: dict[str, Any], content: dict[str, Any]) -> dic
 
 
 def _modernized_timesteps(timesteps: dict[str, Any], schedule: dict[str, Any]) -> dict[str, Any]:
-    """Stratified times had a class of their own, not an option."""
+    """The section `timesteps` with the option `stratified`, which was a class of its own."""
     module, _, name = timesteps["_target_"].rpartition(".")
     if name in ("Stratified", "UniformContinuous"):
         return {"_target_": f"{module}.UniformTimesteps", "stratified": name == "Stratified"}
@@ -162,7 +162,7 @@ def _modernized_timesteps(timesteps: dict[str, Any], schedule: dict[str, Any]) -
 
 
 def _modernized_sampler(sampler: dict[str, Any], grid: dict[str, Any]) -> dict[str, Any]:
-    """The grid was always uniform, and DDPM's variance a number under another name."""
+    """A sampler with its grid, which was always uniform; DDPM's variance was a number under another name."""
     sampler = {"grid": dict(grid), **sampler}
     if "variance_mix" in sampler:
         v = sampler.pop("variance_mix")

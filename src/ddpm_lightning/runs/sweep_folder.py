@@ -39,7 +39,7 @@ class Job:
         resumed: whether it continued from a checkpoint when it was last started.
         seconds: the time since it was last started; None unless done.
         error: the message of a failed one.
-        changed: the time at which its status last changed, in seconds of the clock; 0 if there is none.
+        changed: the time at which its status last changed, in Unix time; 0 if there is none.
     """
 
     folder: str

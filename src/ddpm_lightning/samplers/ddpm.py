@@ -28,7 +28,9 @@ class DDPM(Sampler):
     name = "ddpm"
 
     def __post_init__(self) -> None:
-        if not (self.variance in VARIANCES or (_is_number(self.variance) and 0 <= float(self.variance) <= 1)):
+        if self.variance not in VARIANCES and not (
+            type(self.variance) in (int, float) and 0 <= float(self.variance) <= 1
+        ):
             raise ValueError(
                 f"sampler.variance must be small, large or a number from 0 (small) to 1 (large), not {self.variance}"
             )
@@ -41,7 +43,3 @@ class DDPM(Sampler):
         v = VARIANCES[self.variance] if isinstance(self.variance, str) else self.variance
         variance = q.step_variance**v * q.variance ** (1 - v)
         return mean + variance.sqrt() * loop.fresh_noise()
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,8 +1,6 @@
 """Samples by index: sample i is the same image in any chunk and on any device."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,13 +9,6 @@ from ddpm_lightning.diffusion.denoiser import DenoiserLike
 from ddpm_lightning.diffusion.randomness import Purpose, keyed_normal
 from ddpm_lightning.samplers.labels import LabelsOf, uniform_labels
 from ddpm_lightning.samplers.sampler import Sampler, TrajectoryCallback, ValueRange
-
-
-class Chunk(NamedTuple):
-    """Samples computed together: indices, (n,) int64 on the CPU, and images, (n, C, H, W), float32."""
-
-    indices: Tensor
-    images: Tensor
 
 
 @dataclass(frozen=True)
@@ -67,11 +58,6 @@ class SampleStream:
 
         x = keyed_normal(self.seed, Purpose.INITIAL_SAMPLE, items, self.image_shape)
         return self.sampler(self.denoiser, x, fresh_noise, self.labels(indices), self.value_range, callback)
-
-    def chunks(self, count: int, rank: int = 0, world_size: int = 1) -> Iterator[Chunk]:
-        """This rank's chunks of the samples 0..count-1."""
-        for indices in chunk_indices(count, self.chunk_size, rank, world_size):
-            yield Chunk(indices, self.draw(indices))
 
 
 def chunk_indices(count: int, chunk_size: int, rank: int, world_size: int) -> tuple[Tensor, ...]:

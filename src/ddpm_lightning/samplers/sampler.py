@@ -35,12 +35,6 @@ class SamplerState(NamedTuple):
 TrajectoryCallback = Callable[[SamplerState], None]
 
 
-def check_times(times: Sequence[float]) -> None:
-    """Raises ValueError unless the times decrease from at most 1 to exactly 0."""
-    if len(times) < 2 or times[0] > 1 or times[-1] != 0 or not all(t > s for t, s in pairwise(times)):
-        raise ValueError(f"a time grid must decrease from at most 1 to 0, but this one is {list(times)}")
-
-
 def check_start(denoiser: DenoiserLike, t: float) -> None:
     """Raises ValueError if the denoiser cannot predict x_0 at t, because x_t is pure noise and it predicts noise."""
     if not denoiser.predicts_at(t):
@@ -48,12 +42,6 @@ def check_start(denoiser: DenoiserLike, t: float) -> None:
             f"predicted noise says nothing about the image at t = {t:g}, where this schedule leaves no signal: train "
             "with another predict=... (velocity, image), or start sampling a little earlier, with sampler.t_max=0.98"
         )
-
-
-def clipped(x_0: Tensor, value_range: ValueRange) -> Tensor:
-    """x_0, (B, C, H, W), with its values clamped to the range."""
-    low, high = value_range
-    return x_0.clamp_min(low).clamp_max(high)
 
 
 def predict(denoiser: DenoiserLike, x_t: Tensor, t: float, label: Tensor | None, clip: ValueRange | None) -> Prediction:
@@ -65,7 +53,8 @@ def predict(denoiser: DenoiserLike, x_t: Tensor, t: float, label: Tensor | None,
     prediction = denoiser(x_t, times, label)
     x_0, eps = prediction.x_0.float(), prediction.eps.float()
     if clip is not None:
-        x_0 = clipped(x_0, clip)
+        low, high = clip
+        x_0 = x_0.clamp_min(low).clamp_max(high)
         eps = eps_from_x_0(x_t, x_0, denoiser.schedule.rates(times))
     return Prediction(x_0, eps, prediction.log_variance)
 
@@ -183,7 +172,8 @@ class Sampler(ABC):
         Raises:
             ValueError: the times do not decrease to 0, or x_0 cannot be predicted at the first of them.
         """
-        check_times(times)
+        if len(times) < 2 or times[0] > 1 or times[-1] != 0 or not all(t > s for t, s in pairwise(times)):
+            raise ValueError(f"a time grid must decrease from at most 1 to 0, but this one is {list(times)}")
         check_start(denoiser, times[0])
         loop = LoopState(
             schedule=denoiser.schedule,

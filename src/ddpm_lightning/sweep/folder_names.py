@@ -16,7 +16,7 @@ from omegaconf.errors import InterpolationKeyError
 from ddpm_lightning.runs.identity import changed_options, differences, job_hash, short_hash
 from ddpm_lightning.runs.plain_config import plain, resolved, without_hydra
 from ddpm_lightning.runs.ranks import num_ranks
-from ddpm_lightning.runs.run_folder import RunFolder
+from ddpm_lightning.runs.run_folder import RunFolder, find_checkpoint
 from ddpm_lightning.runs.stored_config import CONFIG_VERSION
 from ddpm_lightning.sweep.checkpoint_pattern import pattern_as_typed
 
@@ -37,9 +37,7 @@ def _run_folder(*, _root_: DictConfig) -> str:
     if _root_.resume:
         # Checked here, because Hydra makes the folder that this returns.
         if not (Path(_root_.resume) / "status").is_file():
-            raise FileNotFoundError(
-                f"resume={_root_.resume} is not the folder of a training: it holds no file `status`"
-            )
+            raise FileNotFoundError(f"resume={_root_.resume} is not the folder of a run: it has no file `status`")
         return str(Path(_root_.resume).resolve())
     if not _root_.name and num_ranks() > 1:
         raise ValueError("processes started from outside (torchrun, srun) must share a folder: give the run a name=")
@@ -63,15 +61,16 @@ def _sweep_folder(*, _root_: DictConfig) -> str:
 
 
 def _job_folder(*, _root_: DictConfig) -> str:
-    """What distinguishes a job in its sweep, fit for a folder's name, and the hash of its config.
+    """The name of a job's folder: the options that vary in its sweep, and the hash of its config.
 
     The hash identifies the job: a folder with the same hash is this job's, even if it is named differently. So is the
     folder of the same run that an earlier version, with another hash, has made.
     """
     identity, sweep = job_hash(_root_), Path(_root_.hydra.sweep.dir)
     # No "=" and no ",": a job's folder is an option's value later on, as in checkpoint=FOLDER.
-    words = re.sub(r"/(?=,|$)|[^=,/]*/(?=[^,])", "", _root_.hydra.job.override_dirname)  # of a path the last part
-    words = re.sub(r"[^\w.-]+", "_", words.replace("=", "-"))[:150] or "job"
+    varied = [word.split("=", 1) for word in re.split(",(?=[^,=]+=)", _root_.hydra.job.override_dirname) if word]
+    words = ",".join("-".join(Path(part).name for part in word) for word in varied)  # the last part of a path
+    words = re.sub(r"[^\w.-]+", "_", words)[:150] or "job"
     same = sorted(path.name for path in sweep.glob(f"*-{identity}")) or _of_earlier_version(_root_, sweep, words)
     return same[0] if same else f"{words}-{identity}"
 
@@ -79,7 +78,8 @@ def _job_folder(*, _root_: DictConfig) -> str:
 def _of_earlier_version(root: DictConfig, sweep: Path, words: str) -> list[str]:
     """The folders in a sweep in which an earlier version, which hashed otherwise, has made this run.
 
-    An evaluation's config is not known before its checkpoint is read, so of evaluations the name decides.
+    An evaluation's config is not known before its checkpoint is read, so evaluations are matched by
+    name and checkpoint.
     """
     files = {path.parent.name: path for path in sorted(sweep.glob("*/config.yaml"))}
     stored = {name: config for name, path in files.items() if (config := _stored_earlier(path)) is not None}
@@ -89,7 +89,12 @@ def _of_earlier_version(root: DictConfig, sweep: Path, words: str) -> list[str]:
     try:
         ours = plain(resolved(composed))
     except InterpolationKeyError:
-        return [name for name in stored if name.rpartition("-")[0] == words]
+        path = str(find_checkpoint(root.checkpoint))
+        return [
+            name
+            for name, theirs in stored.items()
+            if name.rpartition("-")[0] == words and theirs.get("checkpoint", {}).get("path") == path
+        ]
     changed = changed_options(composed, root.hydra)
     return [name for name, theirs in stored.items() if not differences(theirs, ours, changed)]
 

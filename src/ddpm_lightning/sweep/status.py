@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from ddpm_lightning.runs.sweep_folder import Job, JobState, SweepFolder
 
 
 def seconds_left(jobs: Sequence[Job], began: float, now: float) -> float | None:
-    """An estimate from the pace since `began`; None before the first job has ended."""
+    """Estimated seconds left, from the pace since `began`; None before the first job has ended."""
     finished = sum(job.changed >= began and job.state in (JobState.DONE, JobState.FAILED) for job in jobs)
     left = sum(job.state in (JobState.TO_DO, JobState.RUNNING, JobState.INTERRUPTED) for job in jobs)
     left += sum(job.state is JobState.FAILED and job.changed < began for job in jobs)  # these are tried again
@@ -25,13 +26,11 @@ def seconds_left(jobs: Sequence[Job], began: float, now: float) -> float | None:
 def summary(sweep: SweepFolder) -> str:
     """One line: numbers of jobs done, resumed, failed and to do, and the time left."""
     jobs, plan = sweep.jobs(), sweep.read_plan()
+    of_state = Counter(job.state for job in jobs)
     counts = [
-        (sum(job.state is JobState.DONE for job in jobs), "done"),
+        (of_state[JobState.DONE], "done"),
         (sum(job.state is JobState.DONE and job.resumed for job in jobs), "of them resumed"),
-        (sum(job.state is JobState.FAILED for job in jobs), "failed"),
-        (sum(job.state is JobState.INTERRUPTED for job in jobs), "interrupted"),
-        (sum(job.state is JobState.RUNNING for job in jobs), "running"),
-        (sum(job.state is JobState.TO_DO for job in jobs), "to do"),
+        *((of_state[s], s) for s in (JobState.FAILED, JobState.INTERRUPTED, JobState.RUNNING, JobState.TO_DO)),
     ]
     words = ", ".join(f"{count} {word}" for count, word in counts if count)
     # How many jobs a sweeper still has in mind is not known.

@@ -34,11 +34,11 @@ from ddpm_lightning.runs.run_folder import RunFolder
 from ddpm_lightning.runs.sweep_folder import JobState, SweepFolder
 from ddpm_lightning.sweep.status import print_table, summary
 
-_held: "HeldSweep | None" = None
+_current: "LockedSweep | None" = None
 """The sweep of this process; None where there is none, or it has ended."""
 
 
-class HeldSweep:
+class LockedSweep:
     """A running sweep, whose folder this process has locked.
 
     Raises:
@@ -69,7 +69,7 @@ class HeldSweep:
 
 
 class CannotBeginError(SystemExit):
-    """A sweep cannot begin, for its `cause`. Hydra would make a warning of an exception of another kind, and go on."""
+    """Raised if a sweep cannot begin; a SystemExit, because Hydra turns other exceptions here into warnings."""
 
     def __init__(self, cause: Exception) -> None:
         super().__init__(f"the sweep cannot begin: {str(cause) or repr(cause)}")
@@ -105,16 +105,16 @@ class SweepWatch(Callback):
         """Records a failure, wherever the job has run, and prints the progress, in the process that holds the sweep."""
         if job_return.status is JobStatus.FAILED:
             _note_failure(RunFolder(Path(config.hydra.runtime.output_dir)), job_return._return_value)
-        if _held is not None and _runs_jobs_itself(config):
-            print(summary(_held.sweep), flush=True)
+        if _current is not None and _runs_jobs_itself(config):
+            print(summary(_current.sweep), flush=True)
 
 
 def _note_failure(run: RunFolder, error: BaseException) -> None:
-    """Records it, unless the job has done so itself, or the folder is another run's."""
+    """Records a job's failure, unless the job has done so itself, or the folder is another run's."""
     message = f"{type(error).__name__}: {error}"
     status = run.read_status()
-    if _held is not None:
-        _held.failed.add(run.path.name)
+    if _current is not None:
+        _current.failed.add(run.path.name)
     if status["state"] == "failed" and status["error"] in message:  # a launcher may wrap it in an error of its own
         return
     print(f"{run.path.name} failed: {message}", file=sys.stderr)
@@ -123,14 +123,14 @@ def _note_failure(run: RunFolder, error: BaseException) -> None:
 
 
 def end_sweep() -> int | None:
-    """Prints what became of the jobs, reports them if all are done, and releases the folder.
+    """Prints the final states, writes the report if all jobs are done, and releases the folder.
 
     Returns how many jobs failed; None if no sweep has begun.
     """
-    global _held
-    if _held is None:
+    global _current
+    if _current is None:
         return None
-    held, _held = _held, None
+    held, _current = _current, None
     try:
         print_table(held.sweep)
         if not held.failed and all(job.state is JobState.DONE for job in held.sweep.jobs()):
@@ -144,23 +144,23 @@ def _report(sweep: SweepFolder) -> None:
     from ddpm_lightning.report.make_report import (  # matplotlib and pandas, only now
         make_report,
         plain_warnings,
-        show,
+        print_report,
     )
 
     try:
         with plain_warnings():
-            show(make_report([Path(os.path.relpath(sweep.path))]))
+            print_report(make_report([Path(os.path.relpath(sweep.path))]))
     except Exception as error:  # whatever it is: the sweep itself has succeeded
         print(f"no report: {str(error) or repr(error)}")
 
 
 def _begin(config: DictConfig, overrides: list[Override]) -> SweepFolder:
     """Locks the folder and writes the plan."""
-    global _held
+    global _current
     jobs = _planned_jobs(config, overrides)  # before there is a folder: an option may be misspelt
-    _held = HeldSweep(Path(config.hydra.sweep.dir))
-    _held.sweep.write_plan(jobs, config.hydra.overrides.task)
-    return _held.sweep
+    _current = LockedSweep(Path(config.hydra.sweep.dir))
+    _current.sweep.write_plan(jobs, config.hydra.overrides.task)
+    return _current.sweep
 
 
 def _is_grid(config: DictConfig) -> bool:
@@ -178,7 +178,7 @@ def _name(plugin: type) -> str:
 
 
 def _parsed_overrides(config: DictConfig) -> list[Override]:
-    """What the sweep varies, and what it sets for all its jobs."""
+    """All overrides: those that are swept, and those that are the same for all jobs."""
     arguments = [*(f"{k}={v}" for k, v in (config.hydra.sweeper.params or {}).items()), *config.hydra.overrides.task]
     return OverridesParser.create(config_loader=GlobalHydra.instance().config_loader()).parse_overrides(arguments)
 
@@ -189,8 +189,8 @@ def _fix_job_names(config: DictConfig, overrides: list[Override]) -> None:
     Options that have the same value in all jobs are left out of the jobs' names.
     """
     folder = Path(config.hydra.sweep.dir).absolute()
-    varies = {override.key_or_group: override.is_sweep_override() for override in overrides}  # the last one holds
-    same = [key for key, does in varies.items() if not does]
+    swept = {override.key_or_group: override.is_sweep_override() for override in overrides}  # the last of a key wins
+    same = [key for key, is_swept in swept.items() if not is_swept]
     fixed = {
         "hydra.sweep.dir": QuotedString(str(folder), Quote.single).with_quotes(),
         "hydra.job.config.override_dirname.exclude_keys": f"[{','.join(same)}]",
@@ -204,6 +204,8 @@ def _planned_jobs(config: DictConfig, overrides: list[Override]) -> list[str] | 
     """The folder of each job; None if the sweeper decides as it goes, as Optuna's does."""
     if not _is_grid(config):
         return None
+    if any(override.key_or_group == "resume" for override in overrides):
+        raise ValueError("resume continues one run, in its own folder: leave out -m, or run one command for each")
     loader = GlobalHydra.instance().config_loader()
     (jobs,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
     composed = [loader.load_sweep_config(config, list(words)) for words in jobs]
@@ -226,8 +228,8 @@ def _check_grid(name: str, job: DictConfig, given: Set[str]) -> None:
     if ignored:
         params = " ".join(f"{key}={value}" for key, value in ignored.items())
         raise ValueError(
-            f"{name}: this experiment is a sweep of its own ({params}), which would be ignored where experiments are "
-            "swept over. Run a command for each experiment, or say on the command line what is to be varied"
+            f"{name}: this experiment defines its own grid ({params}), which Hydra ignores where experiments are "
+            "swept. Run one command per experiment, or give the grid on the command line"
         )
 
 
@@ -239,15 +241,15 @@ def _check_distinct(names: Sequence[str], identities: Sequence[str]) -> None:
     for same in jobs.values():
         if len(same) > 1:
             raise ValueError(
-                f"these jobs would be the same run and share its folder: {'; '.join(same)}. What they differ in does "
-                "not change what a run computes: leave it out of the sweep, or run a command for each"
+                f"these jobs would be the same run and share its folder: {'; '.join(same)}. They differ only in "
+                "options that are not part of a run's identity: leave those out, or run one command for each"
             )
 
 
 def _print_changes(sweep: SweepFolder) -> None:
     """Prints the summary whenever a job has begun or ended; for launchers whose jobs are other processes."""
     last = [(job.folder, job.state) for job in sweep.jobs()]
-    while _held is not None and _held.sweep is sweep:
+    while _current is not None and _current.sweep is sweep:
         now = [(job.folder, job.state) for job in sweep.jobs()]
         if now != last:
             print(summary(sweep), flush=True)

@@ -18,7 +18,7 @@ def fixed_log_snr(slots: Tensor) -> Tensor:
     return LOG_SNR_EDGES[0] + golden_spread(slots) * (LOG_SNR_EDGES[-1] - LOG_SNR_EDGES[0])
 
 
-def covers(schedule: Schedule, log_snr: Tensor) -> Tensor:
+def covers_bucket(schedule: Schedule, log_snr: Tensor) -> Tensor:
     """Whether the schedule, at t in [t_min, 1], covers the whole bucket of this log SNR. (B,) to (B,) of bool.
 
     Leave out the samples of a bucket that the schedule covers only partly or not at all, so that a bucket means the

@@ -21,7 +21,7 @@ from ddpm_lightning.diffusion.schedule import Schedule
 from ddpm_lightning.diffusion.target import Target
 from ddpm_lightning.diffusion.timesteps import TimestepDistribution
 from ddpm_lightning.training.checkpoint import CONFIG_KEY, IMAGES_KEY
-from ddpm_lightning.training.diagnostics import BucketedMean, bucket_names, covers, fixed_log_snr
+from ddpm_lightning.training.diagnostics import BucketedMean, bucket_names, covers_bucket, fixed_log_snr
 from ddpm_lightning.training.draws import StepDraws
 from ddpm_lightning.training.ema import ExponentialMovingAverage
 from ddpm_lightning.training.optimizer import AdamW
@@ -140,16 +140,8 @@ class DiffusionModule(LightningModule):
             return self.objective(prediction, noised)
 
     def on_validation_epoch_start(self) -> None:
-        self._reset_diagnostics()
-
-    def on_test_epoch_start(self) -> None:
-        self._reset_diagnostics()
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._diagnose(batch)
-
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._diagnose(batch)
+        for metric in self.diagnostics.values():
+            metric.reset()  # type: ignore[operator]
 
     def on_validation_epoch_end(self) -> None:
         self._log_diagnostics("val")
@@ -157,12 +149,8 @@ class DiffusionModule(LightningModule):
     def on_test_epoch_end(self) -> None:
         self._log_diagnostics("test")
 
-    def _reset_diagnostics(self) -> None:
-        for metric in self.diagnostics.values():
-            metric.reset()  # type: ignore[operator]
-
     @torch.no_grad()
-    def _diagnose(self, batch: Batch) -> None:
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Measures the loss at times spread over [t_min, 1], and the errors at log SNRs spread over the buckets.
 
         Times, log SNRs and noise depend only on an image's position in the pass, so that epochs and runs are
@@ -180,7 +168,7 @@ class DiffusionModule(LightningModule):
         self.diagnostics["loss"].update(self._loss(denoiser, noise_batch(schedule, x_0, eps, t), label))  # type: ignore[operator]
 
         log_snr = fixed_log_snr(batch.slots)
-        t, covered = schedule.time_of_log_snr(log_snr), covers(schedule, log_snr)
+        t, covered = schedule.time_of_log_snr(log_snr), covers_bucket(schedule, log_snr)
         prediction = denoiser(noise_batch(schedule, x_0, eps, t).x_t, t, label)
         # Clipped as in a sampler: where alpha vanishes, the error of an unclipped x_0 would only show 1 / alpha.
         x_0_error = self.normalizer.clamp(prediction.x_0) - x_0
@@ -189,6 +177,9 @@ class DiffusionModule(LightningModule):
         for name, error in (("noise_mae", prediction.eps - eps), ("image_mae", image_error)):
             per_sample = error.abs().flatten(1).mean(1)
             self.diagnostics[name].update(per_sample[covered], log_snr[covered])  # type: ignore[operator]
+
+    on_test_epoch_start = on_validation_epoch_start
+    test_step = validation_step
 
     def _log_diagnostics(self, stage: str) -> None:
         # Without sync_dist, because the metrics sum over devices themselves.
@@ -240,7 +231,7 @@ class DiffusionModule(LightningModule):
             self.log("train/gradient_norm", norm)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "DiffusionModule":
-        """Also move the EMA network, which is deliberately not a submodule."""
+        """Also moves the EMA network, which is deliberately not a submodule."""
         if self.ema is not None:
             self.ema.network._apply(fn)
         super()._apply(fn, recurse)

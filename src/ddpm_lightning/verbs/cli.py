@@ -23,7 +23,7 @@ UserError = (ValueError, OSError, FloatingPointError)
 LARGEST_EXIT_CODE = 100
 """Codes above 125 mean other things to a shell."""
 INTERRUPTED = 130
-"""As shells have it: 128 + SIGINT."""
+"""As in shells: 128 + SIGINT."""
 SHOW_WHERE = "(set DDPM_TRACEBACK=1 to see where)"
 
 
@@ -98,7 +98,7 @@ def _explain(error: HydraException, conf: Path, config_name: str) -> str:
         group, _, choice = error.missing_cfg_file.rpartition("/")
         for extra in ("submitit", "optuna"):
             if choice.startswith(extra):
-                return f"{group}={choice} needs: pip install 'ddpm-lightning[{extra}]'"
+                return f"{group}={choice} needs: pip install -e '.[{extra}]'"
         close = difflib.get_close_matches(choice, error.options, n=1, cutoff=0.5)
         guess = f" Did you mean {group}={close[0]}?" if close else ""
         return f"unknown {group} {choice!r}: choose from {', '.join(error.options)}.{guess}"
@@ -111,15 +111,15 @@ def _explain(error: HydraException, conf: Path, config_name: str) -> str:
     while parents and not options:  # the misspelt word is further to the left
         last = parents.pop()
         options = _existing(conf, config_name, parents)
-    where = f" in {'.'.join(parents)}" if parents else ""
-    there_are = f"There are{where}: {', '.join(options)}"
+    where = f" of {'.'.join(parents)}" if parents else ""
+    valid = f"Options{where}: {', '.join(options)}"
     if not parents and (conf / last).is_dir():
         if last in options:
             return f"{key!r} is not an option of the selected {last}: choose another one with {last}=..."
-        return f"{key!r} cannot be changed here: {last} comes from the checkpoint.\n{there_are}"
+        return f"{key!r} cannot be changed here: {last} comes from the checkpoint.\n{valid}"
     close = difflib.get_close_matches(last, options, n=1, cutoff=0.5)
     guess = f" Did you mean {'.'.join([*parents, *close])}?" if close else ""
-    return f"unknown option {key!r}.{guess}\n{there_are}"
+    return f"unknown option {key!r}.{guess}\n{valid}"
 
 
 def _existing(conf: Path, config_name: str, parents: list[str]) -> list[str]:

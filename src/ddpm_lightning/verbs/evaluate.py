@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 def evaluate(command: DictConfig) -> dict[str, float]:
-    """Samples from a checkpoint, and scores of the samples: writes the same files as the end of a training run.
+    """Draws samples from a checkpoint, scores them, and writes the files of a finished run.
 
     Raises:
         ValueError: for an option that the checkpoint's sampler, guidance or metrics do not have, or other data.

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from ddpm_lightning.report.make_report import make_report, plain_warnings, show
+from ddpm_lightning.report.make_report import make_report, plain_warnings, print_report
 from ddpm_lightning.report.score_names import NAMES
 
 USAGE = f"""\
@@ -12,14 +12,14 @@ python report.py SWEEP... [by=OPTION,OPTION] [metric=kid] [out=FOLDER]
 Writes report.md, report.csv, report.html and figures to SWEEP/report.
 
   SWEEP   folder of a sweep (multirun/...) or of a run; several are put into one table
-  by      the options that make the rows, as schedule,loss; without it, all that differ between the runs
-  metric  what the rows are sorted by: {", ".join(NAMES)}
+  by      options that distinguish the rows, as in by=schedule,loss; by default, all that differ between the runs
+  metric  score to sort the rows by: {", ".join(NAMES)}
   out     where to write"""
 OPTIONS = ("by", "metric", "out")
 
 
 def main() -> None:
-    """Reads the command line."""
+    """Parses the command line, writes the report and prints it."""
     words = sys.argv[1:]
     if not words or words[0] in ("-h", "--help"):
         print(USAGE)
@@ -28,7 +28,7 @@ def main() -> None:
     options = dict(word.split("=", 1) for word in settings)
     unknown = [option for option in options if option not in OPTIONS]
     if unknown:
-        sys.exit(f"report.py: unknown option {unknown[0]!r}: there are {', '.join(OPTIONS)}\n\n{USAGE}")
+        sys.exit(f"report.py: unknown option {unknown[0]!r}: choose from {', '.join(OPTIONS)}\n\n{USAGE}")
     sweeps = [Path(word) for word in words if word not in settings]
     if not sweeps:
         sys.exit(f"report.py: name the folder of a sweep\n\n{USAGE}")
@@ -42,4 +42,4 @@ def main() -> None:
             )
     except (ValueError, OSError) as error:
         sys.exit(f"report.py: {error}")
-    show(written)
+    print_report(written)

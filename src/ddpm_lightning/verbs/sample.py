@@ -62,7 +62,7 @@ def sample(command: DictConfig) -> Path:
             _write(images.cpu(), folder.path, command.format)
         if trainer.is_global_zero and command.trajectory:
             with trainer.precision_plugin.forward_context():
-                frames = record_trajectory(stream, torch.arange(min(command.num, SHOWN)), FRAMES).frames
+                frames = record_trajectory(stream, torch.arange(min(command.num, SHOWN)), FRAMES)
             pictures = (image_grid(module.normalizer.to_uint8(frame)) for frame in frames)
             save_animation(pictures, folder.path / "trajectory.gif")
         return {}

@@ -47,7 +47,7 @@ def fit_and_test(config: RunConfig, run: RunFolder) -> dict[str, float]:
 
 
 def train(command: DictConfig) -> dict[str, float]:
-    """Runs or continues the run that Hydra's output folder belongs to.
+    """Runs or continues the run in Hydra's output folder.
 
     Returns the final scores; those on record if the run was done already.
 
@@ -58,16 +58,13 @@ def train(command: DictConfig) -> dict[str, float]:
     hydra = HydraConfig.get()
     _refuse_from_checkpoint(hydra.runtime.choices)
     run = RunFolder(Path(hydra.runtime.output_dir))
-    begun = run.read_config() if run.config_file.is_file() and (command.resume or run.holds_results) else None
-    if command.resume:
-        if begun is None:
-            raise FileNotFoundError(f"resume={command.resume} is not the folder of a run: it has no config.yaml")
-        config = RunConfig.resumed(begun, command)
-    else:
-        config = RunConfig.of_command(command, begun)
-        run.check(config)
     status = run.read_status()
-    if status["state"] == "done" and not config.extends:
+    if command.resume:
+        config = RunConfig.resumed(run.read_config(), command, done=status["state"] == "done")
+    else:
+        config = RunConfig.of_command(command, previous=run.read_config() if run.holds_results else None)
+        run.check(config)
+    if status["state"] == "done" and not config.is_longer:
         log.info("this run is done: %s", run.path)
         return dict(status["scores"])
     return run_job(run, config, ranks_to_start(config.options.trainer), lambda: fit_and_test(config, run))
@@ -81,7 +78,7 @@ def _refuse_from_checkpoint(choices: Mapping[str, str]) -> None:
 
 
 def train_for_sweeper(config: DictConfig) -> float | None:
-    """Trains, and returns the optimised score; in a sweep that optimises, a run that fails has one too."""
+    """Trains, and returns the optimised score; in a sweep that optimises, a failed run gets the penalty."""
     hydra = HydraConfig.get()
     run = RunFolder(Path(hydra.runtime.output_dir))
     try:

@@ -10,8 +10,8 @@ from ddpm_lightning.metrics.features.reference import choose_real_indices, refer
 
 
 def test_second_call_reads_what_the_first_computed(mean_colours, colour_images, tmp_path: Path):
-    first = reference_features(mean_colours, colour_images, tmp_path / "cache", "data", batch_size=7)
-    second = reference_features(mean_colours, colour_images, tmp_path / "cache", "data", batch_size=7)
+    first = reference_features(mean_colours, colour_images, tmp_path / "cache", "data")
+    second = reference_features(mean_colours, colour_images, tmp_path / "cache", "data")
     assert mean_colours.calls == 1
     assert torch.equal(first, second)
     assert torch.equal(first, extract_features(mean_colours, colour_images))

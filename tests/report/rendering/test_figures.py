@@ -11,6 +11,7 @@ from ddpm_lightning.report.rendering.aligned_samples import read_aligned_samples
 from ddpm_lightning.report.rendering.curves import read_panels
 from ddpm_lightning.report.rendering.figures import effects_figure, intervals_figure, samples_figure, write_figures
 from ddpm_lightning.report.rendering.line_figures import cost_quality_figure, curves_figure
+from ddpm_lightning.report.table import Estimate
 
 
 def drawn(figure: Figure):
@@ -123,7 +124,9 @@ def test_labels_do_not_overlap_with_one_metric(make_table):
 def test_strange_names_and_unknown_intervals_are_drawn(make_table, seeds):
     # A dollar sign must not start a formula, and a long name must not push the panels out of the figure.
     table = make_table({"a$b_{$": ["$\\frac", "x" * 200], "sampler.steps": ["1", "2"]}, seeds=seeds, logs=True)
-    table = dataclasses.replace(table, rows=[dataclasses.replace(table.rows[0], estimates={}), *table.rows[1:]])
+    nan = float("nan")
+    broken = {metric: Estimate({0: nan}, nan, nan, nan, nan, "") for metric in table.metrics}
+    table = dataclasses.replace(table, rows=[dataclasses.replace(table.rows[0], estimates=broken), *table.rows[1:]])
     for figure in (
         intervals_figure(table),
         effects_figure(table),

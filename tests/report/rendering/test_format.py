@@ -44,9 +44,8 @@ def test_a_column_has_the_same_decimals_throughout():
 
 
 def test_unknown_values_are_left_out():
-    assert estimate_texts([estimate(1.0), None, estimate(NAN), estimate(math.inf)]) == [
+    assert estimate_texts([estimate(1.0), estimate(NAN), estimate(math.inf)]) == [
         ("1.00", ""),
-        (MISSING, ""),
         (MISSING, ""),
         (MISSING, ""),
     ]
@@ -57,8 +56,7 @@ def test_unknown_values_are_left_out():
 def test_effects_show_their_sign_and_share_decimals():
     small = Effect("kid_lenet", "schedule", "a", "b", -0.0123, NAN, NAN, 1, 2)
     large = Effect("fid_lenet", "schedule", "a", "b", 12.3, -1.0, 25.0, 3, 2)
-    unknown = Effect("fid_lenet", "schedule", "a", "c", NAN, NAN, NAN, 0, 0)
-    assert effect_texts([small, large, unknown]) == ["-0.0123", "+12.3 [-1.0, +25.0]", MISSING]
+    assert effect_texts([small, large]) == ["-0.0123", "+12.3 [-1.0, +25.0]"]
 
 
 def test_costs_with_headings_come_first():

@@ -133,8 +133,8 @@ def test_rows_have_exact_values_to_sort_by(eight, write):
 @pytest.mark.parametrize(
     ("first", "order", "words"),
     [
-        ("kid_lenet", "ascending", "a negative difference is an improvement."),
-        ("recall_lenet", "descending", "except for recall (lenet), where a positive one is."),
+        ("kid_lenet", "ascending", "Lower is better."),
+        ("recall_lenet", "descending", "Higher is better for recall (lenet), lower for the others."),
     ],
 )
 def test_the_page_says_which_direction_is_better(make_table, write, first, order, words):

@@ -9,7 +9,7 @@ from markdown_it import MarkdownIt
 
 from ddpm_lightning.report.rendering.figures import WrittenFigure
 from ddpm_lightning.report.rendering.markdown import write_csv, write_markdown
-from ddpm_lightning.report.table import Table, Verdict
+from ddpm_lightning.report.table import Estimate, Table, Verdict
 
 NASTY = "a|b *c* _d_ `e` <script>alert(1)</script> [x](y) $z$ &amp;"
 
@@ -88,9 +88,9 @@ def test_a_command_cannot_close_its_code_block(make_table, tmp_path):
 def test_missing_values_are_dashes_and_never_nan(make_table, tmp_path):
     table = make_table({"schedule": ["a", "b"]}, seeds=(0,), metrics=["kid_lenet", "fid_lenet"])
     nan = float("nan")
-    broken = dataclasses.replace(table.rows[1].estimates["kid_lenet"], mean=nan, values={0: nan})
-    rows = [table.rows[0], dataclasses.replace(table.rows[1], estimates={"kid_lenet": broken}, cost={})]
-    effect = dataclasses.replace(table.effects[0], mean=nan, low=nan, high=nan)
+    broken = dict.fromkeys(table.metrics, Estimate({0: nan}, nan, nan, nan, nan, ""))
+    rows = [table.rows[0], dataclasses.replace(table.rows[1], estimates=broken, cost={})]
+    effect = dataclasses.replace(table.effects[0], low=nan, high=nan)
     markdown = written(dataclasses.replace(table, rows=rows, effects=[effect]), tmp_path)
     assert not re.search(r"\bnan\b", markdown, re.IGNORECASE)
     assert cells(markdown)[1] == ["b", "–", "–", "1", "–", "–", "–"]  # noqa: RUF001
@@ -119,7 +119,12 @@ def test_csv_has_unrounded_numbers(eight, tmp_path):
 
 def test_csv_leaves_unknown_values_empty(make_table, tmp_path):
     table = make_table({"schedule": ["a", "b"]}, seeds=(0,), metrics=["kid_lenet"])
-    rows = [table.rows[0], dataclasses.replace(table.rows[1], estimates={}, verdicts={}, cost={})]
+    nan = float("nan")
+    unknown = {
+        "estimates": {"kid_lenet": Estimate({}, nan, nan, nan, nan, "")},
+        "verdicts": {"kid_lenet": Verdict.UNKNOWN},
+    }
+    rows = [table.rows[0], dataclasses.replace(table.rows[1], **unknown, cost={})]
     write_csv(dataclasses.replace(table, rows=rows), tmp_path / "report.csv")
     frame = pd.read_csv(tmp_path / "report.csv")
     assert frame["kid_lenet_sd"].isna().all()

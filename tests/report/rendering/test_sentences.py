@@ -1,6 +1,6 @@
 import dataclasses
 
-from ddpm_lightning.report.rendering.sentences import card_line, comparison, improvement, reading, verdict_sentences
+from ddpm_lightning.report.rendering.sentences import card_line, legend_sentences, overview, verdict_sentences
 from ddpm_lightning.report.table import Verdict
 
 
@@ -16,17 +16,15 @@ def three(make_table):
     return make_table({"schedule": ["cosine", "linear", "sigmoid"]}, metrics=["kid_lenet"])
 
 
-def test_comparison_counts_configurations_runs_and_seeds(make_table):
-    assert comparison(three(make_table)) == (
-        "3 configurations from 9 runs, which differ in schedule; seeds 0, 1 and 2."
-    )
-    assert comparison(make_table({}, seeds=(4,))) == "1 configuration from 1 run; seed 4."
+def test_the_overview_counts_configurations_runs_and_seeds(make_table):
+    assert overview(three(make_table)) == ("3 configurations from 9 runs, which differ in schedule; seeds 0, 1 and 2.")
+    assert overview(make_table({}, seeds=(4,))) == "1 configuration from 1 run; seed 4."
 
 
-def test_comparison_mentions_missing_seeds(make_table):
+def test_the_overview_mentions_missing_seeds(make_table):
     table = three(make_table)
     cut = dataclasses.replace(table.rows[0], runs=table.rows[0].runs[:2])
-    sentence = comparison(dataclasses.replace(table, rows=[cut, *table.rows[1:]]))
+    sentence = overview(dataclasses.replace(table, rows=[cut, *table.rows[1:]]))
     assert "from 8 runs" in sentence
     assert sentence.endswith("seeds 0, 1 and 2 (some configurations lack some of them).")
 
@@ -44,7 +42,7 @@ def test_ties_are_named(make_table):
         "KID (lenet): no significant difference among the lowest: schedule=cosine; schedule=linear (ties). "
         "The others are significantly worse."
     ]
-    assert any("not significantly different from the best mean" in sentence for sentence in reading(table))
+    assert any("not significantly different from the best mean" in sentence for sentence in legend_sentences(table))
     all_tie = with_verdicts(three(make_table), *[Verdict.TIE] * 3)
     assert verdict_sentences(all_tie) == ["KID (lenet): no significant differences: all 3 configurations tie."]
     two = make_table({"schedule": ["cosine", "linear"]}, metrics=["kid_lenet"])
@@ -66,24 +64,18 @@ def test_the_best_precision_is_the_highest(make_table):
 def test_scores_where_higher_is_better_are_named(make_table):
     metrics = ["kid_lenet", "precision_lenet", "recall_lenet", "noise_mae"]
     table = make_table({"schedule": ["cosine", "linear"]}, metrics=metrics)
-    assert reading(table)[0].startswith(
+    assert legend_sentences(table)[0].startswith(
         "Higher is better for precision (lenet) and recall (lenet), lower for the others."
     )
-    assert improvement(table) == (
-        "a negative difference is an improvement, "
-        "except for precision (lenet) and recall (lenet), where a positive one is"
-    )
     shares = make_table({"schedule": ["cosine", "linear"]}, metrics=["precision_lenet", "recall_lenet"])
-    assert reading(shares)[0].startswith("Higher is better. ")
-    assert improvement(shares) == "a positive difference is an improvement"
-    assert reading(three(make_table))[0].startswith("Lower is better. ")
-    assert improvement(three(make_table)) == "a negative difference is an improvement"
+    assert legend_sentences(shares)[0].startswith("Higher is better. ")
+    assert legend_sentences(three(make_table))[0].startswith("Lower is better. ")
 
 
 def test_incomparable_configurations_get_no_verdict(make_table):
     none = with_verdicts(three(make_table), *[Verdict.UNKNOWN] * 3)
     assert "cannot be compared" in verdict_sentences(none)[0]
-    assert not any("significantly different" in sentence for sentence in reading(none))
+    assert not any("significantly different" in sentence for sentence in legend_sentences(none))
     assert verdict_sentences(make_table({"schedule": ["cosine"]})) == []
 
 

@@ -1,7 +1,3 @@
-import dataclasses
-
-import pytest
-
 from ddpm_lightning.report.rendering.write_report import write_report
 
 
@@ -36,11 +32,3 @@ def test_the_same_report_twice_is_the_same_bytes(make_table, tmp_path):
     table = make_table({"schedule": ["cosine", "linear"]}, seeds=(0, 1), logs=True)
     first = [path.read_bytes() for path in write_report(table, tmp_path, "T", "c")]
     assert [path.read_bytes() for path in write_report(table, tmp_path, "T", "c")] == first
-
-
-def test_an_empty_table_is_an_error(make_table, tmp_path):
-    table = make_table({})
-    with pytest.raises(ValueError, match="nothing to report: the table has 0 configurations"):
-        write_report(dataclasses.replace(table, rows=[]), tmp_path, "T", "c")
-    with pytest.raises(ValueError, match="0 metrics"):
-        write_report(dataclasses.replace(table, metrics=[]), tmp_path, "T", "c")

@@ -47,7 +47,7 @@ class CacheEntry:
 
 
 def cached_images(source: ImageSource, cache_dir: str | Path) -> CacheEntry:
-    """Open the cache entry of a data set, building it first if it is absent or a file of it has another size.
+    """Opens the cache entry of a data set, building it first if it is absent or a file of it has another size.
 
     Any number of processes may call this at once: one builds, the others wait for it. The entry's manifest says what
     it was made from, and the entry's name has a hash of that, so a changed source has another entry.
@@ -103,14 +103,13 @@ def _open(entry: Path) -> CacheEntry | None:
 
 
 def _build(entry: Path, source: ImageSource, made_from: dict[str, Any]) -> None:
-    """Write the entry under another name, and rename it when it is whole. The caller holds the lock.
-
-    What an earlier build left when it was killed is removed.
-    """
+    """Writes the entry under another name, and renames it when it is whole. The caller holds the lock."""
     labels = _checked_labels(source)
     building = entry.with_name(f".{entry.name}.building")
-    with _explained(entry.parent), _removed_at_the_end(building):
+    shutil.rmtree(building, ignore_errors=True)  # left by a build that was killed
+    with _explained(entry.parent), contextlib.ExitStack() as cleanup:
         building.mkdir()
+        cleanup.callback(shutil.rmtree, building, ignore_errors=True)
         images = _allocate(building / _IMAGES, (len(labels), *source.image_shape))
         damaged = fill(source, images)
         images.flush()
@@ -125,19 +124,9 @@ def _build(entry: Path, source: ImageSource, made_from: dict[str, Any]) -> None:
             "fingerprint": _content_hash(images, labels, sorted(damaged)),
         }
         write_json(building / _MANIFEST, manifest)
-        shutil.rmtree(entry, ignore_errors=True)  # only one that is not whole can be here
+        shutil.rmtree(entry, ignore_errors=True)  # only an incomplete entry can be here
         os.rename(building, entry)
         sync_folder(entry.parent)
-
-
-@contextlib.contextmanager
-def _removed_at_the_end(folder: Path) -> Iterator[None]:
-    """No folder of this name before and after."""
-    shutil.rmtree(folder, ignore_errors=True)
-    try:
-        yield
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _allocate(path: Path, shape: tuple[int, ...]) -> np.memmap:
@@ -176,17 +165,19 @@ def _report_damaged(source: ImageSource, entry: Path, cached: CacheEntry) -> Non
         return
     reasons = (entry / _DAMAGED).read_text().splitlines()
     named = "; ".join(reasons[:_MOST_NAMED]) + ("; ..." if count > _MOST_NAMED else "")
-    what = f"{count} of {len(cached.images)} images of {source.name} cannot be read: {named} (all: {entry / _DAMAGED})"
+    problem = (
+        f"{count} of {len(cached.images)} images of {source.name} cannot be read: {named} (all: {entry / _DAMAGED})"
+    )
     if not source.skip_damaged or len(cached.readable) == 0:
         raise DataFileError(
-            f"{what}. Fix or restore them, or train with dataset.source.skip_damaged=true, which leaves them out"
+            f"{problem}. Fix or restore them, or train with dataset.source.skip_damaged=true, which leaves them out"
         )
-    log.warning("%s. They are left out", what)
+    log.warning("%s. They are left out", problem)
 
 
 @contextlib.contextmanager
 def _locked(entry: Path) -> Iterator[None]:
-    """Hold an advisory lock on the entry; the system releases it when the process ends, however it ends."""
+    """Holds an advisory lock on the entry; the system releases it when the process ends, however it ends."""
     lock = FileLock(entry.parent / f".{entry.name}.lock")
     with _explained(entry.parent):
         entry.parent.mkdir(parents=True, exist_ok=True)

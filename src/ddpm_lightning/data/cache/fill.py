@@ -13,7 +13,7 @@ _CHUNK = 64  # images: after a Ctrl-C, each thread still finishes its chunk
 
 
 def fill(source: ImageSource, images: np.ndarray) -> dict[int, str]:
-    """Read all images of a source, in as many threads as there are cores if that is slow.
+    """Reads all images of a source, in as many threads as there are cores if that is slow.
 
     Threads run in parallel here, because Pillow releases Python's lock while it decodes and resizes.
 

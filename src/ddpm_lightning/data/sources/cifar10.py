@@ -26,10 +26,7 @@ class CIFAR10Source(ImageSource):
     transform = RESIZED
 
     def __init__(self, root: str | Path, image_size: int = _SIDE) -> None:
-        """
-        Args:
-            root: the folder above `cifar-10-batches-py/`.
-            image_size: images are resized from 32 to this.
+        """`root` is the folder above `cifar-10-batches-py/`; images are resized from 32 to `image_size`.
 
         Raises:
             ValueError: image_size is not positive.

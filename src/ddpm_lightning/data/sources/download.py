@@ -11,7 +11,7 @@ from ddpm_lightning.data.sources.source import DataFileError
 
 
 def download(fetch: Callable[[], object], title: str, folder: Path, files: str) -> None:
-    """Download a data set with torchvision; if several processes want it at once, one does and the others wait.
+    """Downloads a data set with torchvision; if several processes want it at once, one does and the others wait.
 
     Args:
         fetch: downloads the data set, or does nothing if its files are there.
@@ -34,10 +34,11 @@ def download(fetch: Callable[[], object], title: str, folder: Path, files: str) 
 
 
 def check_md5(path: Path, published: str, how_to_restore: str) -> None:
-    """
+    """Checks that a file has the md5 sum that was published.
+
     Args:
         path: a file that is there.
-        published: its md5 sum, in hexadecimal digits.
+        published: in hexadecimal digits.
         how_to_restore: a sentence for the error.
 
     Raises:

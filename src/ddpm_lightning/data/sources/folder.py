@@ -58,7 +58,8 @@ class FolderSource(ImageFiles):
         return sorted(tops) if self._use_classes and "" not in tops else []
 
     def list_files(self) -> Sequence[str]:
-        """
+        """The paths of all images below the folder, sorted.
+
         Raises:
             DataFileError: there is no such folder, or it has no images.
         """

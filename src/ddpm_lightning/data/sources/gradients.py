@@ -21,15 +21,7 @@ class GradientsSource(ImageSource):
     def __init__(
         self, root: str | Path, channels: int, height: int, width: int, seed: int, size: int, held_out: int
     ) -> None:
-        """
-        Args:
-            root: ignored.
-            channels: 1 for greyscale, 3 for colour.
-            height: in pixels.
-            width: in pixels.
-            seed: of the colours.
-            size: images to train on.
-            held_out: images to validate and test on.
+        """`root` is ignored; `size` images are trained on, `held_out` others validated and tested on.
 
         Raises:
             ValueError: a size is not positive or the seed is negative.
@@ -65,13 +57,7 @@ class GradientsSource(ImageSource):
 def corner_colours(numbers: np.ndarray, channels: int, seed: int) -> np.ndarray:
     """Independent uniform colours from a counter-based generator, whose counter is the image's number.
 
-    Args:
-        numbers: int64 (n,), not negative.
-        channels: of an image.
-        seed: not negative.
-
-    Returns:
-        uint8 (n, channels, 2, 2): top left, top right; bottom left, bottom right.
+    uint8 (n, channels, 2, 2), top left, top right; bottom left, bottom right; from numbers (n,) that are not negative.
     """
     size = 4 * channels
     words = -(-size // 8)  # of 64 bits
@@ -82,15 +68,9 @@ def corner_colours(numbers: np.ndarray, channels: int, seed: int) -> np.ndarray:
 
 
 def between_corners(colours: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Bilinear interpolation, in float32 and rounded once; the corner pixels have the corners' colours.
+    """Bilinear interpolation of colours, uint8 (n, C, 2, 2), to images, uint8 (n, C, height, width).
 
-    Args:
-        colours: uint8 (n, C, 2, 2).
-        height: in pixels.
-        width: in pixels.
-
-    Returns:
-        uint8 (n, C, height, width).
+    In float32 and rounded once; the corner pixels have the corners' colours.
     """
     corners = colours.astype(np.float32)
     rightwards = np.linspace(0, 1, width, dtype=np.float32)

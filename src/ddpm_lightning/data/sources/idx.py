@@ -13,7 +13,7 @@ _UINT8 = 0x08
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """Read an idx file of unsigned bytes, packed (.gz) or not.
+    """Reads an idx file of unsigned bytes, packed (.gz) or not.
 
     Returns:
         uint8 array of the shape that the header states.

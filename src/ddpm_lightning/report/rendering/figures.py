@@ -77,14 +77,13 @@ def intervals_figure(table: Table) -> Figure:
     """
     figure, axes = dot_panels(len(table.metrics), [row_label(row) for row in table.rows])
     for ax, metric in zip(axes, table.metrics, strict=True):
-        for place, row in enumerate(table.rows):
-            estimate = row.estimates.get(metric)
-            if estimate is None or not math.isfinite(estimate.mean):
+        for i, row in enumerate(table.rows):
+            estimate = row.estimates[metric]
+            if not math.isfinite(estimate.mean):
                 continue
             values = list(estimate.values.values())
-            ax.plot(values, [place + 0.2] * len(values), ".", color="#999999", markersize=4)
-            filled = row.verdicts.get(metric) is not Verdict.WORSE
-            dot(ax, estimate.mean, place, estimate.low, estimate.high, filled)
+            ax.plot(values, [i + 0.2] * len(values), ".", color="#999999", markersize=4)
+            dot(ax, estimate.mean, i, estimate.low, estimate.high, filled=row.verdicts[metric] is not Verdict.WORSE)
         ax.set_title(metric_name(metric), fontsize=10)
         mark_better(ax, metric)
     figure.suptitle("Mean and 95 % interval; grey: seeds; hollow: significantly worse than the best", fontsize=10)
@@ -102,9 +101,9 @@ def effects_figure(table: Table) -> Figure | None:
     for ax, metric in zip(axes, shown, strict=True):
         ax.axvline(0, color="black", linewidth=0.8, zorder=1)
         for effect in table.effects:
-            if effect.metric == metric and math.isfinite(effect.mean):
-                place = changes.index((effect.factor, effect.baseline, effect.choice))
-                dot(ax, effect.mean, place, effect.low, effect.high, filled=True)
+            if effect.metric == metric:
+                row = changes.index((effect.factor, effect.baseline, effect.choice))
+                dot(ax, effect.mean, row, effect.low, effect.high, filled=True)
         ax.set_title(metric_name(metric), fontsize=10)
         mark_better(ax, metric)
     figure.suptitle("Main effects: change of one factor alone, with 95 % interval", fontsize=10)

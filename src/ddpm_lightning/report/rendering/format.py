@@ -45,17 +45,17 @@ def cost_text(cost: str, value: float | None) -> str:
     return magnitude(value) if cost == "parameters" else significant(value)
 
 
-def estimate_texts(estimates: Sequence[Estimate | None]) -> list[tuple[str, str]]:
+def estimate_texts(estimates: Sequence[Estimate]) -> list[tuple[str, str]]:
     """A column of a table: for each estimate ("mean ± deviation", "[low, high]"), all with the same decimals.
 
     Unknown parts are left out, such as the deviation of one seed. A score that is not finite is MISSING.
     """
-    places = decimals(estimate.mean for estimate in estimates if estimate)
+    places = decimals(estimate.mean for estimate in estimates)
     return [_estimate_text(estimate, places) for estimate in estimates]
 
 
-def _estimate_text(estimate: Estimate | None, places: int) -> tuple[str, str]:
-    if estimate is None or not math.isfinite(estimate.mean):
+def _estimate_text(estimate: Estimate, places: int) -> tuple[str, str]:
+    if not math.isfinite(estimate.mean):
         return MISSING, ""
     value = f"{estimate.mean:.{places}f}"
     if math.isfinite(estimate.deviation):
@@ -75,9 +75,8 @@ def effect_texts(effects: Sequence[Effect]) -> list[str]:
     texts = []
     for effect in effects:
         places = decimals(other.mean for other in effects if other.metric == effect.metric)
-        known = math.isfinite(effect.mean)
-        interval = interval_text(effect.low, effect.high, places, sign="+") if known else ""
-        texts.append(f"{effect.mean:+.{places}f} {interval}".strip() if known else MISSING)
+        interval = interval_text(effect.low, effect.high, places, sign="+")
+        texts.append(f"{effect.mean:+.{places}f} {interval}".strip())
     return texts
 
 

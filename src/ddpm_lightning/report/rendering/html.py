@@ -2,7 +2,6 @@
 
 import base64
 import math
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
@@ -12,47 +11,15 @@ from PIL import Image
 
 from ddpm_lightning.atomic_files import write_text
 from ddpm_lightning.report.rendering.aligned_samples import AlignedSamples
+from ddpm_lightning.report.rendering.cells import EFFECT_HEADINGS, effect_cells, score_cells, score_headings
 from ddpm_lightning.report.rendering.figures import WrittenFigure
-from ddpm_lightning.report.rendering.format import (
-    MISSING,
-    configuration_label,
-    cost_columns,
-    cost_name,
-    cost_text,
-    effect_texts,
-    estimate_texts,
-    metric_name,
-)
-from ddpm_lightning.report.rendering.sentences import (
-    TIE_MARK,
-    card_line,
-    comparison,
-    improvement,
-    reading,
-    verdict_sentences,
-)
+from ddpm_lightning.report.rendering.format import configuration_label
+from ddpm_lightning.report.rendering.sentences import TIE_MARK, card_line, legend_sentences, overview, verdict_sentences
 from ddpm_lightning.report.score_names import higher_is_better
-from ddpm_lightning.report.table import Row, Table, Verdict
+from ddpm_lightning.report.table import Table
 
 _PIXELS_PER_INCH = 112
-"""The figures' size on the page: their letters are a little smaller than the page's."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A cell of a table.
-
-    Attributes:
-        text: what is displayed.
-        key: the value to sort by, a number or a word; empty where there is nothing.
-        interval: [low, high], or empty.
-        verdict: the verdict on a score, or empty.
-    """
-
-    text: str
-    key: str
-    interval: str = ""
-    verdict: str = ""
+"""The figures' size on the page: their characters are a little smaller than the page's."""
 
 
 def write_html(
@@ -60,13 +27,7 @@ def write_html(
 ) -> None:
     """Writes the report as one file that contains its pictures and opens without a network.
 
-    Args:
-        table: the result to report.
-        samples: a strip for each row of the table.
-        figures: the report's figures, which are embedded; samples.png is not, since the strips show the same.
-        path: the file.
-        title: its heading.
-        command: the shell command that reproduces the report.
+    The figures are embedded, except for samples.png, since the strips of `samples` show the same.
     """
     environment = Environment(
         loader=PackageLoader("ddpm_lightning.report.rendering"),
@@ -80,13 +41,13 @@ def write_html(
         environment.get_template("report.html.jinja").render(
             title=title,
             command=command,
-            comparison=comparison(table),
-            reading=reading(table),
+            overview=overview(table),
+            legend=legend_sentences(table),
             verdicts=verdict_sentences(table),
-            headings=_headings(table),
+            headings=score_headings(table),
             primary=len(table.factors),
             primary_order="descending" if higher_is_better(table.metrics[0]) else "ascending",
-            rows=_rows(table),
+            rows=score_cells(table),
             choices=_choices(table),
             labels=[configuration_label(row) for row in table.rows],
             strips=[None if strip is None else _png(strip) for strip in samples.strips],
@@ -94,59 +55,13 @@ def write_html(
             figures={figure.path.name: figure for figure in figures},
             pixels_per_inch=_PIXELS_PER_INCH,
             data_uri=_data_uri,
-            effects=_effect_rows(table),
-            improvement=improvement(table),
+            effects=effect_cells(table),
+            effect_headings=EFFECT_HEADINGS,
             cards=[card_line(card) for card in table.cards],
             notes=table.notes,
             tie_mark=TIE_MARK,
         ),
     )
-
-
-def _headings(table: Table) -> list[str]:
-    costs = map(cost_name, cost_columns(table.rows))
-    return [*table.factors, *map(metric_name, table.metrics), "n", *costs]
-
-
-def _rows(table: Table) -> list[list[Cell]]:
-    costs = cost_columns(table.rows)
-    columns = [_score_cells(table.rows, metric) for metric in table.metrics]
-    return [
-        [
-            *(Cell(choice, choice) for choice in row.configuration.values()),
-            *(column[place] for column in columns),
-            Cell(str(len(row.runs)), str(len(row.runs))),
-            *(Cell(cost_text(cost, row.cost.get(cost)), _key(row.cost.get(cost))) for cost in costs),
-        ]
-        for place, row in enumerate(table.rows)
-    ]
-
-
-def _score_cells(rows: list[Row], metric: str) -> list[Cell]:
-    estimates = [row.estimates.get(metric) for row in rows]
-    cells = []
-    for row, estimate, (text, interval) in zip(rows, estimates, estimate_texts(estimates), strict=True):
-        verdict = "" if text == MISSING else str(row.verdicts.get(metric, Verdict.UNKNOWN))
-        cells.append(Cell(text, _key(estimate.mean if estimate else None), interval, verdict))
-    return cells
-
-
-def _effect_rows(table: Table) -> list[list[Cell]]:
-    return [
-        [
-            Cell(metric_name(effect.metric), metric_name(effect.metric)),
-            Cell(effect.factor, effect.factor),
-            Cell(f"{effect.baseline} → {effect.choice}", effect.choice),
-            Cell(text, _key(effect.mean)),
-            Cell(str(effect.num_seeds), str(effect.num_seeds)),
-            Cell(str(effect.num_pairs), str(effect.num_pairs)),
-        ]
-        for effect, text in zip(table.effects, effect_texts(table.effects), strict=True)
-    ]
-
-
-def _key(value: float | None) -> str:
-    return "" if value is None or not math.isfinite(value) else repr(float(value))
 
 
 def _choices(table: Table) -> dict[str, list[str]]:

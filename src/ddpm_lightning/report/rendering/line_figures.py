@@ -78,10 +78,9 @@ def cost_quality_figure(table: Table) -> Figure | None:
         settings.setdefault(_others(row), []).append(row)
     figure, axes = line_panels(len(table.metrics), [setting for setting in settings if setting])
     for ax, metric in zip(axes, table.metrics, strict=True):
-        for number, rows in enumerate(settings.values()):
-            known = [row for row in rows if metric in row.estimates]
-            places = np.array([numbers[row.configuration[STEPS]] for row in known])
-            _error_bars(ax, places, [row.estimates[metric] for row in known], number)
+        for i, rows in enumerate(settings.values()):
+            steps = np.array([numbers[row.configuration[STEPS]] for row in rows])
+            _plot_estimates(ax, steps, [row.estimates[metric] for row in rows], line_style(i))
         ax.set_xscale("log")
         ax.xaxis.set_minor_locator(NullLocator())
         ax.set_xticks(list(numbers.values()), [shortened(choice) for choice in numbers])
@@ -106,18 +105,18 @@ def _others(row: Row) -> str:
     return ", ".join(shortened(f"{name}={choice}") for name, choice in row.configuration.items() if name != STEPS)
 
 
-def _error_bars(ax: Axes, places: np.ndarray, estimates: list[Estimate], number: int) -> None:
-    reaches = [
+def _plot_estimates(ax: Axes, steps: np.ndarray, estimates: list[Estimate], style: dict[str, Any]) -> None:
+    error_bars = [
         (estimate.mean - estimate.low, estimate.high - estimate.mean) if math.isfinite(estimate.low) else (0.0, 0.0)
         for estimate in estimates
     ]
     ax.errorbar(
-        places,
+        steps,
         [estimate.mean for estimate in estimates],
-        yerr=np.array(reaches).reshape(-1, 2).T,
+        yerr=np.array(error_bars).T,
         marker="o",
         markersize=4,
         linewidth=1.2,
         capsize=2.5,
-        **line_style(number),
+        **style,
     )

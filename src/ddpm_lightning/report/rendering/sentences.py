@@ -12,8 +12,8 @@ TIE_MARK = "⁼"
 """Marks a score that is not significantly different from the best mean."""
 
 
-def comparison(table: Table) -> str:
-    """The configurations, runs, factors and seeds of a comparison, in one sentence."""
+def overview(table: Table) -> str:
+    """One sentence with the configurations, runs, factors and seeds of a table."""
     runs = sum(len(row.runs) for row in table.rows)
     by_row = [{run.seed for run in row.runs} for row in table.rows]
     seeds = sorted(set().union(*by_row))
@@ -23,9 +23,9 @@ def comparison(table: Table) -> str:
     return f"{counts}{factors}; {'seeds' if len(seeds) != 1 else 'seed'} {_listed(seeds)}{incomplete}."
 
 
-def reading(table: Table) -> list[str]:
-    """How to read the numbers, and which errors the intervals of each metric cover."""
-    higher = _higher_is_better_names(table)
+def legend_sentences(table: Table) -> list[str]:
+    """The legend of the table of scores: which direction is better, and which errors the intervals cover."""
+    higher = [metric_name(metric) for metric in table.metrics if higher_is_better(metric)]
     if not higher:
         better = "Lower is better"
     elif len(higher) == len(table.metrics):
@@ -35,23 +35,13 @@ def reading(table: Table) -> list[str]:
     sentences = [f"{better}. Cells show mean ± standard deviation over seeds [95 % interval]."]
     covered: dict[str, list[str]] = {}
     for metric in table.metrics:
-        found = [row.estimates[metric].covers for row in table.rows if metric in row.estimates]
+        found = [row.estimates[metric].covers for row in table.rows]
         covers = " or ".join(dict.fromkeys(words for words in found if words))
         covered.setdefault(covers, []).append(metric_name(metric))
     sentences += [f"Intervals of {_listed(metrics)} cover {covers}." for covers, metrics in covered.items() if covers]
     if any(verdict is Verdict.TIE for row in table.rows for verdict in row.verdicts.values()):
         sentences.append(f"{TIE_MARK} = not significantly different from the best mean.")
     return sentences
-
-
-def improvement(table: Table) -> str:
-    """Which sign of a main effect is an improvement."""
-    higher = _higher_is_better_names(table)
-    if not higher:
-        return "a negative difference is an improvement"
-    if len(higher) == len(table.metrics):
-        return "a positive difference is an improvement"
-    return f"a negative difference is an improvement, except for {_listed(higher)}, where a positive one is"
 
 
 def verdict_sentences(table: Table) -> list[str]:
@@ -64,7 +54,7 @@ def verdict_sentences(table: Table) -> list[str]:
 def _verdict(table: Table, metric: str) -> str:
     groups: dict[Verdict, list[Row]] = {verdict: [] for verdict in Verdict}
     for row in table.rows:
-        groups[row.verdicts.get(metric, Verdict.UNKNOWN)].append(row)
+        groups[row.verdicts[metric]].append(row)
     comparative, superlative = ("higher", "highest") if higher_is_better(metric) else ("lower", "lowest")
     best, ties, unknown = groups[Verdict.BEST], groups[Verdict.TIE], groups[Verdict.UNKNOWN]
     if len(unknown) == len(table.rows):
@@ -109,10 +99,6 @@ def _word(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return "no" if not value else "yes"
     return f"{value:g}" if isinstance(value, int | float) else str(value)
-
-
-def _higher_is_better_names(table: Table) -> list[str]:
-    return [metric_name(metric) for metric in table.metrics if higher_is_better(metric)]
 
 
 def _labels(rows: list[Row]) -> str:

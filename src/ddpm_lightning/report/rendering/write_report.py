@@ -21,15 +21,7 @@ def write_report(table: Table, folder: Path, title: str, command: str) -> list[P
 
     Returns:
         the files written.
-
-    Raises:
-        ValueError: the table has no rows or no metrics.
     """
-    if not table.rows or not table.metrics:
-        raise ValueError(
-            f"there is nothing to report: the table has {len(table.rows)} configurations and {len(table.metrics)} "
-            "metrics. Report at least one run that has finished and has scores"
-        )
     samples = read_aligned_samples(table)
     figures = write_figures(table, samples, read_panels(table), folder)
     pages = [folder / "report.md", folder / "report.csv", folder / "report.html"]
