@@ -54,7 +54,7 @@ def _work_on_record(run: RunFolder, config: RunConfig, ranks: int, work: Callabl
         began, resumed = time.time(), run.last_checkpoint.is_file()
         # In this order: a run that is done is never described by a config that it has not reached.
         run.write_status("running", resumed=resumed)
-        run.write_config(config.stored)
+        run.store(config)
         try:
             if ranks > 1:
                 run_ranks(ranks)

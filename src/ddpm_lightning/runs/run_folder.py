@@ -102,12 +102,20 @@ class RunFolder:
 
     def set_aside_other(self, config: RunConfig) -> None:
         """Moves the logs and pictures of a run without results into a folder of their own, if another run begins."""
-        if not self.config_file.is_file() or OmegaConf.to_container(OmegaConf.load(self.config_file)) == config.stored:
+        if not self.config_file.is_file() or self._is_stored(config):
             return
         aside = self.path / f"failed-{datetime.now():%Y-%m-%d_%H-%M-%S}"
         for folder in [path for path in self.path.iterdir() if path.is_dir() and not path.name.startswith("failed-")]:
             aside.mkdir(exist_ok=True)
             folder.rename(aside / folder.name)
+
+    def store(self, config: RunConfig) -> None:
+        """Writes the run's config, unless it is there already."""
+        if not self._is_stored(config):
+            self.write_config(config.stored)
+
+    def _is_stored(self, config: RunConfig) -> bool:
+        return self.config_file.is_file() and OmegaConf.to_container(OmegaConf.load(self.config_file)) == config.stored
 
     def write_config(self, stored: Mapping[str, Any]) -> None:
         """Writes `config.yaml`, atomically."""
