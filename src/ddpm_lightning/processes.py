@@ -44,5 +44,5 @@ def available_cores() -> int:
     """The cores that this process may use: its share where a launcher gave it one."""
     if SHARE_VARIABLE in os.environ:
         return int(os.environ[SHARE_VARIABLE])
-    # Not every system tells a process which cores are its own.
+    # Not every system knows which cores a process may use.
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -155,7 +155,7 @@ class TestOptions:
         write("b")
         first, second = collect([sweep])
         assert (first.options["loss_on"], second.options["loss_on"]) == ("velocity", "noise")
-        # It may set plain options as well, which no choice tells.
+        # It may also set plain options, which no choice shows.
         assert first.options["experiment"] == "mnist_quick" and "experiment" not in second.options
         assert {name for name in first.options if first.options[name] != second.options.get(name)} == {
             "loss_on",
