@@ -117,9 +117,9 @@ def test_a_checkpoint_draws_the_samples_that_it_drew(run, compose_verb, places, 
     assert abs(ours - theirs).max() <= 1
 
 
-def test_a_sweep_is_still_finished(sweep, places, tmp_path, shell):
+def test_a_sweep_is_still_finished(sweep, places, tmp_path, shell_here):
     before = {path: path.stat().st_mtime_ns for path in sweep.glob("*/status")}
-    ended = shell(
+    ended = shell_here(
         REPOSITORY / "train.py", "-m", *TINY, "name=sweep", "trainer.max_steps=2", "loss=mae,mse", "seed=0,1", *places,
         cwd=tmp_path,
     )  # fmt: skip

@@ -153,8 +153,8 @@ def test_runs_on_different_data_are_an_error(refused: Report, sweep: Path, make_
 
 
 @pytest.mark.parametrize(("words", "code"), [(["--help"], 0), (["-h"], 0), ([], 2)])
-def test_help(shell: Callable, words: list[str], code: int) -> None:
-    result = shell("report.py", *words)
+def test_help(shell_here: Callable, words: list[str], code: int) -> None:
+    result = shell_here("report.py", *words)
     assert (result.returncode, result.stderr) == (code, "")
     assert all(f"{option}=" in result.stdout for option in OPTIONS)
     assert "SWEEP" in result.stdout

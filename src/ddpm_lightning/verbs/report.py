@@ -3,7 +3,6 @@
 import sys
 from pathlib import Path
 
-from ddpm_lightning.report.make_report import make_report, plain_warnings, print_report
 from ddpm_lightning.report.score_names import NAMES
 
 USAGE = f"""\
@@ -29,6 +28,8 @@ def main() -> None:
     unknown = [option for option in options if option not in OPTIONS]
     if unknown:
         sys.exit(f"report.py: unknown option {unknown[0]!r}: choose from {', '.join(OPTIONS)}\n\n{USAGE}")
+    from ddpm_lightning.report.make_report import make_report, plain_warnings, print_report  # not needed for --help
+
     sweeps = [Path(word) for word in words if word not in settings]
     if not sweeps:
         sys.exit(f"report.py: name the folder of a sweep\n\n{USAGE}")
