@@ -11,7 +11,8 @@ from omegaconf import DictConfig
 from ddpm_lightning.runs.build import build_callbacks, build_data, build_loggers, build_module, build_trainer
 from ddpm_lightning.runs.plain_config import plain
 from ddpm_lightning.runs.run_folder import RunFolder
-from ddpm_lightning.training.checkpoint import AtomicCheckpointIO, read_checkpoint
+from ddpm_lightning.training.checkpoint import read_checkpoint
+from ddpm_lightning.training.checkpoint_io import AtomicCheckpointIO
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from ddpm_lightning.runs.run_folder import RunFolder, find_checkpoint
+from ddpm_lightning.runs.find_checkpoint import find_checkpoint
+from ddpm_lightning.runs.run_folder import RunFolder
 from ddpm_lightning.training.checkpoint import CONFIG_KEY, read_checkpoint
 
 pytestmark = pytest.mark.slow

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ddpm_lightning.runs.find_checkpoint import find_checkpoint
 from ddpm_lightning.runs.options import Role, role_of
 from ddpm_lightning.runs.plain_config import leaves
-from ddpm_lightning.runs.run_folder import RunFolder, find_checkpoint
+from ddpm_lightning.runs.run_folder import RunFolder
 from ddpm_lightning.verbs.evaluate import evaluate
 from ddpm_lightning.verbs.sample import sample
 

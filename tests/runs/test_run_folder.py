@@ -6,9 +6,10 @@ import pytest
 from omegaconf import DictConfig
 
 from ddpm_lightning.runs.config import RunConfig
+from ddpm_lightning.runs.find_checkpoint import find_checkpoint
 from ddpm_lightning.runs.identity import Changed
 from ddpm_lightning.runs.plain_config import leaves
-from ddpm_lightning.runs.run_folder import RunFolder, find_checkpoint
+from ddpm_lightning.runs.run_folder import RunFolder
 from ddpm_lightning.runs.stored_config import CONFIG_VERSION
 
 CONFIG = {

@@ -12,7 +12,8 @@ from lightning.pytorch import LightningModule, Trainer
 from safetensors.torch import load_file
 
 from ddpm_lightning.runs.build import build_callbacks, build_trainer
-from ddpm_lightning.training.checkpoint import CONFIG_KEY, AtomicCheckpointIO, read_checkpoint
+from ddpm_lightning.training.checkpoint import CONFIG_KEY, read_checkpoint
+from ddpm_lightning.training.checkpoint_io import AtomicCheckpointIO
 
 CONTENT = {CONFIG_KEY: {"seed": 0}, "state_dict": {"weight": torch.arange(1000.0)}}
 

@@ -17,7 +17,7 @@ from ddpm_lightning.data.datamodule import ImageDataModule
 from ddpm_lightning.diffusion.objective import Objective
 from ddpm_lightning.diffusion.target import Target
 from ddpm_lightning.runs.ranks import started_from_outside
-from ddpm_lightning.training.checkpoint import AtomicCheckpointIO
+from ddpm_lightning.training.checkpoint_io import AtomicCheckpointIO
 from ddpm_lightning.training.module import DiffusionModule
 
 

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, open_dict
 from ddpm_lightning.data.datamodule import ImageDataModule
 from ddpm_lightning.runs.build import build_data, build_module
 from ddpm_lightning.runs.config import command_record, merged_records
-from ddpm_lightning.runs.run_folder import find_checkpoint
+from ddpm_lightning.runs.find_checkpoint import find_checkpoint
 from ddpm_lightning.runs.stored_config import modernized
 from ddpm_lightning.training.checkpoint import CONFIG_KEY, IMAGES_KEY, read_checkpoint
 from ddpm_lightning.training.module import DiffusionModule

@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 
 from ddpm_lightning.atomic_files import write_json, write_text
 from ddpm_lightning.runs.config import RunConfig
+from ddpm_lightning.runs.find_checkpoint import LAST_CHECKPOINT
 from ddpm_lightning.runs.identity import differences, without_length
 from ddpm_lightning.runs.stored_config import modernized
 
@@ -34,7 +35,7 @@ class RunFolder:
     @property
     def last_checkpoint(self) -> Path:
         """The newest state, from which the run resumes."""
-        return self.path / "checkpoints" / "last.ckpt"
+        return self.path / LAST_CHECKPOINT
 
     @property
     def best_checkpoint(self) -> Path:
@@ -135,23 +136,3 @@ class RunFolder:
             raise ValueError(
                 f"another process is working in {self.path}: wait for it, or choose another name="
             ) from error
-
-
-def find_checkpoint(path: str | Path) -> Path:
-    """The checkpoint that a path means: a file itself, or a run folder's last one.
-
-    Raises:
-        FileNotFoundError: if there is none; says what the folder holds.
-    """
-    path = Path(path)
-    if path.is_file():
-        return path
-    if path.is_dir():
-        last = RunFolder(path).last_checkpoint
-        if last.is_file():
-            return last
-        # Leading dot: an interrupted write.
-        found = sorted(str(p.relative_to(path)) for p in path.rglob("*.ckpt") if not p.name.startswith("."))
-        hint = f"it holds {', '.join(found[:5])}: name one of these" if found else "it holds no checkpoint"
-        raise FileNotFoundError(f"{path} is not the folder of a run with checkpoints/last.ckpt: {hint}")
-    raise FileNotFoundError(f"there is no checkpoint or run folder {path}")

@@ -13,10 +13,11 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError
 
+from ddpm_lightning.runs.find_checkpoint import find_checkpoint
 from ddpm_lightning.runs.identity import changed_options, differences, job_hash, short_hash
 from ddpm_lightning.runs.plain_config import plain, resolved, without_hydra
 from ddpm_lightning.runs.ranks import num_ranks
-from ddpm_lightning.runs.run_folder import RunFolder, find_checkpoint
+from ddpm_lightning.runs.run_folder import RunFolder
 from ddpm_lightning.runs.stored_config import CONFIG_VERSION
 from ddpm_lightning.sweep.checkpoint_pattern import pattern_as_typed
 

@@ -1,16 +1,11 @@
-"""Reading and writing checkpoints."""
+"""Reading checkpoints, without Lightning."""
 
 import pickle
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.fabric.plugins.io import TorchCheckpointIO
-from lightning.fabric.utilities.types import _PATH
-
-from ddpm_lightning.atomic_files import atomic_path
 
 CONFIG_KEY = "ddpm_lightning_config"
 """Key of the run's resolved config in a checkpoint, as plain dicts."""
@@ -18,23 +13,7 @@ IMAGES_KEY = "ddpm_lightning_images"
 """Key of the images' properties, {"shape": [C, H, W], "num_classes": K}; the oldest checkpoints lack it."""
 
 
-class AtomicCheckpointIO(TorchCheckpointIO):
-    """Checkpoint I/O: writes to a temporary file in the same folder, syncs and renames; reads without running code."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: _PATH, storage_options: Any = None) -> None:
-        with atomic_path(path) as temporary:
-            torch.save(checkpoint, temporary)
-
-    def load_checkpoint(
-        self,
-        path: _PATH,
-        map_location: Callable[..., Any] | None = None,
-        weights_only: bool | None = None,
-    ) -> dict[str, Any]:
-        return read_checkpoint(path)
-
-
-def read_checkpoint(path: _PATH) -> dict[str, Any]:
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Reads a checkpoint of this project onto the CPU.
 
     Raises:
