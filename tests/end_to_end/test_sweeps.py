@@ -85,6 +85,18 @@ def test_the_variables_of_a_batch_script_start_no_ranks(workplace, by_one, logge
     assert sorted(ranks) == [*range(devices)]
 
 
+@pytest.mark.parametrize("how", ["two processes", "pool"])
+def test_jobs_find_the_users_own_yaml(workplace, two_processes, tmp_path, how):
+    own = tmp_path / "own"
+    (own / "schedule").mkdir(parents=True)
+    (own / "schedule" / "mine.yaml").write_text((TRAIN.parent / "conf" / "schedule" / "linear.yaml").read_text())
+    launcher = two_processes if how == "two processes" else ("hydra/launcher=pool", "hydra.launcher.jobs=1")
+    place = workplace("callbacks=minimal", "schedule=mine", *launcher)
+    ended = place.run("seed=0", f"--config-dir={own}")
+    assert ended.code == 0, ended.printed
+    assert place.jobs()[0].read_config()["hydra"]["choices"]["schedule"] == "mine"
+
+
 def test_a_second_sweep_in_the_same_interpreter_is_as_the_first(workplace, two_processes, logged, tmp_path):
     place = workplace("callbacks=minimal")
     script = tmp_path / "twice.py"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 
 from ddpm_lightning.runs.job_command import job_command
 
@@ -41,3 +42,13 @@ def test_the_command_has_hydras_verb_and_an_absolute_folder(
     _, script, *words = job_command(HydraConfig.get(), [], "here")
     assert script == str(REPOSITORY / "evaluate.py")
     assert words[0] == f"hydra.run.dir='{tmp_path}/here'"
+
+
+def test_the_users_own_yaml_is_found_by_the_job(compose_verb: Callable, tmp_path: Path) -> None:
+    compose_verb("train")
+    hydra = OmegaConf.create(OmegaConf.to_container(HydraConfig.instance().cfg.hydra))
+    hydra.runtime.config_sources.append({"provider": "command-line", "schema": "file", "path": str(tmp_path)})
+    hydra.overrides.hydra = ["hydra.searchpath=[file:///elsewhere]", "hydra.mode=MULTIRUN"]
+    _, _, *words = job_command(hydra, ["seed=1"], tmp_path / "run")
+    assert words[:3] == [f"--config-dir={tmp_path}", "hydra.searchpath=[file:///elsewhere]", "seed=1"]
+    assert "hydra.mode=MULTIRUN" not in words
