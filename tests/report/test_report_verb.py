@@ -176,3 +176,8 @@ def test_a_sweep_of_evaluations(
     for row in table:
         scores = json.loads((sweep / f"steps-{row['sampler.steps']}" / "metrics.json").read_text())["values"]
         assert float(row["fid_lenet_mnist_mean"]) == pytest.approx(scores["fid_lenet_mnist"], rel=1e-6)
+
+
+def test_a_pattern_in_quotes_stands_for_the_folders_that_match(reported: Report, sweep: Path) -> None:
+    one_by_one = reported(*sorted(sweep.glob("schedule-*")), f"out={sweep / 'a'}")
+    assert reported(f"{sweep}/schedule-*", f"out={sweep / 'b'}").splitlines()[2] == one_by_one.splitlines()[2]

@@ -6,7 +6,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from ddpm_lightning.runs.run_folder import RunFolder
-from ddpm_lightning.sweep.checkpoint_pattern import expand_checkpoints, pattern_as_typed
+from ddpm_lightning.sweep.checkpoint_pattern import expand_checkpoints, name_checkpoint, pattern_as_typed
 
 ODD_NAMES = ["a b", "it's", "müller", "run[1]", 'say "a"', "x,y", "{z}"]
 
@@ -104,3 +104,20 @@ def test_a_name_with_brackets_is_a_name(word: str) -> None:
     make_run(Path("sweep/run[1]"))
     make_run(Path("sweep/run1"))  # which the name would match if it were a pattern
     assert as_hydra_parses(expand_checkpoints([word])) == ["sweep/run[1]"]
+
+
+def test_a_path_that_stands_alone_is_a_checkpoint(here: Path) -> None:
+    Path("run").mkdir()
+    Path("conf").mkdir()
+    words = ["-m", "run", "sampler.steps=5", "runs/*", "nothing", "--config-dir", "conf", "~logger"]
+    named = [
+        "-m",
+        "checkpoint=run",
+        "sampler.steps=5",
+        "checkpoint=runs/*",
+        "nothing",
+        "--config-dir",
+        "conf",
+        "~logger",
+    ]
+    assert name_checkpoint(words) == named

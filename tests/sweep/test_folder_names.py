@@ -98,7 +98,10 @@ def test_a_resumed_runs_folder_is_its_own(here: Path) -> None:
     run.mkdir(parents=True)
     (run / "status").write_text("{}")
     assert run_folder("resume='any where/run'") == run
-    with pytest.raises(InterpolationResolutionError, match="resume=nothing is not the folder of a run"):
+    (here / "empty").mkdir()
+    with pytest.raises(InterpolationResolutionError, match="resume=empty is not the folder of a run"):
+        run_folder("resume=empty")
+    with pytest.raises(InterpolationResolutionError, match="resume=nothing: there is no such folder"):
         run_folder("resume=nothing")
     assert not (here / "nothing").exists()
 
@@ -162,3 +165,10 @@ class TestSweeps:
         names = [job.name for job in sweep_jobs(*odd)]
         assert len({*names}) == 4
         assert all(re.fullmatch(r"[\w.-]+", name) and len(name) < 200 for name in names)
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "sample"])
+def test_an_evaluation_and_its_sweep_may_have_a_name(verb: str, sweep_jobs: Callable, here: Path) -> None:
+    assert run_folder("checkpoint=run", "name=mine", verb=verb) == Path(f"outputs/{verb}/mine")
+    jobs = sweep_jobs("checkpoint=run", "name=mine", "sampler.steps=5,10", verb=verb)
+    assert {job.parent for job in jobs} == {here / "multirun" / f"{verb}-mine"}

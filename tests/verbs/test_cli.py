@@ -91,7 +91,7 @@ def test_what_the_checkpoint_decides_is_not_an_option(shell_here, override, prin
     assert result.returncode == 1 and "Traceback" not in result.stderr
     assert printed in result.stderr
     assert (
-        "Options: callbacks, checkpoint, grid, guidance, hydra, metrics, paths, sampler, trainer, weights"
+        "Options: callbacks, checkpoint, grid, guidance, hydra, metrics, name, paths, sampler, trainer, weights"
         in result.stderr
     )
 
@@ -147,7 +147,7 @@ def test_a_resumed_runs_folder_is_its_own(probe, tmp_path):
 def test_resuming_what_is_no_run_is_an_error_and_makes_no_folder(probe, tmp_path):
     result = probe("resume=nothing/here")
     assert result.returncode == 1
-    assert "resume=nothing/here is not the folder of a run" in result.stderr
+    assert "probe.py: resume=nothing/here: there is no such folder" in result.stderr
     assert not (tmp_path / "nothing").exists()
 
 

@@ -51,7 +51,9 @@ class RunSummary(Callback):
         costs = describe_costs(logged_costs(trainer))
         if costs:
             console.print(costs, soft_wrap=True, highlight=False)
-        console.print(f"Open {folder}/samples.png, or: tensorboard --logdir {folder}", soft_wrap=True, highlight=False)
+        logged = any(isinstance(logger, TensorBoardLogger) for logger in trainer.loggers)
+        curves = f", or: tensorboard --logdir {folder}" if logged else ""
+        console.print(f"Open {folder}/samples.png{curves}", soft_wrap=True, highlight=False)
 
 
 def _final_values(trainer: Trainer) -> dict[str, float]:

@@ -10,7 +10,34 @@ from hydra.core.override_parser.types import Quote, QuotedString
 from ddpm_lightning.runs.run_folder import RunFolder
 
 KEY = "checkpoint="
+TAKES_A_VALUE = (
+    "--config-dir",
+    "-cd",
+    "--config-path",
+    "-cp",
+    "--config-name",
+    "-cn",
+    "--package",
+    "-p",
+    "--info",
+    "-i",
+)
+"""Hydra's flags after which a word stands that is theirs."""
 _typed: dict[str, str] = {}
+
+
+def name_checkpoint(words: Sequence[str]) -> list[str]:
+    """The command line's words, with `checkpoint=` before a path, or a pattern of paths, that stands alone."""
+    return [
+        KEY + word
+        if "=" not in word
+        and word[0] not in "-~"
+        and before not in TAKES_A_VALUE
+        and (Path(word).exists() or glob.has_magic(word))
+        else word
+        for before, word in zip(["", *words], words, strict=False)
+        if word
+    ]
 
 
 def expand_checkpoints(words: Sequence[str]) -> list[str]:

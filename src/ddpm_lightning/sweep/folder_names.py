@@ -29,13 +29,15 @@ def _now() -> str:
 
 
 def _stamp(*, _root_: DictConfig) -> str:
-    """The time and a hash of the config: two runs begun in one second differ."""
-    return f"{_now()}-{job_hash(_root_)}"
+    """The run's name, or the time and a hash of the config: two runs begun in one second differ."""
+    return str(_root_.get("name") or f"{_now()}-{job_hash(_root_)}")
 
 
 def _run_folder(*, _root_: DictConfig) -> str:
     """A resumed run's own folder, the stable one of a named run, or a new one."""
     if _root_.resume:
+        if not Path(_root_.resume).is_dir():
+            raise FileNotFoundError(f"resume={_root_.resume}: there is no such folder")
         # Checked here, because Hydra makes the folder that this returns.
         if not (Path(_root_.resume) / "status").is_file():
             raise FileNotFoundError(f"resume={_root_.resume} is not the folder of a run: it has no file `status`")
@@ -43,7 +45,7 @@ def _run_folder(*, _root_: DictConfig) -> str:
     if not _root_.name and num_ranks() > 1:
         raise ValueError("processes started from outside (torchrun, srun) must share a folder: give the run a name=")
     _check_writable(Path(_root_.paths.output_dir))
-    return f"{_root_.paths.output_dir}/{_root_.experiment_name}/{_root_.name or _stamp(_root_=_root_)}"
+    return f"{_root_.paths.output_dir}/{_root_.experiment_name}/{_stamp(_root_=_root_)}"
 
 
 def _check_writable(folder: Path) -> None:

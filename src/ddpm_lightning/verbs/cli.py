@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from ddpm_lightning.processes import end_with_parent
-from ddpm_lightning.sweep.checkpoint_pattern import expand_checkpoints
+from ddpm_lightning.sweep.checkpoint_pattern import expand_checkpoints, name_checkpoint
 from ddpm_lightning.sweep.watch import CannotBeginError, end_sweep
 
 UserError = (ValueError, OSError, FloatingPointError)
@@ -37,7 +37,8 @@ def verb(main: Callable[[DictConfig], Any], config_name: str) -> None:
     # Let Hydra raise, so that we can print a better message.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     try:
-        sys.argv[1:] = expand_checkpoints(sys.argv[1:])
+        words = sys.argv[1:] if config_name == "train" else name_checkpoint(sys.argv[1:])
+        sys.argv[1:] = expand_checkpoints(words)
         hydra.main(version_base="1.3", config_path=str(conf), config_name=config_name)(main)()
     except CannotBeginError as error:
         _exit_with_message(error.cause, conf, config_name)
@@ -64,7 +65,7 @@ def _exit_with_message(error: Exception, conf: Path, config_name: str) -> NoRetu
 def _message(error: Exception, conf: Path, config_name: str) -> str | None:
     """All that a user needs to know about an error; None for one that needs its traceback."""
     if isinstance(error, OmegaConfBaseException):
-        message = str(error).splitlines()[0]
+        message = re.sub(r"^\w+ raised while resolving interpolation: ", "", str(error).splitlines()[0])
         missing = re.search(r"Missing mandatory value: (\S+)", message)
         return f"give {missing.group(1)}=..., which has no default" if missing else message
     if isinstance(error, HydraException) and not isinstance(error, InstantiationException):

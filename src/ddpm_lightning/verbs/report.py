@@ -1,5 +1,6 @@
 """`python report.py SWEEP`: the table of a sweep, with error bars, figures and one page to browse."""
 
+import glob
 import sys
 from pathlib import Path
 
@@ -10,8 +11,9 @@ python report.py SWEEP... [by=OPTION,OPTION] [metric=kid] [out=FOLDER]
 
 Writes report.md, report.csv, report.html and figures to SWEEP/report.
 
-  SWEEP   folder of a sweep (multirun/...) or of a run; several are put into one table
-  by      options that distinguish the rows, as in by=schedule,loss; by default, all that differ between the runs
+  SWEEP   folder of a sweep (multirun/...) or of a run, or a pattern in quotes; several are put into one table
+  by      options that distinguish the rows, as in by=schedule,loss; by default, all that differ between the runs.
+          Seeds are never rows: they are the replicates of each row
   metric  score to sort the rows by: {", ".join(NAMES)}
   out     where to write"""
 OPTIONS = ("by", "metric", "out")
@@ -30,7 +32,7 @@ def main() -> None:
         sys.exit(f"report.py: unknown option {unknown[0]!r}: choose from {', '.join(OPTIONS)}\n\n{USAGE}")
     from ddpm_lightning.report.make_report import make_report, plain_warnings, print_report  # not needed for --help
 
-    sweeps = [Path(word) for word in words if word not in settings]
+    sweeps = [path for word in words if word not in settings for path in _matching(word)]
     if not sweeps:
         sys.exit(f"report.py: name the folder of a sweep\n\n{USAGE}")
     try:
@@ -44,3 +46,8 @@ def main() -> None:
     except (ValueError, OSError) as error:
         sys.exit(f"report.py: {error}")
     print_report(written)
+
+
+def _matching(word: str) -> list[Path]:
+    """The folder of this name, or those that match the pattern."""
+    return [Path(word)] if Path(word).exists() or not glob.has_magic(word) else sorted(map(Path, glob.glob(word)))
