@@ -84,8 +84,8 @@ def search(workplace: Any, two_processes: tuple[str, ...]) -> tuple[Any, Any]:
 
 def trials(place: Any) -> list[RunFolder]:
     """In the order in which they were tried."""
-    configs = sorted(place.sweep.glob("*/config.yaml"), key=lambda path: path.stat().st_mtime_ns)
-    return [RunFolder(path.parent) for path in configs]
+    starts = sorted((place.witness / "starts").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    return [RunFolder(place.sweep / path.name) for path in starts]
 
 
 def test_all_ranks_of_a_trial_try_the_same_parameters(search):

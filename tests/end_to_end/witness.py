@@ -19,7 +19,7 @@ class Witness(Callback):
 
     An order is a file `orders/WHO.RANK.STEP`, whose first word is followed once that rank has taken that many steps;
     `orders/WHO.score` holds a number, logged as the score test/witness. WHO is `seed-N`, or `trial-N` for the sweep's
-    N-th job, counted by when their folders were claimed.
+    N-th job, counted by when they first started.
     """
 
     def __init__(self) -> None:
@@ -33,30 +33,28 @@ class Witness(Callback):
             "environment": {key: os.environ.get(key) for key in ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES")},
         }
         job = Path(trainer.default_root_dir).name
+        (self.folder / "starts").mkdir(exist_ok=True)
+        if not (first := self.folder / "starts" / job).exists():  # so that its time stays that of the first start
+            first.touch()
         with (self.folder / "notes" / f"{job}.{trainer.global_rank}").open("a") as file:
             file.write(json.dumps(note) + "\n")
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        for who in _names(trainer, pl_module):
+        for who in self._names(trainer, pl_module):
             order = self.folder / "orders" / f"{who}.{trainer.global_rank}.{trainer.global_step}"
             if order.is_file():
                 _follow(order.read_text())
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        for who in _names(trainer, pl_module):
+        for who in self._names(trainer, pl_module):
             order = self.folder / "orders" / f"{who}.score"
             if order.is_file():
                 pl_module.log("test/witness", float(order.read_text()), sync_dist=True)
 
-
-def _names(trainer: Trainer, pl_module: LightningModule) -> tuple[str, str]:
-    ours = Path(trainer.default_root_dir) / "config.yaml"
-    earlier = [path for path in ours.parent.parent.glob("*/config.yaml") if _age(path) < _age(ours)]
-    return f"seed-{pl_module.run_config['seed']}", f"trial-{len(earlier)}"
-
-
-def _age(path: Path) -> int:
-    return path.stat().st_mtime_ns
+    def _names(self, trainer: Trainer, pl_module: LightningModule) -> tuple[str, str]:
+        starts = sorted((self.folder / "starts").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+        trial = [path.name for path in starts].index(Path(trainer.default_root_dir).name)
+        return f"seed-{pl_module.run_config['seed']}", f"trial-{trial}"
 
 
 def _follow(order: str) -> None:
