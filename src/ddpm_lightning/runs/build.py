@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 from ddpm_lightning.data.datamodule import ImageDataModule
 from ddpm_lightning.diffusion.objective import Objective
 from ddpm_lightning.diffusion.target import Target
+from ddpm_lightning.runs.network_options import network_options
 from ddpm_lightning.runs.ranks import started_from_outside
 from ddpm_lightning.training.checkpoint_io import AtomicCheckpointIO
 from ddpm_lightning.training.module import DiffusionModule
@@ -105,15 +106,9 @@ def build_target_and_objective(config: DictConfig) -> tuple[Target, Objective]:
 
 
 def build_network(config: DictConfig, target: Target, image_shape: tuple[int, int, int]) -> torch.nn.Module:
-    """The network for images of this shape and this target; its weights are a function of `config.seeds.init`.
-
-    Where `model.conditioning` is null, it is the measure of noise level that suits what is predicted.
-    """
+    """The network for images of this shape and this target; its weights are a function of `config.seeds.init`."""
     torch.manual_seed(config.seeds.init)
-    options: dict[str, Any] = {"input_shape": image_shape, "out_channels": target.output_channels(image_shape[0])}
-    if "conditioning" in config.model and config.model.conditioning is None:
-        options["conditioning"] = target.conditioning
-    network: torch.nn.Module = instantiate(config.model, **options)
+    network: torch.nn.Module = instantiate(config.model, **network_options(config.model, target, image_shape))
     return network
 
 

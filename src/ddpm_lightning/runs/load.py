@@ -15,6 +15,7 @@ from ddpm_lightning.diffusion.guidance import Guidance
 from ddpm_lightning.diffusion.target import Prediction
 from ddpm_lightning.runs.find_checkpoint import find_checkpoint
 from ddpm_lightning.runs.instantiate import instantiate
+from ddpm_lightning.runs.network_options import network_options
 from ddpm_lightning.runs.stored_config import modernized
 from ddpm_lightning.samplers.generation import SampleStream, chunk_indices
 from ddpm_lightning.samplers.labels import one_label
@@ -164,9 +165,7 @@ def _image_shape(
 def _denoiser(config: Mapping[str, Any], image_shape: tuple[int, int, int], packages: tuple[str, ...]) -> Denoiser:
     """The denoiser with random weights."""
     target = instantiate(config.get("predict") or config["loss_on"], packages)
-    options = {"input_shape": image_shape, "out_channels": target.output_channels(image_shape[0])}
-    if config["model"].get("conditioning", "") is None:
-        options["conditioning"] = target.conditioning
+    options = network_options(config["model"], target, image_shape)
     model = {key: value for key, value in config["model"].items() if key not in options}
     network = instantiate(model, packages, **options).to(memory_format=torch.channels_last)
     return Denoiser(network, instantiate(config["schedule"], packages), target, config["label_dropout"] > 0)

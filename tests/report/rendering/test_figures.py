@@ -44,6 +44,18 @@ def assert_readable(figure: Figure) -> None:
         assert not box.padded(-1).overlaps(second.padded(-1)), (name, other)
 
 
+def assert_all_readable(table):
+    """Every figure of a table whose runs have samples, curves and several numbers of steps."""
+    for figure in (
+        intervals_figure(table),
+        effects_figure(table),
+        samples_figure(table, read_aligned_samples(table)),
+        curves_figure(table, read_panels(table)),
+        cost_quality_figure(table),
+    ):
+        assert_readable(figure)
+
+
 def test_intervals_are_in_the_order_of_the_table(eight):
     figure = intervals_figure(eight)
     assert [ax.get_title() for ax in figure.axes] == ["KID (lenet)", "FID (lenet)", "noise MAE", "image MAE"]
@@ -110,14 +122,7 @@ def test_labels_do_not_overlap_at_eight_configurations(eight):
 
 def test_labels_do_not_overlap_with_one_metric(make_table):
     table = make_table({"a": ["x", "y"], "sampler.steps": ["5", "10"]}, metrics=["kid_lenet"], logs=True)
-    for figure in (
-        intervals_figure(table),
-        effects_figure(table),
-        samples_figure(table, read_aligned_samples(table)),
-        curves_figure(table, read_panels(table)),
-        cost_quality_figure(table),
-    ):
-        assert_readable(figure)
+    assert_all_readable(table)
 
 
 @pytest.mark.parametrize("seeds", [(0,), (0, 1)])
@@ -127,14 +132,7 @@ def test_strange_names_and_unknown_intervals_are_drawn(make_table, seeds):
     nan = float("nan")
     broken = {metric: Estimate({0: nan}, nan, nan, nan, nan, "") for metric in table.metrics}
     table = dataclasses.replace(table, rows=[dataclasses.replace(table.rows[0], estimates=broken), *table.rows[1:]])
-    for figure in (
-        intervals_figure(table),
-        effects_figure(table),
-        samples_figure(table, read_aligned_samples(table)),
-        curves_figure(table, read_panels(table)),
-        cost_quality_figure(table),
-    ):
-        assert_readable(figure)
+    assert_all_readable(table)
 
 
 def test_figures_are_written_and_stale_ones_removed(make_table, tmp_path):
