@@ -77,7 +77,7 @@ class TestCheck:
         longer = run_config(trainer={"max_steps": 9})
         with pytest.raises(FileExistsError, match=r"trainer\.max_steps"):
             finished.check(longer)
-        finished.check(RunConfig(DictConfig({}), longer.stored, longer.changed, is_longer=True))
+        finished.check(RunConfig(DictConfig({}), longer.stored, longer.changed, changes_length=True))
 
     @pytest.mark.parametrize("state", ["failed", "interrupted", "running"])
     def test_a_run_without_results_does_not_hold_its_folder(self, folder: RunFolder, state: str) -> None:

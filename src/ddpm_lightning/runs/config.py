@@ -15,6 +15,9 @@ from ddpm_lightning.runs.options import RESUMABLE, ROLES, Role, role_of
 from ddpm_lightning.runs.plain_config import plain, resolved, value_as_text
 from ddpm_lightning.runs.stored_config import CONFIG_VERSION
 
+NAMES = ("name", "experiment_name")
+"""Options that name the folder of a run, which `resume` gives."""
+
 
 @dataclass(frozen=True)
 class RunConfig:
@@ -24,22 +27,22 @@ class RunConfig:
         options: what the run is built from.
         stored: the same as plain values with the version of their form, for `config.yaml` and checkpoints.
         changed: the options that are not at the defaults of this version's YAML.
-        is_longer: whether it trains longer than the stored config of the run that it resumes.
+        changes_length: whether it trains longer, or less long, than the stored config of the run that it resumes says.
     """
 
     options: DictConfig
     stored: dict[str, Any]
     changed: Changed = NOTHING_CHANGED
-    is_longer: bool = False
+    changes_length: bool = False
 
     @classmethod
-    def of(cls, config: DictConfig, changed: Changed = NOTHING_CHANGED, is_longer: bool = False) -> RunConfig:
+    def of(cls, config: DictConfig, changed: Changed = NOTHING_CHANGED, changes_length: bool = False) -> RunConfig:
         """A composed or a stored config, resolved."""
         from ddpm_lightning.runs.hardware import resolve_auto  # torch is not needed to look into a folder
 
         options = resolved(config)
         resolve_auto(options)
-        return cls(options, {"config_version": CONFIG_VERSION, **plain(options)}, changed, is_longer)
+        return cls(options, {"config_version": CONFIG_VERSION, **plain(options)}, changed, changes_length)
 
     @classmethod
     def of_command(cls, command: DictConfig, previous: Mapping[str, Any] | None = None) -> RunConfig:
@@ -71,14 +74,14 @@ class RunConfig:
             ValueError: for an option that would make it another run, or another name, or a run that is done shorter.
         """
         config, hydra = DictConfig(dict(stored)), HydraConfig.get()
-        for word in hydra.overrides.task:
-            option = word.lstrip("+~").partition("=")[0]
+        given = {word: word.lstrip("+~").partition("=")[0] for word in hydra.overrides.task}
+        for word, option in given.items():
             if role_of(option) not in RESUMABLE:
                 raise ValueError(
                     f"resume continues a run as it was configured; {word} would make it another run. What may change: "
                     f"{_resumable()}"
                 )
-            if option in ("name", "experiment_name"):
+            if option in NAMES:
                 raise ValueError(f"resume says which run to continue, in which folder: leave out {word}")
             if word.startswith("~"):
                 OmegaConf.update(config, option, None if "." in option else {}, merge=False)
@@ -87,19 +90,14 @@ class RunConfig:
             elif option != "resume":
                 OmegaConf.update(config, option, OmegaConf.select(command, option), merge=False)
         record = command_record(config, hydra)
-        record["choices"] = {group: choice for group, choice in record["choices"].items() if group in _given(hydra)}
+        record["choices"] = {group: choice for group, choice in record["choices"].items() if group in given.values()}
         config.hydra = merged_records(stored.get("hydra"), record)
         limits = {limit: (stored["trainer"][limit], config.trainer[limit]) for limit in ("max_steps", "max_epochs")}
         for limit, (before, now) in limits.items():
             if done and now is not None and before is not None and 0 <= now < before:
                 raise ValueError(f"this run is done with trainer.{limit}={before}, and cannot be shortened to {now}")
-        is_longer = any(before != now for before, now in limits.values())
-        return cls.of(config, is_longer=is_longer)
-
-
-def _given(hydra: HydraConf) -> set[str]:
-    """The options and groups on the command line."""
-    return {word.lstrip("+~").partition("=")[0] for word in hydra.overrides.task}
+        changes_length = any(before != now for before, now in limits.values())
+        return cls.of(config, changes_length=changes_length)
 
 
 def merged_records(
@@ -112,7 +110,7 @@ def merged_records(
 
 def _resumable() -> str:
     """The options that may change, by role."""
-    hidden = ("hydra", "config_version", "resume", "name", "experiment_name")
+    hidden = ("hydra", "config_version", "resume", *NAMES)
     options = {role: [o for o in ROLES if ROLES[o] is role and o not in hidden] for role in Role if role in RESUMABLE}
     return "; ".join(f"{role}: {', '.join(names)}" for role, names in options.items())
 

@@ -91,7 +91,7 @@ class RunFolder:
         if not self.holds_results:
             return
         differ = differences(self.read_config(), config.stored, config.changed)
-        if config.is_longer:
+        if config.changes_length:
             differ = without_length(differ)
         if differ:
             shown = [f"{option} ({how})" for option, how in list(differ.items())[:MOST_SHOWN]]

@@ -64,7 +64,7 @@ def train(command: DictConfig) -> dict[str, float]:
     else:
         config = RunConfig.of_command(command, previous=run.read_config() if run.holds_results else None)
         run.check(config)
-    if status["state"] == "done" and not config.is_longer:
+    if status["state"] == "done" and not config.changes_length:
         log.info("this run is done: %s", run.path)
         return dict(status["scores"])
     return run_job(run, config, ranks_to_start(config.options.trainer), lambda: fit_and_test(config, run))
