@@ -113,6 +113,18 @@ def test_a_folder_belongs_to_one_process_at_a_time(folder: RunFolder) -> None:
         assert folder.path.is_dir()
 
 
+def test_only_what_the_other_run_wrote_is_set_aside(folder: RunFolder) -> None:
+    folder.write_config(CONFIG | {"logger": {"csv": {}, "tensorboard": None}})
+    for name in ("csv", "tensorboard", "pictures", "my_photographs"):
+        make(folder.path / name / "file")
+    folder.set_aside_other(run_config(logger={"csv": {}, "tensorboard": None}))
+    assert (folder.path / "csv").is_dir(), "the same run again keeps its logs"
+    folder.set_aside_other(run_config(seed=1))
+    (aside,) = folder.path.glob("failed-*")
+    assert {path.name for path in aside.iterdir()} == {"csv", "tensorboard", "pictures"}
+    assert (folder.path / "my_photographs" / "file").is_file()
+
+
 class TestFindCheckpoint:
     def test_a_file_is_itself(self, folder: RunFolder) -> None:
         best = make(folder.best_checkpoint)

@@ -102,13 +102,20 @@ class RunFolder:
             )
 
     def set_aside_other(self, config: RunConfig) -> None:
-        """Moves the logs and pictures of a run without results into a folder of their own, if another run begins."""
+        """Moves the logs and pictures of a run without results into a folder of their own, if another run begins.
+
+        Nothing else is touched: the folder may be one that holds more than a run, as with hydra.run.dir=.
+        """
         if not self.config_file.is_file() or self._is_stored(config):
             return
         aside = self.path / f"failed-{datetime.now():%Y-%m-%d_%H-%M-%S}"
-        for folder in [path for path in self.path.iterdir() if path.is_dir() and not path.name.startswith("failed-")]:
-            aside.mkdir(exist_ok=True)
-            folder.rename(aside / folder.name)
+        loggers = (
+            OmegaConf.select(OmegaConf.load(self.config_file), "logger") or {}
+        )  # each writes to a folder of its name
+        for name in ("pictures", *map(str, loggers)):
+            if (folder := self.path / name).is_dir():
+                aside.mkdir(exist_ok=True)
+                folder.rename(aside / name)
 
     def store(self, config: RunConfig) -> None:
         """Writes the run's config, unless it is there already."""
