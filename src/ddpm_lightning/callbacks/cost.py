@@ -113,7 +113,7 @@ def wait_for(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def log_costs(trainer: Trainer, module: LightningModule, costs: Mapping[str, float]) -> None:
+def log_costs(trainer: Trainer, module: DiffusionModule, costs: Mapping[str, float]) -> None:
     """Logs the first rank's values under `cost/` on every rank, since each rank has its own clock.
 
     All ranks must call it.
@@ -121,7 +121,7 @@ def log_costs(trainer: Trainer, module: LightningModule, costs: Mapping[str, flo
     of_first_rank = trainer.strategy.broadcast(dict(costs))
     # float32 would round the parameter count of a large network.
     values = {name: torch.tensor(cost, dtype=torch.float64) for name, cost in of_first_rank.items()}
-    module.log_dict({PREFIX + name: value.to(module.device) for name, value in values.items()})
+    module.log_shared({PREFIX + name: value.to(module.device) for name, value in values.items()})
 
 
 def logged_costs(trainer: Trainer) -> dict[str, float]:
@@ -134,11 +134,11 @@ def logged_costs(trainer: Trainer) -> dict[str, float]:
 
 
 def describe_costs(costs: Mapping[str, float]) -> str:
-    """One line with the costs that are known: "856 k parameters, 400 images/s, 5 min 16 s, sampling 20.0 s, ..."."""
+    """One line with the known costs: "856 k parameters, training 5 min 16 s, 400 images/s, sampling 20.0 s, ..."."""
     descriptions = {
         "parameters": lambda count: f"{magnitude(count)} parameters",
+        "wall_seconds": lambda seconds: f"training {duration(seconds)}",
         "train_images_per_second": lambda speed: f"{speed:.0f} images/s",
-        "wall_seconds": duration,
         "sampling_seconds": lambda seconds: f"sampling {duration(seconds)}",
         "network_evaluations": lambda count: f"{count:.0f} network evaluations per sample",
     }

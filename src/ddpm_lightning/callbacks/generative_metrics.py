@@ -1,6 +1,5 @@
 """Callback that scores a module's samples by KID, FID, precision and recall, on any number of devices."""
 
-import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,9 +28,8 @@ from ddpm_lightning.runs.drawing import draw_images, gathered_rows, sample_strea
 from ddpm_lightning.samplers.generation import chunk_indices
 from ddpm_lightning.samplers.labels import LabelsOf, proportional_labels
 from ddpm_lightning.samplers.sampler import Sampler
+from ddpm_lightning.tracking import work
 from ddpm_lightning.training.module import DiffusionModule
-
-log = logging.getLogger(__name__)
 
 
 class ScoredSamples(NamedTuple):
@@ -98,7 +96,7 @@ class GenerativeMetrics(Callback):
         module, data = _module_and_data(trainer, pl_module)
         images = self._generate(trainer, module, data, "val")
         scores = self._score(trainer, module, data, images, "val").scores
-        module.log_dict({f"val/{name}": value for name, value in scores.values.items()})
+        module.log_shared({f"val/{name}": value for name, value in scores.values.items()})
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         module, data = _module_and_data(trainer, pl_module)
@@ -110,7 +108,7 @@ class GenerativeMetrics(Callback):
         log_costs(trainer, module, {"sampling_seconds": perf_counter() - start, "network_evaluations": evaluations})
         scored = self._score(trainer, module, data, images, "test")
         self._scores = scored.scores
-        module.log_dict({f"test/{name}": value for name, value in scored.scores.values.items()})
+        module.log_shared({f"test/{name}": value for name, value in scored.scores.values.items()})
         if trainer.is_global_zero:
             self._save(trainer, images, scored)
 
@@ -130,7 +128,6 @@ class GenerativeMetrics(Callback):
     def _generate(self, trainer: Trainer, module: DiffusionModule, data: ImageDataModule, split: str) -> Tensor:
         """All samples, (N, C, H, W), uint8, in order, on every rank."""
         plan = self.plan
-        log.info("drawing %d samples with %s in %d steps", plan.num_samples, self.sampler.name, self.sampler.steps)
         labels_of = self._labels_of(module, data.split(split))
         stream = sample_stream(module, self.sampler, self.guidance, plan.seed, plan.chunk_size, labels_of)
         return draw_images(stream, plan.num_samples, module, trainer)
@@ -171,8 +168,10 @@ class GenerativeMetrics(Callback):
         """(N, D), float32, on the CPU, in order; each rank computes those of its own chunks."""
         extractor = self.plan.features
         features = torch.zeros(len(images), extractor.num_features, device=images.device)
-        for indices in chunk_indices(len(images), self.plan.chunk_size, trainer.global_rank, trainer.world_size):
-            features[indices] = extract_features(extractor, images[indices]).to(features.device)
+        chunks = chunk_indices(len(images), self.plan.chunk_size, trainer.global_rank, trainer.world_size)
+        with work(f"computing the {extractor.name} features of {len(images)} samples", sum(map(len, chunks))):
+            for indices in chunks:
+                features[indices] = extract_features(extractor, images[indices]).to(features.device)
         return gathered_rows(trainer, features).cpu()
 
     def _features_of_real_images(self, trainer: Trainer, images: ImageDataset, chosen: np.ndarray) -> Tensor:

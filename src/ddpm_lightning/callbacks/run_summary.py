@@ -1,7 +1,6 @@
 """Callback that prints a run's final scores and files."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,15 +14,18 @@ from rich.table import Table as RichTable
 from ddpm_lightning.callbacks.cost import PREFIX, describe_costs, logged_costs
 from ddpm_lightning.runs.options import IDENTITY, role_of
 from ddpm_lightning.runs.plain_config import leaves
+from ddpm_lightning.runs.run_folder import shown_path
 from ddpm_lightning.training.module import DiffusionModule
+
+DETAILS = ("/log_snr_", "_subsets_")
+"""Parts of the names of values that only files and TensorBoard show."""
 
 
 class RunSummary(Callback):
     """Prints a table of the final scores, a line of costs, and what to open; fills TensorBoard's HParams tab.
 
     That tab shows the choices of groups, the options, and the values of `metrics.json` by the names they have there
-    (costs under `cost/`). List this callback after the one that writes that file, and after the progress bar, which
-    writes its last line when it is torn down.
+    (costs under `cost/`). List this callback after the one that writes that file.
     """
 
     @rank_zero_only
@@ -39,13 +41,13 @@ class RunSummary(Callback):
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage != "test":
             return
-        table = RichTable(title="Final scores")
+        table = RichTable(title="Final scores", caption="lower is better, except for precision and recall")
         table.add_column("score")
         table.add_column("value", justify="right")
         for name, value in trainer.callback_metrics.items():
-            if name.startswith("test/") and "/log_snr_" not in name:
+            if name.startswith("test/") and not any(detail in name for detail in DETAILS):
                 table.add_row(name, f"{float(value):.4f}")
-        folder = os.path.relpath(Path(trainer.default_root_dir))
+        folder = shown_path(Path(trainer.default_root_dir))
         console = Console()
         console.print(table)
         costs = describe_costs(logged_costs(trainer))

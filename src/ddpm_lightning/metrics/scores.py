@@ -9,6 +9,7 @@ from ddpm_lightning.metrics.card import MetricCard
 from ddpm_lightning.metrics.frechet import frechet_distance
 from ddpm_lightning.metrics.kernel import kernel_distance, kernel_distance_subsets
 from ddpm_lightning.metrics.precision_recall import precision_recall
+from ddpm_lightning.tracking import advance, work
 
 
 @dataclass(frozen=True)
@@ -52,13 +53,20 @@ def compare_features(
             f"the card says {card.num_real} real and {card.num_generated} generated images, "
             f"the features are of {counted[0]} and {counted[1]}"
         )
-    # First, because these may refuse the number of samples.
-    mean, deviation = kernel_distance_subsets(real_features, generated_features, kid_subsets, kid_subset_size, seed)
-    precision, recall = precision_recall(real_features, generated_features)
     name = card.features
+    with work(f"comparing the {name} features", 4):
+        # First, because these may refuse the number of samples.
+        mean, deviation = kernel_distance_subsets(real_features, generated_features, kid_subsets, kid_subset_size, seed)
+        advance()
+        precision, recall = precision_recall(real_features, generated_features)
+        advance()
+        kid = kernel_distance(real_features, generated_features)
+        advance()
+        fid = frechet_distance(real_features, generated_features)
+        advance()
     values = {
-        f"kid_{name}": kernel_distance(real_features, generated_features),
-        f"fid_{name}": frechet_distance(real_features, generated_features),
+        f"kid_{name}": kid,
+        f"fid_{name}": fid,
         f"precision_{name}": precision,
         f"recall_{name}": recall,
         f"kid_{name}_subsets_mean": mean,

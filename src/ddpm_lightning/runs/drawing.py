@@ -8,6 +8,7 @@ from ddpm_lightning.diffusion.guidance import Guidance
 from ddpm_lightning.samplers.generation import SampleStream, chunk_indices
 from ddpm_lightning.samplers.labels import LabelsOf
 from ddpm_lightning.samplers.sampler import Sampler
+from ddpm_lightning.tracking import advance, work
 from ddpm_lightning.training.module import DiffusionModule
 
 
@@ -39,9 +40,12 @@ def draw_images(stream: SampleStream, count: int, module: DiffusionModule, train
     Every rank has to call it.
     """
     images = torch.zeros(count, *stream.image_shape, dtype=torch.uint8, device=module.device)
-    with trainer.precision_plugin.forward_context():
-        for indices in chunk_indices(count, stream.chunk_size, trainer.global_rank, trainer.world_size):
-            images[indices] = module.normalizer.to_uint8(stream.draw(indices))
+    chunks = chunk_indices(count, stream.chunk_size, trainer.global_rank, trainer.world_size)
+    sampler = stream.sampler
+    what = f"drawing {count} samples with {sampler.name} in {sampler.steps} steps"
+    with trainer.precision_plugin.forward_context(), work(what, len(chunks) * sampler.steps):
+        for indices in chunks:
+            images[indices] = module.normalizer.to_uint8(stream.draw(indices, lambda state: advance()))
     return gathered_rows(trainer, images)
 
 

@@ -1,7 +1,7 @@
 """The LightningModule: the training step, the validation step, and the contents of a checkpoint."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -130,7 +130,7 @@ class DiffusionModule(LightningModule):
             label = torch.where(withheld, self.denoiser.num_classes, batch.labels)
         eps = draws.normal(Purpose.NOISE, tuple(x_0.shape[1:]))
         loss = self._loss(self.denoiser, noise_batch(self.denoiser.schedule, x_0, eps, t), label).mean()
-        self.log("train/loss", loss.detach(), prog_bar=True, sync_dist=True)
+        self.log("train/loss", loss.detach(), sync_dist=True)
         return loss
 
     def _loss(self, denoiser: Denoiser, noised: Noised, label: Tensor | None) -> Tensor:
@@ -182,15 +182,23 @@ class DiffusionModule(LightningModule):
     test_step = validation_step
 
     def _log_diagnostics(self, stage: str) -> None:
-        # Without sync_dist, because the metrics sum over devices themselves.
-        self.log(f"{stage}/loss", self.diagnostics["loss"].compute(), prog_bar=True)  # type: ignore[operator]
+        values: dict[str, Tensor] = {"loss": self.diagnostics["loss"].compute()}  # type: ignore[operator]
         for name in ("noise_mae", "image_mae"):
             means: Tensor = self.diagnostics[name].compute()  # type: ignore[operator]
-            self.log(f"{stage}/{name}", means[-1])
+            values[name] = means[-1]
             for bucket, mean, missing in zip(bucket_names(), means[:-1], means[:-1].isnan().tolist(), strict=True):
                 # Skip buckets outside the schedule's range; a diverged network shows in the loss.
                 if not missing:
-                    self.log(f"{stage}/{name}/{bucket}", mean)
+                    values[f"{name}/{bucket}"] = mean
+        self.log_shared({f"{stage}/{name}": value for name, value in values.items()})
+
+    def log_shared(self, values: Mapping[str, Tensor | float]) -> None:
+        """Logs, at the end of an epoch, values that are the same on every rank; all ranks must call it.
+
+        Their maximum over the ranks is each of them to the bit; their mean, which Lightning computes by default, is not
+        for three ranks.
+        """
+        self.log_dict(dict(values), sync_dist=True, reduce_fx="max")
 
     def configure_optimizers(self) -> Any:
         total_steps = self.trainer.estimated_stepping_batches

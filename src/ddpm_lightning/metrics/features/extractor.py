@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ddpm_lightning.tracking import advance
+
 _BATCH_SIZE = 16  # changes the features by rounding at most
 
 
@@ -57,7 +59,7 @@ class FeatureExtractor(nn.Module, ABC):
 
 
 def extract_features(extractor: FeatureExtractor, images: np.ndarray | Tensor) -> Tensor:
-    """Features of `images`, in their order, computed on the extractor's device.
+    """Features of `images`, in their order, computed on the extractor's device; each image is a unit of `work`.
 
     Args:
         extractor: computes them.
@@ -78,4 +80,5 @@ def extract_features(extractor: FeatureExtractor, images: np.ndarray | Tensor) -
             if isinstance(batch, np.ndarray):
                 batch = torch.from_numpy(np.array(batch))  # a copy, because torch cannot share read-only memory
             features[start : start + len(batch)] = extractor(batch.to(device)).cpu()
+            advance(len(batch))
     return features

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ddpm_lightning.metrics.features.extractor import FeatureExtractor, extract_features
 from ddpm_lightning.metrics.features.tensor_files import content_sha256, save_tensors
+from ddpm_lightning.tracking import work
 
 
 def choose_real_indices(num_available: int, num_wanted: int, seed: int) -> np.ndarray:
@@ -54,7 +55,8 @@ def reference_features(
             return _read_features(path, key)
         except (SafetensorError, ValueError) as error:
             warnings.warn(f"cached features {path} are damaged ({error}); they are computed again", stacklevel=2)
-    features = extract_features(extractor, images)
+    with work(f"computing the {extractor.name} features of {len(images)} real images", len(images)):
+        features = extract_features(extractor, images)
     # The hash of the content detects a damaged byte; the format itself does not.
     metadata = {"key": key, "content_sha256": content_sha256({"features": features})}
     try:

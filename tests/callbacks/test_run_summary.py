@@ -1,4 +1,4 @@
-"""The progress bar, and the summary at the end of a run."""
+"""The summary at the end of a run."""
 
 import json
 
@@ -7,7 +7,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 from ddpm_lightning.callbacks.cost import CostMeter
-from ddpm_lightning.callbacks.progress import ImageProgressBar
+from ddpm_lightning.callbacks.progress import RunProgress
 from ddpm_lightning.callbacks.run_summary import RunSummary, choices_and_options
 from ddpm_lightning.readable_numbers import magnitude
 
@@ -18,8 +18,7 @@ def finished(tiny_run, tmp_path, capsys):
     from lightning.pytorch.loggers import TensorBoardLogger
 
     logger = TensorBoardLogger(tmp_path / "run", name="", version="tensorboard", default_hp_metric=False)
-    bar = ImageProgressBar(refresh_rate=1)
-    run = tiny_run("trainer.enable_progress_bar=true", callbacks=[CostMeter(), bar, RunSummary()], loggers=[logger])
+    run = tiny_run(callbacks=[CostMeter(), RunProgress(), RunSummary()], loggers=[logger])
     run.fit()
     run.trainer.test(run.module, run.data, verbose=False)
     return run.trainer, capsys.readouterr().out
@@ -101,23 +100,3 @@ def test_choices_and_options_are_flat():
     }  # fmt: skip
     before = {key: value for key, value in config.items() if key != "hydra"}
     assert choices_and_options(before).keys().isdisjoint({"schedule", "loss", "metrics/features"})
-
-
-def test_the_bar_counts_the_images_of_all_batches(tiny_run, monkeypatch):
-    """A clock that moves 0.6 s per batch of 4: measured over every second batch, 8 images in 1.2 s."""
-    from ddpm_lightning.callbacks import progress
-
-    now = [0.0]
-    monkeypatch.setattr(progress.time, "perf_counter", lambda: now[0])
-
-    class Slow(ImageProgressBar):
-        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-            now[0] += 0.6
-            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
-
-    bar = Slow(refresh_rate=1)
-    run = tiny_run("trainer.enable_progress_bar=true", "trainer.limit_val_batches=0", callbacks=[bar])
-    run.fit()
-    metrics = bar.get_metrics(run.trainer, run.module)
-    assert metrics["images/s"] == "7"  # 8 / 1.2
-    assert "train/loss" in metrics and "v_num" not in metrics
