@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,12 +27,53 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.stem}.{uuid4().hex[:8]}{path.suffix}")
     try:
         yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
+        _sync_file(temporary)
         temporary.replace(path)
         sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_new(path: str | Path) -> None:
+    """Raises FileExistsError if there is a file of this name, or a folder that is not empty."""
+    path = Path(path)
+    if path.is_dir() and any(path.iterdir()):
+        raise FileExistsError(f"the folder {path} is not empty, and nothing is written into it: name another one")
+    if path.exists() and not path.is_dir():
+        raise FileExistsError(f"{path} is a file: name another one")
+
+
+@contextmanager
+def new_folder(path: str | Path) -> Iterator[Path]:
+    """A temporary folder beside `path`; all that the block writes there is synced, then it is renamed to `path`.
+
+    Folders above it are created if absent. If the block raises, `path` is as before and the temporary folder removed.
+
+    Raises:
+        FileExistsError: there is something at `path` other than an empty folder.
+    """
+    path = Path(path).resolve()
+    check_new(path)
+    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        for written in temporary.rglob("*"):
+            if written.is_dir():
+                sync_folder(written)
+            else:
+                _sync_file(written)
+        sync_folder(temporary)
+        check_new(path)
+        temporary.replace(path)  # the system replaces an empty folder, and refuses any other
+        sync_folder(path.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:

@@ -128,11 +128,16 @@ def test_warnings_are_printed_without_code(
 
 
 def test_wrong_arguments_are_errors(refused: Report, sweep: Path, tmp_path: Path) -> None:
-    assert "there is no folder nothing/here" in refused("nothing/here")
-    assert "unknown option 'metrics': choose from by, metric, out" in refused(sweep, "metrics=kid")
+    assert "there is no file or folder 'nothing/here'" in refused("nothing/here")
+    assert "there is no folder that matches nothing/*" in refused("nothing/*")
+    assert "unknown option 'metrics'; the options are by=, metric=, out=" in refused(sweep, "metrics=kid")
+    assert "Did you mean metric=fid?" in refused(sweep, "metrics=fid")
+    assert "there is no file or folder 'bogus'" in refused(sweep, "bogus")
+    assert "unknown argument '--by=loss'" in refused(sweep, "--by=loss")
+    assert "by= is given twice" in refused(sweep, "by=loss", "by=schedule")
     assert "unknown metric 'kidd': these runs have kid, fid, precision, noise_mae" in refused(sweep, "metric=kidd")
     assert "no run has the option schedul of by=: these runs have schedule, loss" in refused(sweep, "by=schedul")
-    assert "name the folder of a sweep" in refused("by=schedule")
+    assert refused("by=schedule") == "report.py: name the folder of a sweep, as in multirun/NAME"
     assert not (sweep / "report").exists()
     (tmp_path / "empty").mkdir()
     assert "there is no finished run with scores" in refused(tmp_path / "empty")

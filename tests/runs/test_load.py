@@ -11,7 +11,9 @@ import pytest
 import torch
 
 import ddpm_lightning
+from ddpm_lightning.runs.exported import write_exported
 from ddpm_lightning.runs.instantiate import instantiate
+from ddpm_lightning.runs.saved_model import read_trained
 from ddpm_lightning.training.checkpoint import CONFIG_KEY, read_checkpoint
 from ddpm_lightning.verbs.sample import sample
 from ddpm_lightning.verbs.train import train
@@ -66,6 +68,28 @@ def test_the_samples_are_those_of_sample_py(trained: Callable, drawn: Callable, 
     assert np.array_equal(images.numpy(), expected)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("model.num_classes=10", "guidance=classifier_free", "sampler.eta=1.0", "normalizer=standardized"),
+        (KERAS, "model.channels=[8,8]", "trainer.precision=bf16-mixed"),
+        ("model=unet_diffusers", "ema=none", "schedule=edm", "loss_on=edm"),
+    ],
+    ids=" ".join,
+)
+def test_an_exported_model_draws_the_same_samples(trained: Callable, tmp_path: Path, options: tuple[str, ...]) -> None:
+    folder = trained(*options)
+    write_exported(read_trained(folder), tmp_path / "exported")
+    run, exported = ddpm_lightning.load(folder), ddpm_lightning.load(tmp_path / "exported")
+    assert torch.equal(exported.sample(8, seed=5, chunk_size=3), run.sample(8, seed=5, chunk_size=3))
+    assert (exported.card, exported.config, exported.image_shape) == (run.card, run.config, run.image_shape)
+
+
+def test_a_checkpoint_is_loaded_from_within_its_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(VERSION_1 / "checkpoints")
+    assert ddpm_lightning.load("last.ckpt").card == ddpm_lightning.load(VERSION_1).card
+
+
 def test_a_network_that_normalises_and_data_that_are_standardised(trained: Callable, drawn: Callable) -> None:
     folder = trained(KERAS, "model.channels=[8,8]", "normalizer=standardized")
     assert np.array_equal(ddpm_lightning.load(folder).sample(8).numpy(), drawn(folder))
@@ -110,13 +134,16 @@ def test_a_checkpoint_of_an_earlier_version_is_loaded(drawn: Callable) -> None:
     assert np.array_equal(ddpm_lightning.load(VERSION_1).sample(8).numpy(), drawn(VERSION_1))
 
 
-def test_neither_hydra_nor_lightning_is_imported() -> None:
+def test_neither_hydra_nor_lightning_is_imported(tmp_path: Path) -> None:
+    exported = tmp_path / "exported"
+    write_exported(read_trained(VERSION_1), exported)
     program = f"""
 import sys
 import ddpm_lightning
 assert "torch" not in sys.modules
 ddpm_lightning.load({str(VERSION_1)!r}).sample(2)
-print(sorted({{"hydra", "lightning", "omegaconf", "matplotlib", "pandas"}} & set(sys.modules)))
+ddpm_lightning.load({str(exported)!r}).sample(2)
+print(sorted({{"hydra", "lightning", "omegaconf", "matplotlib", "pandas", "diffusers"}} & set(sys.modules)))
 """
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert ended.stdout.strip() == "[]"

@@ -4,6 +4,13 @@ from pathlib import Path
 
 LAST_CHECKPOINT = Path("checkpoints", "last.ckpt")
 """The newest state of a run, within its folder."""
+EXPORT_CONFIG, EXPORT_WEIGHTS = "config.json", "model.safetensors"
+"""The two files of an exported model."""
+
+
+def is_exported(path: str | Path) -> bool:
+    """Whether a path is the folder of an exported model, or of what is left of one."""
+    return any((Path(path) / name).is_file() for name in (EXPORT_CONFIG, EXPORT_WEIGHTS))
 
 
 def find_checkpoint(path: str | Path) -> Path:
@@ -13,6 +20,10 @@ def find_checkpoint(path: str | Path) -> Path:
         FileNotFoundError: if there is none; says what the folder holds.
     """
     path = Path(path)
+    if is_exported(path):
+        raise FileNotFoundError(
+            f"{path} is an exported model, which only ddpm_lightning.load opens: name the run that it was made from"
+        )
     if path.is_file():
         return path
     if path.is_dir():

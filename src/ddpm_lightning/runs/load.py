@@ -1,26 +1,25 @@
 """A trained model for notebooks and scripts, without Hydra and without Lightning."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ddpm_lightning.data.normalizer import Normalizer
 from ddpm_lightning.diffusion.denoiser import Denoiser
 from ddpm_lightning.diffusion.guidance import Guidance
 from ddpm_lightning.diffusion.target import Prediction
-from ddpm_lightning.runs.find_checkpoint import find_checkpoint
+from ddpm_lightning.runs.exported import read_exported
+from ddpm_lightning.runs.find_checkpoint import is_exported
 from ddpm_lightning.runs.instantiate import instantiate
 from ddpm_lightning.runs.network_options import network_options
-from ddpm_lightning.runs.stored_config import modernized
+from ddpm_lightning.runs.saved_model import NORMALIZER, SavedModel, read_trained
 from ddpm_lightning.samplers.generation import SampleStream, chunk_indices
 from ddpm_lightning.samplers.labels import one_label
 from ddpm_lightning.samplers.sampler import Sampler
-from ddpm_lightning.training.checkpoint import CONFIG_KEY, IMAGES_KEY, read_checkpoint
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,13 +27,14 @@ class Model:
     """A trained model.
 
     Attributes:
-        denoiser: maps (x_t, t, label) to a prediction, with the averaged weights if there are any.
+        denoiser: maps (x_t, t, label) to a prediction, with the weights that the run is scored with (of an export: with
+            those that were exported).
         normalizer: maps uint8 images to the range of x_0 and back.
         image_shape: (C, H, W).
         sampler: the one that the run was scored with.
         guidance: the one that the run was scored with.
         config: the run's config, as plain values.
-        card: how the scores of the run were computed; None if it was not scored, or only the checkpoint is there.
+        card: how the scores of the run were computed; None if it was not scored, or its folder is not there.
     """
 
     denoiser: Denoiser
@@ -115,63 +115,59 @@ class Model:
 
 
 def load(path: str | Path, device: str | torch.device = "cpu", trust: Sequence[str] = ()) -> Model:
-    """The model of a run.
+    """The model of a run, or an exported one.
 
     Args:
-        path: a run's folder, or a checkpoint.
+        path: a run's folder, a checkpoint, or a folder that `export.py` wrote.
         device: device to compute on.
         trust: packages, besides this one, whose classes the run's config may name, such as your own network's.
 
     Raises:
-        FileNotFoundError: there is no checkpoint.
-        ValueError: the file is damaged, or its config names a class of a package that is not trusted.
+        FileNotFoundError: there is no checkpoint and no exported model.
+        ValueError: a file is damaged, or the config names a class of a package that is not trusted.
     """
-    file = find_checkpoint(path)
-    checkpoint = read_checkpoint(file)
-    config = modernized(checkpoint[CONFIG_KEY], file)
     packages = tuple(trust)
-    image_shape = _image_shape(checkpoint, config, packages)
+    saved = read_exported(path) if is_exported(path) else read_trained(path, packages)
+    return build_model(saved, device, packages)
+
+
+def build_model(saved: SavedModel, device: str | torch.device = "cpu", trust: tuple[str, ...] = ()) -> Model:
+    """The model with the saved weights; see `load`."""
+    config = saved.config
     with torch.random.fork_rng(devices=[]):  # initial weights are random, and replaced below
-        denoiser = _denoiser(config, image_shape, packages)
-    normalizer: Normalizer = instantiate(config["normalizer"], packages, channels=image_shape[0])
-    for prefix, part in (("denoiser.", denoiser), ("normalizer.", normalizer)):
-        state = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
-        part.load_state_dict(state)
-    if config["weights"] != "raw" and "ema" in checkpoint:
-        denoiser.network.load_state_dict(checkpoint["ema"]["network"])
+        denoiser = _denoiser(config, saved.image_shape, trust)
+    normalizer: Normalizer = instantiate(config["normalizer"], trust, channels=saved.image_shape[0])
+    for prefix, part in (("denoiser.", denoiser), (NORMALIZER, normalizer)):
+        _fill(part, {k.removeprefix(prefix): v for k, v in saved.state.items() if k.startswith(prefix)}, saved.origin)
     torch.set_float32_matmul_precision("high")  # as in a run
     return Model(
         denoiser=denoiser.to(device).eval().requires_grad_(False),
         normalizer=normalizer.to(device),
-        image_shape=image_shape,
-        sampler=instantiate(config["sampler"], packages),
-        guidance=instantiate(config["guidance"], packages),
+        image_shape=saved.image_shape,
+        sampler=instantiate(config["sampler"], trust),
+        guidance=instantiate(config["guidance"], trust),
         config=config,
-        card=_card_beside(file),
+        card=saved.card,
     )
 
 
-def _image_shape(
-    checkpoint: Mapping[str, Any], config: Mapping[str, Any], packages: tuple[str, ...]
-) -> tuple[int, int, int]:
-    if IMAGES_KEY in checkpoint:
-        channels, height, width = checkpoint[IMAGES_KEY]["shape"]
-        return channels, height, width
-    # Early checkpoints leave it to the data's config.
-    shape: tuple[int, int, int] = instantiate(config["dataset"]["source"], packages, root=".").image_shape
-    return shape
+def _fill(part: nn.Module, state: Mapping[str, Tensor], origin: Path) -> None:
+    """Loads the tensors of a part.
+
+    Raises:
+        ValueError: the part has others.
+    """
+    try:
+        part.load_state_dict(state)
+    except RuntimeError as error:
+        first = str(error).partition("\n")[2].partition("\n")[0].strip()
+        raise ValueError(f"the weights in {origin} are not those of the network in its config: {first}") from error
 
 
-def _denoiser(config: Mapping[str, Any], image_shape: tuple[int, int, int], packages: tuple[str, ...]) -> Denoiser:
+def _denoiser(config: Mapping[str, Any], image_shape: tuple[int, int, int], trust: tuple[str, ...]) -> Denoiser:
     """The denoiser with random weights."""
-    target = instantiate(config.get("predict") or config["loss_on"], packages)
+    target = instantiate(config.get("predict") or config["loss_on"], trust)
     options = network_options(config["model"], target, image_shape)
     model = {key: value for key, value in config["model"].items() if key not in options}
-    network = instantiate(model, packages, **options).to(memory_format=torch.channels_last)
-    return Denoiser(network, instantiate(config["schedule"], packages), target, config["label_dropout"] > 0)
-
-
-def _card_beside(checkpoint: Path) -> dict[str, Any] | None:
-    scores = checkpoint.parents[1] / "metrics.json"
-    card: dict[str, Any] | None = json.loads(scores.read_text())["card"] if scores.is_file() else None
-    return card
+    network = instantiate(model, trust, **options).to(memory_format=torch.channels_last)
+    return Denoiser(network, instantiate(config["schedule"], trust), target, config["label_dropout"] > 0)

@@ -1,13 +1,15 @@
-"""`python report.py SWEEP`: the table of a sweep, with error bars, figures and one page to browse."""
+"""The report verb: the table of a sweep, with error bars, figures and one page to browse."""
 
 import glob
 import sys
 from pathlib import Path
 
 from ddpm_lightning.report.score_names import NAMES
+from ddpm_lightning.verbs.program import program_call, program_name
+from ddpm_lightning.verbs.words import read_words
 
 USAGE = f"""\
-python report.py SWEEP... [by=OPTION,OPTION] [metric=kid] [out=FOLDER]
+SWEEP... [by=OPTION,OPTION] [metric=kid] [out=FOLDER]
 
 Writes report.md, report.csv, report.html and figures to SWEEP/report.
 
@@ -21,21 +23,14 @@ OPTIONS = ("by", "metric", "out")
 
 def main() -> None:
     """Parses the command line, writes the report and prints it."""
-    words = sys.argv[1:]
-    if not words or words[0] in ("-h", "--help"):
-        print(USAGE)
-        sys.exit(0 if words else 2)
-    settings = [word for word in words if "=" in word and not Path(word).exists()]
-    options = dict(word.split("=", 1) for word in settings)
-    unknown = [option for option in options if option not in OPTIONS]
-    if unknown:
-        sys.exit(f"report.py: unknown option {unknown[0]!r}: choose from {', '.join(OPTIONS)}\n\n{USAGE}")
-    from ddpm_lightning.report.make_report import make_report, plain_warnings, print_report  # not needed for --help
-
-    sweeps = [path for word in words if word not in settings for path in _matching(word)]
-    if not sweeps:
-        sys.exit(f"report.py: name the folder of a sweep\n\n{USAGE}")
     try:
+        words = read_words(sys.argv[1:], OPTIONS, f"{program_call()} {USAGE}")
+        sweeps = [path for word in words.paths for path in _matching(word)]
+        if not sweeps:
+            raise ValueError("name the folder of a sweep, as in multirun/NAME")
+        from ddpm_lightning.report.make_report import make_report, plain_warnings, print_report  # not needed for --help
+
+        options = words.options
         with plain_warnings():
             written = make_report(
                 sweeps,
@@ -44,10 +39,18 @@ def main() -> None:
                 out=Path(options["out"]) if "out" in options else None,
             )
     except (ValueError, OSError) as error:
-        sys.exit(f"report.py: {error}")
+        sys.exit(f"{program_name()}: {error}")
     print_report(written)
 
 
 def _matching(word: str) -> list[Path]:
-    """The folder of this name, or those that match the pattern."""
-    return [Path(word)] if Path(word).exists() or not glob.has_magic(word) else sorted(map(Path, glob.glob(word)))
+    """The folder of this name, or those that match the pattern.
+
+    Raises:
+        FileNotFoundError: none does.
+    """
+    if Path(word).exists():
+        return [Path(word)]
+    if not (found := sorted(map(Path, glob.glob(word)))):
+        raise FileNotFoundError(f"there is no folder that matches {word}")
+    return found

@@ -1,0 +1,89 @@
+"""A model as two files without code, safetensors and JSON: written by `export.py`, opened by `ddpm_lightning.load`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load
+
+from ddpm_lightning.atomic_files import new_folder, write_json
+from ddpm_lightning.metrics.features.tensor_files import content_sha256, save_tensors
+from ddpm_lightning.runs.find_checkpoint import EXPORT_CONFIG, EXPORT_WEIGHTS
+from ddpm_lightning.runs.saved_model import SavedModel
+from ddpm_lightning.runs.stored_config import modernized
+
+FORMAT_VERSION = 1
+"""Version of the two files' content."""
+
+
+def write_exported(model: SavedModel, folder: str | Path) -> None:
+    """Writes `model.safetensors` and `config.json` to a new folder, which appears whole or not at all.
+
+    Raises:
+        FileExistsError: the folder exists and is not empty.
+    """
+    content = {
+        "format_version": FORMAT_VERSION,
+        "image_shape": list(model.image_shape),
+        "num_classes": model.num_classes,
+        "step": model.step,
+        "weights": model.weights,
+        "weights_sha256": content_sha256(model.state),
+        "card": model.card,
+        "config": model.config,
+    }
+    with new_folder(folder) as temporary:
+        save_tensors(temporary / EXPORT_WEIGHTS, {name: t.clone() for name, t in model.state.items()}, {"format": "pt"})
+        write_json(temporary / EXPORT_CONFIG, content)
+
+
+def read_exported(folder: str | Path) -> SavedModel:
+    """The model that `write_exported` wrote; runs no code of the files.
+
+    Raises:
+        ValueError: a file is missing, damaged, of a newer version, or does not belong to the other.
+    """
+    folder = Path(folder)
+    content = _read_config(folder)
+    try:
+        state = load((folder / EXPORT_WEIGHTS).read_bytes())
+    except FileNotFoundError as error:
+        raise ValueError(f"the exported model {folder} lacks its {EXPORT_WEIGHTS}: export it again") from error
+    except SafetensorError as error:
+        raise ValueError(f"{folder / EXPORT_WEIGHTS} is damaged ({error}): export the model again") from error
+    if content_sha256(state) != content["weights_sha256"]:
+        raise ValueError(
+            f"{folder / EXPORT_WEIGHTS} is damaged, or of another model than the {EXPORT_CONFIG} beside it: export the "
+            "model again"
+        )
+    channels, height, width = content["image_shape"]
+    return SavedModel(
+        origin=folder,
+        config=modernized(content["config"], folder),
+        state=state,
+        weights=content["weights"],
+        image_shape=(channels, height, width),
+        num_classes=content["num_classes"],
+        step=content["step"],
+        card=content["card"],
+    )
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    """The content of `config.json`, all keys there."""
+    file = folder / EXPORT_CONFIG
+    try:
+        content = json.loads(file.read_text())
+    except FileNotFoundError as error:
+        raise ValueError(f"the exported model {folder} lacks its {EXPORT_CONFIG}: export it again") from error
+    except ValueError as error:  # neither JSON nor text
+        raise ValueError(f"{file} is damaged ({error}): export the model again") from error
+    needed = ("format_version", "image_shape", "num_classes", "step", "weights", "weights_sha256", "card", "config")
+    if not isinstance(content, dict) or "format_version" not in content:
+        raise ValueError(f"{file} does not describe an exported model: it has no format_version")
+    if content["format_version"] > FORMAT_VERSION:
+        raise ValueError(f"{folder} was exported by a newer version of ddpm-lightning: update this one")
+    if missing := [key for key in needed if key not in content]:
+        raise ValueError(f"{file} is damaged: it has no {', '.join(missing)}. Export the model again")
+    return content

@@ -1,0 +1,103 @@
+"""What is saved of a trained model, in a checkpoint or in an export: plain values and tensors, nothing built yet."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from ddpm_lightning.runs.find_checkpoint import LAST_CHECKPOINT, find_checkpoint
+from ddpm_lightning.runs.instantiate import instantiate
+from ddpm_lightning.runs.stored_config import modernized
+from ddpm_lightning.training.checkpoint import CONFIG_KEY, IMAGES_KEY, read_checkpoint
+
+NETWORK, NORMALIZER = "denoiser.network.", "normalizer."
+"""Prefixes of the tensors of a model."""
+WEIGHTS = ("ema", "raw")
+"""The averaged weights, and those in training."""
+
+
+@dataclass(frozen=True, eq=False)
+class SavedModel:
+    """A trained model as plain values and tensors.
+
+    Attributes:
+        origin: file or folder that it was read from.
+        config: the run's config, as this version stores it.
+        state: tensors by name, those of the denoiser after `denoiser.`, those of the normaliser after `normalizer.`.
+        weights: which weights `state` holds, "ema" or "raw".
+        image_shape: (C, H, W).
+        num_classes: number of classes of the images, 0 for images without labels.
+        step: optimizer steps that it was trained for.
+        card: how the scores of the run were computed; None if these weights were not scored.
+    """
+
+    origin: Path
+    config: dict[str, Any]
+    state: dict[str, Tensor]
+    weights: str
+    image_shape: tuple[int, int, int]
+    num_classes: int
+    step: int
+    card: dict[str, Any] | None
+
+
+def read_trained(path: str | Path, trust: tuple[str, ...] = (), weights: str | None = None) -> SavedModel:
+    """The model of a run's folder or of a checkpoint.
+
+    Args:
+        path: a run's folder, or a checkpoint.
+        trust: packages, besides this one, whose classes the run's config may name.
+        weights: "ema" or "raw"; None for those that the run is scored with.
+
+    Raises:
+        FileNotFoundError: there is no checkpoint.
+        ValueError: the file is damaged, or does not hold these weights.
+    """
+    file = find_checkpoint(path)
+    checkpoint = read_checkpoint(file)
+    config = modernized(checkpoint[CONFIG_KEY], file)
+    scored = "ema" if "ema" in checkpoint and config["weights"] != "raw" else "raw"
+    chosen = weights or scored
+    if chosen not in WEIGHTS:
+        raise ValueError(f"unknown weights {chosen!r}: choose from {', '.join(WEIGHTS)}")
+    if chosen == "ema" and "ema" not in checkpoint:
+        raise ValueError(f"{file} has no averaged weights, because it was trained with ema=none: use weights=raw")
+    state = {k: v for k, v in checkpoint["state_dict"].items() if k.startswith(("denoiser.", NORMALIZER))}
+    if chosen == "ema":
+        state |= {NETWORK + k: v for k, v in checkpoint["ema"]["network"].items()}
+    image_shape, num_classes = _images(checkpoint, config, trust)
+    return SavedModel(
+        origin=file,
+        config=config,
+        state=state,
+        weights=chosen,
+        image_shape=image_shape,
+        num_classes=num_classes,
+        step=checkpoint["global_step"],
+        card=_card_beside(file) if chosen == scored else None,
+    )
+
+
+def _images(
+    checkpoint: Mapping[str, Any], config: Mapping[str, Any], trust: tuple[str, ...]
+) -> tuple[tuple[int, int, int], int]:
+    """Shape and number of classes of the images."""
+    if IMAGES_KEY in checkpoint:
+        channels, height, width = checkpoint[IMAGES_KEY]["shape"]
+        return (channels, height, width), checkpoint[IMAGES_KEY]["num_classes"]
+    # Early checkpoints leave the shape to the data's config, and the classes to the model's.
+    shape: tuple[int, int, int] = instantiate(config["dataset"]["source"], trust, root=".").image_shape
+    return shape, config["model"].get("num_classes") or 0
+
+
+def _card_beside(checkpoint: Path) -> dict[str, Any] | None:
+    """The card of the run in whose folder a checkpoint is; None for one that has been copied elsewhere."""
+    folder = checkpoint.resolve().parent
+    scores = folder.parent / "metrics.json"
+    if folder.name != LAST_CHECKPOINT.parent.name or not scores.is_file():
+        return None
+    card: dict[str, Any] = json.loads(scores.read_text())["card"]
+    return card
