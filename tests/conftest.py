@@ -210,7 +210,7 @@ def tiny_run(
     """`tiny_run(*overrides, callbacks=[...], loggers=[...])`, with no other callbacks than these."""
 
     def make(*overrides: str, callbacks: list[Callback] | None = None, loggers: list[Logger] | None = None) -> TinyRun:
-        config = resolved(compose_verb("train", *tiny_options, "+trainer.enable_progress_bar=false", *overrides))
+        config = resolved(compose_verb("train", *tiny_options, *overrides))
         data = build_data(config)
         module = build_fitted_module(config, data)
         module.run_config = plain(config)

@@ -22,7 +22,6 @@ NOT_RUN = {
     "trainer=ddp_cpu": "starts processes: covered by the tests of several processes",
     "logger=wandb": "an optional dependency that talks to a server",
     "metrics/features=inception": "needs its weights: covered by its own tests",
-    "callbacks=evaluation": "for evaluate.py",
     **dict.fromkeys(("dataset=cifar10", "dataset=flowers", "dataset=folder", "dataset=pets"), "needs files: own tests"),
     **dict.fromkeys(
         (f"experiment=flowers_{how}" for how in ("64", "ablation", "ddim", "small")), "needs files: as pets_ablation"
@@ -163,13 +162,6 @@ def test_predict_and_loss_on_have_the_same_choices(name):
     assert sorted(path.stem for path in (CONF / "loss_on").glob("*.yaml")) == sorted(
         path.stem for path in (CONF / "predict").glob("*.yaml")
     )
-
-
-@pytest.mark.parametrize("choice", ["default", "cpu", "ddp", "ddp_cpu"])
-def test_gradients_are_available_in_every_evaluation(compose_verb, choice):
-    for verb in VERBS:
-        overrides = () if verb == "train" else ("checkpoint=none",)
-        assert compose_verb(verb, f"trainer={choice}", *overrides).trainer.inference_mode is False
 
 
 @pytest.mark.parametrize("choice", ["ddp", "ddp_cpu"])

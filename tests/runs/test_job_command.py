@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from ddpm_lightning.runs.job_command import job_command
 
-REPOSITORY = Path(__file__).parents[2]
+TRAIN = [sys.executable, "-P", "-m", "ddpm_lightning.verbs", "train"]
 
 
 @pytest.mark.parametrize("name", ["run", "a b,c=d", "it's", 'say "a"', r"back\slash", "[brackets] {braces}", "müller"])
@@ -21,9 +21,9 @@ def test_the_command_runs_this_job_and_not_the_sweep(
     monkeypatch.setattr(sys, "argv", ["train.py", "-m", "seed=1,2", "loss=mse,mae"])
     compose_verb("train", "seed=2", "loss=mae", f'paths.data_dir="{tmp_path}/my, data"')
     hydra = HydraConfig.get()
-    python, script, *words = job_command(hydra, hydra.overrides.task, tmp_path / name)
-    assert python == sys.executable
-    assert script == str(REPOSITORY / "train.py")
+    command = job_command(hydra, hydra.overrides.task, tmp_path / name)
+    assert command[: len(TRAIN)] == TRAIN
+    words = command[len(TRAIN) :]
     parsed = {o.key_or_group: o.value() for o in OverridesParser.create().parse_overrides(words)}
     assert {key: getattr(value, "text", value) for key, value in parsed.items()} == {
         "seed": 2,
@@ -39,9 +39,9 @@ def test_the_command_has_hydras_verb_and_an_absolute_folder(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     compose_verb("evaluate", "checkpoint=run")
-    _, script, *words = job_command(HydraConfig.get(), [], "here")
-    assert script == str(REPOSITORY / "evaluate.py")
-    assert words[0] == f"hydra.run.dir='{tmp_path}/here'"
+    command = job_command(HydraConfig.get(), [], "here")
+    assert command[: len(TRAIN)] == [*TRAIN[:-1], "evaluate"]
+    assert command[len(TRAIN)] == f"hydra.run.dir='{tmp_path}/here'"
 
 
 def test_the_users_own_yaml_is_found_by_the_job(compose_verb: Callable, tmp_path: Path) -> None:
@@ -49,6 +49,6 @@ def test_the_users_own_yaml_is_found_by_the_job(compose_verb: Callable, tmp_path
     hydra = OmegaConf.create(OmegaConf.to_container(HydraConfig.instance().cfg.hydra))
     hydra.runtime.config_sources.append({"provider": "command-line", "schema": "file", "path": str(tmp_path)})
     hydra.overrides.hydra = ["hydra.searchpath=[file:///elsewhere]", "hydra.mode=MULTIRUN"]
-    _, _, *words = job_command(hydra, ["seed=1"], tmp_path / "run")
+    words = job_command(hydra, ["seed=1"], tmp_path / "run")[len(TRAIN) :]
     assert words[:3] == [f"--config-dir={tmp_path}", "hydra.searchpath=[file:///elsewhere]", "seed=1"]
     assert "hydra.mode=MULTIRUN" not in words

@@ -42,7 +42,7 @@ def test_a_name_covers_whole_words_only() -> None:
 
 
 def test_every_entry_of_the_table_is_an_option_that_exists(compose_verb) -> None:
-    existing = {"resume", "checkpoint", "config_version", "hydra", "sample.chunk_size", "trainer.enable_progress_bar"}
+    existing = {"resume", "checkpoint", "config_version", "hydra", "sample.chunk_size"}
     for verb in ("train", "sample"):
         for option, _ in leaves(
             {str(k): v for k, v in compose_verb(verb, *(["checkpoint=x"] * (verb == "sample"))).items()}

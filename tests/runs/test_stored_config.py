@@ -239,7 +239,7 @@ def as_stored_earlier(config: dict[str, Any]) -> dict[str, Any]:
     config["timesteps"] = {"_target_": f"{CORE}.timesteps.Stratified"}
     config["loss_on"]["t_max"] = 0.98
     config["model"]["conditioning"] = "time"
-    del config["metrics"]["labels"], config["trainer"]["inference_mode"]
+    del config["metrics"]["labels"]
     scoring = config["callbacks"]["generative_metrics"]
     plan = scoring.pop("plan")
     del plan["labels"], scoring["seeds"]

@@ -1,7 +1,6 @@
 """From a resolved config to the objects of a run, and to the scores of its test pass."""
 
 import inspect
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import torch
 from hydra.utils import instantiate
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import LearningRateMonitor
+from lightning.pytorch.callbacks import LearningRateMonitor, ProgressBar
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
@@ -17,6 +16,7 @@ from ddpm_lightning.data.datamodule import ImageDataModule
 from ddpm_lightning.diffusion.objective import Objective
 from ddpm_lightning.diffusion.target import Target
 from ddpm_lightning.runs.network_options import network_options
+from ddpm_lightning.runs.quiet import hide_messages
 from ddpm_lightning.runs.ranks import started_from_outside
 from ddpm_lightning.training.checkpoint_io import AtomicCheckpointIO
 from ddpm_lightning.training.module import DiffusionModule
@@ -145,14 +145,23 @@ def build_trainer(config: DictConfig, folder: Path, callbacks: list[Callback], l
         ValueError: for several devices with a strategy that would start the whole command again in each process.
     """
     torch.set_float32_matmul_precision("high")
-    # Lightning's own messages (which accelerators there are, one per checkpoint) would bury ours.
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    hide_messages()
     plugins: list[Any] = [AtomicCheckpointIO()]
     if not started_from_outside():
         # Else variables of a SLURM allocation would make Lightning wait for ranks that nobody starts.
         plugins.append(LightningEnvironment())
     make_trainer = instantiate(config.trainer, _partial_=True)  # as an argument, OmegaConf would copy a callback
-    trainer: Trainer = make_trainer(default_root_dir=str(folder), callbacks=callbacks, logger=loggers, plugins=plugins)
+    trainer: Trainer = make_trainer(
+        default_root_dir=str(folder),
+        callbacks=callbacks,
+        logger=loggers,
+        plugins=plugins,
+        use_distributed_sampler=False,  # the data module shards the data itself, without padding
+        inference_mode=False,  # a guidance may compute gradients; everything else runs without them
+        enable_checkpointing=False,  # the callback `checkpointing` saves
+        enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),  # else Lightning adds one
+        enable_model_summary=False,
+    )
     if trainer.world_size > 1 and not started_from_outside():
         raise ValueError("several devices need a process each: start the run with train.py, evaluate.py or torchrun")
     return trainer

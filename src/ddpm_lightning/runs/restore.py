@@ -12,6 +12,8 @@ from ddpm_lightning.data.datamodule import ImageDataModule
 from ddpm_lightning.runs.build import build_data, build_module
 from ddpm_lightning.runs.config import command_record, merged_records
 from ddpm_lightning.runs.find_checkpoint import find_checkpoint
+from ddpm_lightning.runs.from_checkpoint import FROM_CHECKPOINT
+from ddpm_lightning.runs.options import Role, role_of
 from ddpm_lightning.runs.stored_config import modernized
 from ddpm_lightning.training.checkpoint import CONFIG_KEY, IMAGES_KEY, read_checkpoint
 from ddpm_lightning.training.module import DiffusionModule
@@ -36,7 +38,8 @@ class RestoredRun(NamedTuple):
 def restore_run(command: DictConfig, groups: tuple[str, ...]) -> RestoredRun:
     """The run of `command.checkpoint`.
 
-    Everything comes from the checkpoint, except `trainer` and `paths`, which belong to this machine, and what
+    Everything comes from the checkpoint, except `paths` and the options of `trainer` that the command has, which belong
+    to this machine, and what
     `command` sets for `weights` and in the given groups: null there keeps the checkpoint's value.
 
     Copies to `command` the top-level keys that only the checkpoint's config has, so that what its options refer to, as
@@ -53,11 +56,13 @@ def restore_run(command: DictConfig, groups: tuple[str, ...]) -> RestoredRun:
         for key in stored.keys() - command.keys():
             command[key] = stored[key]
     record = command_record(command, HydraConfig.get())
-    record["choices"] = {group: choice for group, choice in record["choices"].items() if choice != "from_checkpoint"}
+    record["choices"] = {group: choice for group, choice in record["choices"].items() if choice != FROM_CHECKPOINT}
     config.hydra = merged_records(stored.get("hydra"), record)
     config.checkpoint = {"path": str(path), "step": checkpoint["global_step"]}
     config.paths = command.paths
-    config.trainer = command.trainer
+    # The length of the training is the checkpoint's step.
+    training = {k: v for k, v in stored.trainer.items() if role_of(f"trainer.{k}") is not Role.LENGTH}
+    config.trainer = {**training, **{key: command.trainer._get_node(key) for key in command.trainer}}
     if config.trainer.precision == "auto":
         config.trainer.precision = stored.trainer.precision
     if command.weights is not None:

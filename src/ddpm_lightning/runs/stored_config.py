@@ -39,6 +39,7 @@ RENAMED = {
     "ddpm_lightning.metrics.inception.shared_inception_features": (
         "ddpm_lightning.metrics.features.inception.shared_inception_features"
     ),
+    "ddpm_lightning.callbacks.progress.ImageProgressBar": "ddpm_lightning.callbacks.progress.RunProgress",
     **{f"ddpm_lightning.data.{source}": f"ddpm_lightning.data.sources.{source}" for source in _SOURCES},
 }
 """Class, or function that gives an object, as earlier versions named it -> its present name."""
@@ -56,6 +57,10 @@ REMOVED: dict[str, Any] = {
     "callbacks.checkpointing.lower_is_better": True,
     "callbacks.process_panel.num_columns": 10,
     "callbacks.trajectory.num_frames": 10,
+    "trainer.inference_mode": False,
+    "trainer.use_distributed_sampler": False,
+    "trainer.enable_checkpointing": False,
+    "trainer.enable_model_summary": False,
 }
 """Option that is a constant now -> its value."""
 
@@ -115,7 +120,6 @@ def _to_version_2(content: dict[str, Any]) -> None:
         "real_seed": content["metrics"].get("seed", content["seed"]),
         **content["metrics"],
     }
-    content["trainer"].setdefault("inference_mode", False)
     if scoring := content["callbacks"].get("generative_metrics"):
         content["callbacks"]["generative_metrics"] = _modernized_scoring(scoring, content)
     content["timesteps"] = _modernized_timesteps(content["timesteps"], content["schedule"])

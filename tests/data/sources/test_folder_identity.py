@@ -46,7 +46,7 @@ def test_an_edit_that_resets_the_time_changes_the_fingerprint(tree, tmp_path):
 def test_a_model_continues_with_its_images_and_no_others(compose_verb, tree, tmp_path, monkeypatch, caplog):
     monkeypatch.chdir(tmp_path)
     tree({f"{kind}/{number}.png": "red" for kind in ("ape", "bee") for number in range(10)})
-    here = [f"paths.cache_dir={tmp_path / 'cache'}", "trainer.accelerator=cpu", "+trainer.enable_progress_bar=false"]
+    here = [f"paths.cache_dir={tmp_path / 'cache'}", "trainer.accelerator=cpu"]
     training = [
         *("dataset=folder", "dataset.path=tree", "dataset.image_size=8", "dataset.batch_size=4", "debug=one_batch"),
         *("callbacks=checkpointing", "logger=none", "trainer.precision=32-true"),
@@ -59,7 +59,7 @@ def test_a_model_continues_with_its_images_and_no_others(compose_verb, tree, tmp
     sample(compose_verb("sample", *from_run, "num=4", "sampler.steps=2", folder=tmp_path / "samples"))
     assert (tmp_path / "samples" / "samples.png").is_file(), "the images are not needed for samples"
 
-    evaluation = [*from_run, "callbacks=cost", "trainer.limit_test_batches=1"]
+    evaluation = [*from_run, "~callbacks.generative_metrics", "trainer.limit_test_batches=1"]
     with pytest.raises(DataFileError, match=r"give the folder that has tree as paths\.data_dir"):
         evaluate(compose_verb("evaluate", *evaluation, "paths.data_dir=elsewhere", folder=tmp_path / "a"))
     assert (

@@ -100,7 +100,6 @@ def test_the_experiment_runs_on_the_tiny_set(compose_verb, pets_root, tmp_path):
         "trainer.max_epochs=1",
         "trainer.check_val_every_n_epoch=1",
         "trainer.accelerator=cpu",
-        "+trainer.enable_progress_bar=false",
     )
     assert (config.metrics.num_real, config.dataset.source._target_) == (
         1470,
