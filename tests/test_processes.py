@@ -33,10 +33,17 @@ def no_parent(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(variable, raising=False)
 
 
+def test_a_child_imports_what_its_parent_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "module_of_mine.py").touch()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    subprocess.run([sys.executable, "-c", "import module_of_mine"], env=child_environment(), check=True)
+
+
 def test_a_child_knows_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not is_child()
     environment = child_environment(CUDA_VISIBLE_DEVICES="3")
-    assert environment == {**os.environ, PARENT_VARIABLE: str(os.getpid()), "CUDA_VISIBLE_DEVICES": "3"}
+    own = {PARENT_VARIABLE: str(os.getpid()), "CUDA_VISIBLE_DEVICES": "3"}
+    assert environment == {**os.environ, **own, "PYTHONPATH": environment["PYTHONPATH"]}
     assert not is_child()
     monkeypatch.setenv(PARENT_VARIABLE, environment[PARENT_VARIABLE])
     assert is_child()

@@ -1,6 +1,7 @@
 """Processes that end with the one that started them, and the cores they share."""
 
 import os
+import sys
 import threading
 import time
 
@@ -9,8 +10,9 @@ SHARE_VARIABLE = "DDPM_LIGHTNING_THREADS"
 
 
 def child_environment(**changes: str) -> dict[str, str]:
-    """The environment for a process that is to end with this one."""
-    return {**os.environ, PARENT_VARIABLE: str(os.getpid()), **changes}
+    """The environment for a Python process that is to end with this one, and to find the same modules."""
+    modules = os.pathsep.join(os.path.abspath(path) for path in sys.path)
+    return {**os.environ, "PYTHONPATH": modules, PARENT_VARIABLE: str(os.getpid()), **changes}
 
 
 def is_child() -> bool:

@@ -51,9 +51,7 @@ def fit(resumable: list[str], compose_verb: Callable[..., DictConfig]) -> Callab
     """Trains in a folder, from the checkpoint that is there if there is one; returns the last checkpoint."""
 
     def run(folder: Path, *overrides: str) -> dict[str, Any]:
-        config = compose_verb(
-            "train", *resumable, "callbacks=minimal", "+trainer.enable_progress_bar=false", *overrides
-        )
+        config = compose_verb("train", *resumable, "callbacks=minimal", *overrides)
         data = build_data(config)
         module = build_module(config, data.image_shape, data.num_classes)
         module.run_config = plain(config)

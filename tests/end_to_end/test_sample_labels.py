@@ -43,6 +43,8 @@ def drawn(compose_verb: Callable, tiny_paths: list[str], trained: Path, tmp_path
         options = [*tiny_paths, "trainer.accelerator=cpu", f"checkpoint={trained}", "format=npz", "sampler.steps=1"]
         folder = tmp_path / "-".join(["samples", *overrides])
         with np.load(sample(compose_verb("sample", *options, *overrides, folder=folder)) / "samples.npz") as file:
+            if "num=12" in overrides:
+                assert file["labels"].tolist() == ([7] * 12 if "label=7" in overrides else [i % 10 for i in range(12)])
             return file["images"]
 
     return run

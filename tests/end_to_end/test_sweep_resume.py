@@ -1,6 +1,7 @@
 """A sweep that was stopped, or of which jobs failed: the same command again does what is left, and nothing else."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -206,13 +207,14 @@ def test_ctrl_c_ends_a_sweep_that_then_goes_on(workplace, two_processes, tmp_pat
 def test_a_finished_sweep_is_finished_for_a_version_with_a_new_option(workplace, tmp_path):
     code = tmp_path / "newer"
     shutil.copytree(REPOSITORY / "conf", code / "conf")
-    shutil.copy(REPOSITORY / "train.py", code)
+    shutil.copytree(REPOSITORY / "src", code / "src")
     place = workplace("callbacks=minimal", "~callbacks.witness")
     assert place.run("seed=0,1", "optimizer.lr=0.1").code == 0
     before = {path: path.stat().st_mtime_ns for path in place.sweep.glob("*/status")}
     with (code / "conf" / "train.yaml").open("a") as yaml:
         yaml.write("\na_new_option: ${seed}\n")
-    again = place.run("seed=0,1", "optimizer.lr=0.1", command=(code / "train.py", "-m"))
+    paths = f"{code / 'src'}{os.pathsep}{Path(__file__).parent}"
+    again = place.run("seed=0,1", "optimizer.lr=0.1", PYTHONPATH=paths)
     assert again.code == 0, again.printed
     assert len(before) == 2
     assert {path: path.stat().st_mtime_ns for path in place.sweep.glob("*/status")} == before

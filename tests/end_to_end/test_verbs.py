@@ -285,5 +285,5 @@ class TestSample:
                        f"paths.output_dir={tmp_path}")  # fmt: skip
         assert result.returncode == 0, result.stderr
         last = result.stdout.rstrip().splitlines()[-1]
-        assert last.startswith("Open ") and last.endswith("samples.png")
+        assert last.startswith("Open ") and last.endswith("samples.png; beside it: config.yaml")
         assert len(list(tmp_path.glob("sample/*/samples.png"))) == 1

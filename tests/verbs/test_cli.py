@@ -1,18 +1,19 @@
 """The command line: errors that name the choices, help that lists them, and jobs that get their folders."""
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 CONF = Path(__file__).parents[2] / "conf"
-VERBS = ("train", "evaluate", "sample")
 SCHEDULES = ", ".join(sorted(path.stem for path in (CONF / "schedule").iterdir()))
 PROBE = """
 import sys
 from hydra.core.hydra_config import HydraConfig
-from ddpm_lightning.verbs.cli import verb
+from ddpm_lightning.verbs.cli import run_verb
 
 def main(config):
     if config.experiment_name == "user_error":
@@ -21,7 +22,7 @@ def main(config):
         raise KeyError("a bug")
     print("FOLDER", HydraConfig.get().runtime.output_dir)
 
-verb(main, "train")
+run_verb(main, "train")
 """
 
 
@@ -57,7 +58,7 @@ def folders(result) -> list[Path]:
         ("schedul=cosine", ["Did you mean schedule?"]),
         ("experimnt=mnist_quick", ["Did you mean experiment?"]),
         ("schedule=cosin", ["unknown schedule 'cosin'", f"choose from {SCHEDULES}.", "Did you mean schedule=cosine?"]),
-        ("metrics/features=lent", ["choose from from_checkpoint, inception, lenet", "metrics/features=lenet?"]),
+        ("metrics/features=lent", ["choose from inception, lenet.", "metrics/features=lenet?"]),
         ("metrics.features.dataste=mnist", ["Did you mean metrics.features.dataset?"]),
         ("callbacks.sample_grid.num_sample=4", ["Did you mean callbacks.sample_grid.num_samples?"]),
         ("experiment=mnist_quik", ["Did you mean experiment=mnist_quick?"]),
@@ -96,18 +97,26 @@ def test_what_the_checkpoint_decides_is_not_an_option(shell_here, override, prin
     )
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_help_lists_every_group_and_option_of_the_verb(shell_here, verb):
-    printed = shell_here(f"{verb}.py", "--help").stdout
-    defaults = re.findall(r"^  - (\w+): ", (CONF / f"{verb}.yaml").read_text(), re.MULTILINE)
-    for group in defaults:
-        if group == "hydra":
-            continue
-        choices = ", ".join(sorted(path.stem for path in (CONF / group).glob("*.yaml")))
-        assert f"{group}: {choices}" in printed
-    options = re.findall(r"^(\w+): ", (CONF / f"{verb}.yaml").read_text(), re.MULTILINE)
-    assert all(re.search(rf"^{option}: ", printed, re.MULTILINE) for option in options)
-    assert f"python {verb}.py" in printed
+def test_callbacks_of_an_evaluation_are_no_choice(shell_here):
+    result = shell_here("evaluate.py", "checkpoint=none", "callbacks=minimal")
+    assert result.returncode == 1
+    assert "'callbacks' cannot be changed here: of callbacks, only single options can" in result.stderr
+
+
+def test_a_misspelt_option_of_ones_own_choice_is_named(shell_here, tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "mine.yaml").write_text("defaults: [unet]\nwarmth: 1\n")
+    for flags in (["--config-dir", str(tmp_path)], [f"--config-dir={tmp_path}"], [f"hydra.searchpath=[{tmp_path}]"]):
+        result = shell_here("train.py", *flags, "model=mine", "model.warmht=2")
+        assert "Did you mean model.warmth?" in result.stderr, result.stderr
+
+
+def test_help_may_be_read_in_part():
+    pipe = "import subprocess, sys; from ddpm_lightning.verbs.program import print_page; print_page('line\\n' * 100000)"
+    reader = subprocess.Popen([sys.executable, "-c", pipe], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    reader.stdout.close()
+    assert reader.stderr.read() == b""
+    assert reader.wait() == 0
 
 
 @pytest.mark.parametrize("verb", ["evaluate", "sample"])
@@ -121,6 +130,7 @@ def test_an_error_of_the_users_is_shown_without_a_traceback(probe_process):
     result = probe_process("experiment_name=user_error")
     assert result.returncode == 1
     assert "lower the learning rate" in result.stderr and "Traceback" not in result.stderr
+    assert (result.stdout + result.stderr).count("lower the learning rate") == 1
     traced = probe_process("experiment_name=user_error", DDPM_TRACEBACK="1")
     assert traced.returncode != 0 and "Traceback" in traced.stderr
 
@@ -129,6 +139,24 @@ def test_an_error_of_ours_is_shown_with_its_traceback(probe_process):
     result = probe_process("experiment_name=bug")
     assert result.returncode != 0
     assert "Traceback" in result.stderr and "a bug" in result.stderr
+
+
+def test_a_command_that_is_refused_leaves_no_folder(probe, tmp_path):
+    assert probe("experiment_name=user_error").returncode == 1
+    assert list((tmp_path / "outputs").glob("*/*")) == []
+
+
+def test_a_class_that_cannot_be_imported_is_named(shell_here, tmp_path):
+    result = shell_here("train.py", "model._target_=my_package.Net", f"paths.output_dir={tmp_path}")
+    assert result.returncode == 1
+    assert "model names my_package.Net, which cannot be imported: No module named 'my_package'" in result.stderr
+
+
+def test_modules_in_the_current_folder_can_be_imported(shell, tiny_options, tmp_path):
+    (tmp_path / "own_optimizer.py").write_text("raise ValueError('it was found')")
+    place = f"paths.output_dir={tmp_path}"
+    result = shell(CONF.parent / "train.py", *tiny_options, place, "ema._target_=own_optimizer.Any", cwd=tmp_path)
+    assert "it was found" in result.stderr
 
 
 def test_a_run_gets_its_folder(probe, tmp_path):
@@ -149,6 +177,13 @@ def test_resuming_what_is_no_run_is_an_error_and_makes_no_folder(probe, tmp_path
     assert result.returncode == 1
     assert "probe.py: resume=nothing/here: there is no such folder" in result.stderr
     assert not (tmp_path / "nothing").exists()
+
+
+def test_flags_may_stand_anywhere(probe, tmp_path):
+    (tmp_path / "own").mkdir()
+    swept = folders(probe("seed=0,1", "-m", "name=grid", "--config-dir", "own", "loss=mse"))
+    assert {folder.parent for folder in swept} == {tmp_path / "multirun" / "grid"}
+    assert len(swept) == 2
 
 
 def test_the_same_sweep_has_the_same_folders(probe, tmp_path):

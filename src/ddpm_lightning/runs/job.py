@@ -6,9 +6,10 @@ import traceback
 from collections.abc import Callable
 
 from ddpm_lightning.runs.config import RunConfig
+from ddpm_lightning.runs.failure import failure_message
 from ddpm_lightning.runs.launch import RankError, record_error, run_ranks
 from ddpm_lightning.runs.ranks import global_rank, is_own_rank, started_from_outside
-from ddpm_lightning.runs.run_folder import RunFolder
+from ddpm_lightning.runs.run_folder import RunFolder, shown_path
 
 log = logging.getLogger(__name__)
 Scores = dict[str, float]
@@ -51,6 +52,7 @@ def _work_on_record(run: RunFolder, config: RunConfig, ranks: int, work: Callabl
         if (state := run.read_status()["state"]) != "new" and not run.holds_results:
             log.info("the last attempt in %s (%s) has saved nothing: starting from the beginning", run.path, state)
             run.set_aside_other(config)
+        log.info("writing to %s", shown_path(run.path))
         began, resumed = time.time(), run.last_checkpoint.is_file()
         # In this order: a run that is done is never described by a config that it has not reached.
         run.write_status("running", resumed=resumed)
@@ -68,9 +70,7 @@ def _work_on_record(run: RunFolder, config: RunConfig, ranks: int, work: Callabl
             raise
         except BaseException as error:
             details = error.details if isinstance(error, RankError) else traceback.format_exc()
-            message = f"{type(error).__name__}: {error}"
-            run.write_status("failed", error=message, traceback=details, resumed=resumed)
-            log.error("the run in %s failed: %s", run.path, message)
+            run.write_status("failed", error=failure_message(error), traceback=details, resumed=resumed)
             raise
         run.write_status("done", scores=scores, resumed=resumed, seconds=time.time() - began)
     return scores

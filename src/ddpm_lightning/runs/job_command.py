@@ -15,10 +15,10 @@ def job_command(hydra_config: HydraConf | DictConfig, overrides: Sequence[str], 
     Without `-m`, even if this process was started with it: a rank would start the whole sweep once more.
     """
     sources = hydra_config.runtime.config_sources
-    main = next(source.path for source in sources if source.provider == "main")
-    script = Path(main).parent / f"{hydra_config.job.config_name}.py"
     quoted = QuotedString(str(Path(folder).resolve()), Quote.single).with_quotes()
     # The user's own YAML is found as by the command that is running.
     own = [f"--config-dir={Path(source.path).resolve()}" for source in sources if source.provider == "command-line"]
     own += [word for word in map(str, hydra_config.overrides.hydra) if word.startswith("hydra.searchpath=")]
-    return [sys.executable, str(script), *own, *overrides, f"hydra.run.dir={quoted}", "hydra.output_subdir=null"]
+    # -P: modules are searched where this process searches them (`child_environment`), not in the current folder first.
+    verb = [sys.executable, "-P", "-m", "ddpm_lightning.verbs", str(hydra_config.job.config_name)]
+    return [*verb, *own, *overrides, f"hydra.run.dir={quoted}", "hydra.output_subdir=null"]

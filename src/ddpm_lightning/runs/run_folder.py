@@ -77,6 +77,11 @@ class RunFolder:
         return modernized({str(key): value for key, value in config.items()}, self.path)
 
     @property
+    def is_unused(self) -> bool:
+        """Whether it holds nothing but a log, as when a command has just begun."""
+        return self.path.is_dir() and all(path.suffix == ".log" for path in self.path.iterdir())
+
+    @property
     def holds_results(self) -> bool:
         """Whether a run has left anything here that another one must not replace."""
         if not self.config_file.is_file():
@@ -143,3 +148,9 @@ class RunFolder:
             raise ValueError(
                 f"another process is working in {self.path}: wait for it, or choose another name="
             ) from error
+
+
+def shown_path(path: Path) -> str:
+    """The path as messages show it: relative to the current folder for what is below it."""
+    whole, here = path.absolute(), Path.cwd()
+    return str(whole.relative_to(here)) if whole.is_relative_to(here) else str(whole)

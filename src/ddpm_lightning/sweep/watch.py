@@ -28,6 +28,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, flag_override
 
 import ddpm_lightning.sweep.folder_names  # noqa: F401  # registers the names, also where a launcher sends a job
+from ddpm_lightning.runs.failure import failure_message
 from ddpm_lightning.runs.identity import job_hash
 from ddpm_lightning.runs.ranks import global_rank, num_ranks
 from ddpm_lightning.runs.run_folder import RunFolder
@@ -105,21 +106,23 @@ class SweepWatch(Callback):
         """Records a failure, wherever the job has run, and prints the progress, in the process that holds the sweep."""
         if job_return.status is JobStatus.FAILED:
             _note_failure(RunFolder(Path(config.hydra.runtime.output_dir)), job_return._return_value)
+            if _is_grid(config):  # the record decides the exit code; Hydra would print the error once more
+                job_return.status, job_return.return_value = JobStatus.COMPLETED, None
         if _current is not None and _runs_jobs_itself(config):
             print(summary(_current.sweep), flush=True)
 
 
 def _note_failure(run: RunFolder, error: BaseException) -> None:
-    """Records a job's failure, unless the job has done so itself, or the folder is another run's."""
-    message = f"{type(error).__name__}: {error}"
+    """Prints a job's failure, and records it unless the job has done so itself, or the folder is another run's."""
+    message = failure_message(error)
     status = run.read_status()
     if _current is not None:
         _current.failed.add(run.path.name)
     if status["state"] == "failed" and status["error"] in message:  # a launcher may wrap it in an error of its own
-        return
-    print(f"{run.path.name} failed: {message}", file=sys.stderr)
-    if status["state"] in ("new", "failed"):  # it failed before it could begin
+        message = status["error"]
+    elif status["state"] in ("new", "failed"):  # it failed before it could begin
         run.write_status("failed", error=message, traceback="".join(traceback.format_exception(error)))
+    print(f"{run.path.name} failed: {message}", file=sys.stderr)
 
 
 def end_sweep() -> int | None:

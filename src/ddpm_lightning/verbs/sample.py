@@ -1,6 +1,6 @@
 """Images from a checkpoint."""
 
-import os
+import shutil
 from pathlib import Path
 
 import torch
@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from ddpm_lightning.atomic_files import write_arrays
+from ddpm_lightning.console.display import console_progress
 from ddpm_lightning.pictures import image_grid, save_animation, save_picture
 from ddpm_lightning.runs.build import build_trainer
 from ddpm_lightning.runs.config import RunConfig
@@ -18,7 +19,7 @@ from ddpm_lightning.runs.job import run_job
 from ddpm_lightning.runs.launch import ranks_to_start
 from ddpm_lightning.runs.ranks import global_rank, is_own_rank
 from ddpm_lightning.runs.restore import restore_run
-from ddpm_lightning.runs.run_folder import RunFolder
+from ddpm_lightning.runs.run_folder import RunFolder, shown_path
 from ddpm_lightning.samplers.labels import one_label
 from ddpm_lightning.samplers.trajectory import record_trajectory
 
@@ -27,16 +28,20 @@ SHOWN = 64
 """Images in the grid and the animation, at most."""
 FRAMES = 40
 """Frames of the animation, at most."""
+FILES = ("samples.png", "samples.npz", "samples", "trajectory.gif", "config.yaml")
+"""All that a command may write."""
 
 
 def sample(command: DictConfig) -> Path:
     """Draws images and writes them in Hydra's output folder, which is returned.
 
-    Always `samples.png`; `samples.npz` (key `images`: (N, C, H, W), uint8) with `format=npz`; `samples/000000.png` and
-    so on with `format=folder`; `trajectory.gif` with `trajectory=true`.
+    Always `samples.png` and `config.yaml`; with `format=npz`, `samples.npz` with the keys `images`, (N, C, H, W) uint8,
+    and, for a model with classes, `labels`, (N,) int64; with `format=folder`, `samples/000000.png` and so on; with
+    `trajectory=true`, `trajectory.gif`. The last line printed names them. Nothing is left where drawing fails.
 
     Raises:
         ValueError: for an unknown format, a count below 1, or a class that the model does not know.
+        FileExistsError: the folder holds other images.
     """
     if command.format not in FORMATS:
         raise ValueError(f"unknown format {command.format!r}: choose from {', '.join(FORMATS)}")
@@ -56,10 +61,11 @@ def sample(command: DictConfig) -> Path:
         trainer.strategy.setup_environment()  # several devices: the ranks find each other
         module = run.module.to(trainer.strategy.root_device)
         stream = sample_stream(module, sampler, guidance, command.seed, command.chunk_size, labels_of)
-        images = draw_images(stream, command.num, module, trainer)
+        with console_progress(trainer):
+            images = draw_images(stream, command.num, module, trainer)
         if trainer.is_global_zero:
             save_picture(image_grid(images[:SHOWN]), folder.path / "samples.png")
-            _write(images.cpu(), folder.path, command.format)
+            _write(images.cpu(), stream.labels(torch.arange(command.num)), folder.path, command.format)
         if trainer.is_global_zero and command.trajectory:
             with trainer.precision_plugin.forward_context():
                 frames = record_trajectory(stream, torch.arange(min(command.num, SHOWN)), FRAMES)
@@ -67,15 +73,31 @@ def sample(command: DictConfig) -> Path:
             save_animation(pictures, folder.path / "trajectory.gif")
         return {}
 
-    run_job(folder, config, ranks_to_start(config.options.trainer), draw)
-    if global_rank() == 0 and not is_own_rank():
-        print(f"Open {os.path.relpath(folder.path)}/samples.png")
+    ranks = ranks_to_start(config.options.trainer)
+    keeps_record = global_rank() == 0 and not is_own_rank()
+    was_unused = keeps_record and folder.is_unused  # it may hold files of the user's, as with hydra.run.dir=
+    try:
+        run_job(folder, config, ranks, draw)
+    except BaseException:
+        if was_unused:
+            shutil.rmtree(folder.path)
+        raise
+    if keeps_record:
+        _print_files(folder.path)
     return folder.path
 
 
-def _write(images: Tensor, folder: Path, how: str) -> None:
+def _write(images: Tensor, labels: Tensor | None, folder: Path, how: str) -> None:
     if how == "npz":
-        write_arrays(folder / "samples.npz", images=images.numpy())
+        arrays = {"images": images} if labels is None else {"images": images, "labels": labels.cpu()}
+        write_arrays(folder / "samples.npz", **{name: array.numpy() for name, array in arrays.items()})
     elif how == "folder":
         for index, image in enumerate(images):
             save_picture(image, folder / "samples" / f"{index:06d}.png")
+
+
+def _print_files(folder: Path) -> None:
+    """One line with the folder and all files that this command has written to it."""
+    written = [name for name in FILES if (folder / name).exists()]
+    names = [f"{name}/" if (folder / name).is_dir() else name for name in written]
+    print(f"Open {shown_path(folder)}/samples.png; beside it: {', '.join(names[1:])}")

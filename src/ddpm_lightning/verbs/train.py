@@ -17,6 +17,7 @@ from ddpm_lightning.runs.build import (
     final_scores,
 )
 from ddpm_lightning.runs.config import RunConfig
+from ddpm_lightning.runs.from_checkpoint import FROM_CHECKPOINT
 from ddpm_lightning.runs.job import run_job
 from ddpm_lightning.runs.launch import ranks_to_start
 from ddpm_lightning.runs.optimized_score import optimises, optimized_score
@@ -73,8 +74,8 @@ def train(command: DictConfig) -> dict[str, float]:
 def _refuse_from_checkpoint(choices: Mapping[str, str]) -> None:
     """Raises ValueError if a group is to be taken from a checkpoint, which only the other verbs have."""
     for group, choice in choices.items():
-        if choice == "from_checkpoint":
-            raise ValueError(f"{group}=from_checkpoint is for evaluate.py and sample.py: choose another {group}")
+        if choice == FROM_CHECKPOINT:
+            raise ValueError(f"{group}={choice} is for evaluate.py and sample.py: choose another {group}")
 
 
 def train_for_sweeper(config: DictConfig) -> float | None:

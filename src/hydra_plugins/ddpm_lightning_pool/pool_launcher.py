@@ -101,7 +101,6 @@ class PoolLauncher(Launcher):
         else:
             recorded = _recorded_failure(run, began)
             message = recorded or f"see {folder / 'console.log'}"
-            log.error("%s failed: %s", os.path.relpath(folder), message)
             if recorded and optimises(config):  # the sweeper gets the penalty
                 result.status, result.return_value = JobStatus.COMPLETED, optimized_score(config, run)
             else:

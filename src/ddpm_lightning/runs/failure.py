@@ -1,0 +1,14 @@
+"""How the error of a job is recorded and printed."""
+
+from hydra.errors import InstantiationException
+
+
+def cause_of(error: BaseException) -> BaseException:
+    """The error itself, or the one of the class that Hydra's `instantiate` was making, which wraps it in its own."""
+    return error.__cause__ or error if isinstance(error, InstantiationException) else error
+
+
+def failure_message(error: BaseException) -> str:
+    """The kind of the error and its message, as in "ValueError: attention_levels [7] do not exist"."""
+    cause = cause_of(error)
+    return f"{type(cause).__name__}: {cause}"

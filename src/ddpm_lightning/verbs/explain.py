@@ -1,0 +1,113 @@
+"""What a user needs to know about an error: one message, with the choices that exist."""
+
+import difflib
+import os
+import re
+import sys
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from hydra.errors import HydraException, InstantiationException, MissingConfigException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from ddpm_lightning.runs.failure import cause_of
+from ddpm_lightning.runs.from_checkpoint import FROM_CHECKPOINT
+from ddpm_lightning.verbs.composition import Composition
+
+UserError = (ValueError, OSError, FloatingPointError)
+"""Errors whose message says all that a user needs; others come with a traceback."""
+SHOW_WHERE = "(set DDPM_TRACEBACK=1 to see where)"
+
+
+def message_of(error: Exception, conf: Path, config_name: str) -> str | None:
+    """All that a user needs to know about an error; None for one that needs its traceback."""
+    if isinstance(error, OmegaConfBaseException):
+        message = re.sub(r"^\w+ raised while resolving interpolation: ", "", str(error).splitlines()[0])
+        missing = re.search(r"Missing mandatory value: (\S+)", message)
+        return f"give {missing.group(1)}=..., which has no default" if missing else message
+    if isinstance(error, HydraException) and not isinstance(error, InstantiationException):
+        return _explain(error, conf, config_name)
+    if "DDPM_TRACEBACK" in os.environ:
+        return None
+    cause = cause_of(error)  # an object that refuses its options does so inside Hydra's `instantiate`
+    if isinstance(cause, UserError):
+        return f"{cause}\n{SHOW_WHERE}"
+    if missing := re.match(r"Error locating target '([^']+)'(?s:.*)full_key: (\S+)", str(error)):
+        target, key = missing.groups()
+        return (
+            f"{key} names {target}, which cannot be imported: {cause.__cause__ or cause}. Start the command in the "
+            "folder of its module, set PYTHONPATH, or install its package"
+        )
+    if isinstance(error, InstantiationException) and isinstance(cause, ImportError):  # a library that is optional
+        return str(cause)
+    if isinstance(error, InstantiationException) and isinstance(cause, TypeError):
+        return f"{_explain_type_error(str(error), cause, conf, config_name)}\n{SHOW_WHERE}"
+    return None
+
+
+def _explain_type_error(message: str, cause: TypeError, conf: Path, config_name: str) -> str:
+    """The message for an object that does not have an option, or cannot use its value."""
+    where = re.search(r"full_key: (\S+)", message)
+    group = where.group(1) if where else "the config"
+    unknown = re.search(r"unexpected keyword argument '(\w+)'", str(cause))
+    if unknown is None:
+        return f"{group} cannot be made with these options: {cause}"
+    options = ", ".join(_existing(conf, config_name, group.split("."))) or "none"
+    return f"{group} has no option {unknown.group(1)!r}; it has {options}"
+
+
+def _explain(error: HydraException, conf: Path, config_name: str) -> str:
+    """Hydra's message, with the choices or keys that exist where it met one that does not."""
+    message = str(error).strip()
+    if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
+        group, _, choice = error.missing_cfg_file.rpartition("/")
+        for extra in ("submitit", "optuna"):
+            if choice.startswith(extra):
+                return f"{group}={choice} needs: pip install 'ddpm-lightning[{extra}]'"
+        options = [o for o in error.options if o != FROM_CHECKPOINT or config_name != "train"]
+        close = difflib.get_close_matches(choice, options, n=1, cutoff=0.5)
+        guess = f" Did you mean {group}={close[0]}?" if close else ""
+        return f"unknown {group} {choice!r}: choose from {', '.join(options)}.{guess}"
+    match = re.search(r"Could not override '([^']+)'|full_key: (\S+)", message)
+    if match is None:
+        return message
+    key = (match.group(1) or match.group(2)).partition("@")[0]
+    *parents, last = re.split(r"[./]", key)
+    options = _existing(conf, config_name, parents)
+    while parents and not options:  # the misspelt word is further to the left
+        last = parents.pop()
+        options = _existing(conf, config_name, parents)
+    where = f" of {'.'.join(parents)}" if parents else ""
+    valid = f"Options{where}: {', '.join(options)}"
+    if not parents and (conf / last).is_dir():
+        if last in Composition(conf, config_name, _own_folders()).chosen:
+            return f"{key!r} is not an option of the selected {last}: choose another one with {last}=..."
+        if last not in options:
+            return f"{key!r} cannot be changed here: {last} comes from the checkpoint.\n{valid}"
+        return f"{key!r} cannot be changed here: of {last}, only single options can.\n{valid}"
+    close = difflib.get_close_matches(last, options, n=1, cutoff=0.5)
+    guess = f" Did you mean {'.'.join([*parents, *close])}?" if close else ""
+    return f"unknown option {key!r}.{guess}\n{valid}"
+
+
+def _existing(conf: Path, config_name: str, parents: list[str]) -> list[str]:
+    """The keys below `parents` in the config as the command line's group choices make it; at the top, groups too."""
+    groups = Composition(conf, config_name, _own_folders()).chosen
+    choices = [w for w in sys.argv[1:] if re.match(r"^[\w/]+=[\w/]+$", w) and w.partition("=")[0] in groups]
+    node: Any = Composition(conf, config_name, [*_own_folders(), *choices]).config
+    for parent in parents:
+        node = node.get(parent) if isinstance(node, DictConfig) else None
+    keys = {str(key) for key in node if key != "_target_"} if isinstance(node, DictConfig) else set()
+    return sorted(keys | ({group.partition("/")[0] for group in groups} if not parents else set()))
+
+
+def _own_folders() -> list[str]:
+    """The words of the command line that name folders of the user's own YAML files."""
+    flag = r"(--config-dir|-cd)"
+    return [
+        word
+        for before, word in pairwise(sys.argv)
+        if re.match(rf"{flag}(=|$)|hydra\.searchpath=", word) or re.fullmatch(flag, before)
+    ]
