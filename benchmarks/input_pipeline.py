@@ -18,7 +18,7 @@ BATCHES = 1500
 def main() -> None:
     conf = Path(__file__).resolve().parent.parent / "conf"
     with initialize_config_dir(str(conf), version_base="1.3"):
-        options = [f"trainer.max_steps={STEPS}", "trainer.limit_val_batches=0", "+trainer.enable_progress_bar=false"]
+        options = [f"trainer.max_steps={STEPS}", "trainer.limit_val_batches=0"]
         config = compose("train", overrides=options)
     resolve_auto(config)
     batches = iter(build_data(config).train_dataloader())

@@ -93,7 +93,7 @@ def diffusers_network(channels: tuple[int, int, int], size: int) -> Any:
 def main(rounds: int) -> None:
     conf = Path(__file__).resolve().parent.parent / "conf"
     with initialize_config_dir(str(conf), version_base="1.3"):
-        options = [f"trainer.max_steps={STEPS}", "trainer.limit_val_batches=0", "+trainer.enable_progress_bar=false"]
+        options = [f"trainer.max_steps={STEPS}", "trainer.limit_val_batches=0"]
         config = compose("train", overrides=options)
     resolve_auto(config)
     data = build_data(config)

@@ -48,14 +48,19 @@ class PlainConvNet(nn.Module):
 
 
 class PowerSchedule(DiscreteSchedule):
-    """alpha_bar = (1 - t^power)^2: the larger the power, the later the image disappears.
+    """alpha_bar = (1 - t^power)^2, down to a last step that leaves a thousandth of the one before.
 
     Args:
-        power: above 0.
+        power: above 0; the larger, the later the image disappears.
         num_steps: number of steps of the table.
+
+    Raises:
+        ValueError: power is not positive.
     """
 
     def __init__(self, power: float, num_steps: int = 1000) -> None:
+        if power <= 0:
+            raise ValueError(f"schedule.power must be positive, not {power}")
         t = torch.arange(num_steps + 1, dtype=torch.float64) / num_steps
         alpha_bar = (1 - t**power) ** 2
         super().__init__(1 - (alpha_bar[1:] / alpha_bar[:-1]).clamp(min=1e-3))

@@ -11,7 +11,7 @@ SHARE_VARIABLE = "DDPM_LIGHTNING_THREADS"
 
 def child_environment(**changes: str) -> dict[str, str]:
     """The environment for a Python process that is to end with this one, and to find the same modules."""
-    modules = os.pathsep.join(os.path.abspath(path) for path in sys.path)
+    modules = os.pathsep.join(dict.fromkeys(os.path.abspath(path) for path in sys.path))
     return {**os.environ, "PYTHONPATH": modules, PARENT_VARIABLE: str(os.getpid()), **changes}
 
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 
 import ddpm_lightning
 from ddpm_lightning.runs.run_folder import RunFolder
+from ddpm_lightning.verbs.composition import Composition
 
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLE = REPOSITORY / "examples" / "own_project"
@@ -104,9 +106,13 @@ def test_help_lists_its_choices(command):
     assert "plain_conv" in command("train", "--config-dir", "conf", "--help")
 
 
-def test_every_command_of_its_page_is_known(project):
-    page = (EXAMPLE / "README.md").read_text()
-    verbs = re.findall(r"^ddpm-(\w+) ", page, re.MULTILINE)
-    assert {"train", "evaluate", "sample", "report"} <= set(verbs)
-    for file in re.findall(r"\]\(([\w./]+)\)", page):
-        assert (EXAMPLE / file).is_file()
+def test_every_command_of_its_page_composes(project, monkeypatch):
+    monkeypatch.chdir(project)
+    page = (project / "README.md").read_text()
+    commands = [shlex.split(line, comments=True) for line in re.findall(r"^ddpm-.*", page, re.MULTILINE)]
+    verbs = {program.removeprefix("ddpm-") for program, *_ in commands}
+    assert verbs == {"train", "evaluate", "sample", "report"}
+    for program, *words in commands:
+        if program != "ddpm-report":
+            assert "trainer" in Composition(REPOSITORY / "conf", program.removeprefix("ddpm-"), words).config
+    assert all((project / file).is_file() for file in re.findall(r"\]\(([\w./]+)\)", page))

@@ -44,7 +44,7 @@ def test_attention_is_at_the_chosen_levels(levels, middle, network):
 @pytest.mark.parametrize(
     ("channels", "groups"), [((32, 64, 64), 2), ((64, 128, 256), 4), ((8, 16, 16), 1), ((48, 80, 80), 1)]
 )
-def test_groups_have_16_channels_where_it_is_narrowest(channels, groups, network):
+def test_one_number_of_groups_divides_every_width(channels, groups, network):
     assert network(channels=channels, attention_levels=()).unet.config.norm_num_groups == groups
 
 

@@ -53,6 +53,14 @@ def test_other_ranks_report_only_problems(monkeypatch):
         hide_messages()
         assert log.isEnabledFor(logging.WARNING) and not log.isEnabledFor(logging.INFO)
     finally:
-        monkeypatch.undo()
+        logging.getLogger("ddpm_lightning").setLevel(logging.NOTSET)
+
+
+def test_the_first_rank_keeps_the_level_that_the_user_chose():
+    log = logging.getLogger("ddpm_lightning")
+    log.setLevel(logging.DEBUG)
+    try:
         hide_messages()
-    assert logging.getLogger("ddpm_lightning").level == logging.NOTSET
+        assert log.level == logging.DEBUG
+    finally:
+        log.setLevel(logging.NOTSET)

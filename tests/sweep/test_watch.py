@@ -210,7 +210,8 @@ def test_a_failure_is_on_record_wherever_a_launcher_runs_the_job(
         if after == "failed":
             assert status["error"] == "ValueError: steps=0 cannot be" and status["error"] in status["traceback"]
         assert capsys.readouterr().err == "job failed: ValueError: steps=0 cannot be\n"
-        assert failed.return_value is None  # Hydra prints errors that it receives, and the sweep goes on
+        # Hydra prints errors that it receives; one that is not on record must reach the sweep's process.
+        assert failed.status is (JobStatus.COMPLETED if after == "failed" else JobStatus.FAILED)
 
 
 def test_an_error_that_is_no_users_is_fatal_too(

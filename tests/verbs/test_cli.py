@@ -119,6 +119,15 @@ def test_help_may_be_read_in_part():
     assert reader.wait() == 0
 
 
+@pytest.mark.parametrize("words", [[], ["trian"]])
+def test_the_module_names_the_verbs(words):
+    ended = subprocess.run([sys.executable, "-m", "ddpm_lightning.verbs", *words], capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(
+        "python -m ddpm_lightning.verbs needs one of train, evaluate, sample, report, export"
+    )
+
+
 @pytest.mark.parametrize("verb", ["evaluate", "sample"])
 def test_a_verb_without_its_checkpoint_says_so(shell_here, verb, tmp_path):
     result = shell_here(f"{verb}.py", f"paths.output_dir={tmp_path}")
@@ -144,6 +153,13 @@ def test_an_error_of_ours_is_shown_with_its_traceback(probe_process):
 def test_a_command_that_is_refused_leaves_no_folder(probe, tmp_path):
     assert probe("experiment_name=user_error").returncode == 1
     assert list((tmp_path / "outputs").glob("*/*")) == []
+
+
+def test_a_refused_command_leaves_the_users_files(shell_here, tmp_path):
+    (tmp_path / "notes.log").touch()
+    result = shell_here("train.py", f"hydra.run.dir={tmp_path}", "grid=from_checkpoint")
+    assert result.returncode == 1
+    assert (tmp_path / "notes.log").is_file()
 
 
 def test_a_class_that_cannot_be_imported_is_named(shell_here, tmp_path):

@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import QuotedString
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from ddpm_lightning.runs.plain_config import leaves, plain, without_hydra
 from ddpm_lightning.verbs.composition import Composition
 from ddpm_lightning.verbs.help.contents import HelpContents, Option, Section, help_contents
+from ddpm_lightning.verbs.help.hydra_grammar import typed
 from ddpm_lightning.verbs.help.page import help_text
 from ddpm_lightning.verbs.help.yaml_comments import read_comments
 from ddpm_lightning.verbs.train import _refuse_from_checkpoint
@@ -139,6 +142,31 @@ def test_everything_listed_has_a_line(verb, words):
     without += [section.name for section in contents.sections if section.name and not section.line]
     without += [option.name for option in options(contents) if not option.line]
     assert [name for name in without if not name.startswith(OF_PLUGINS)] == []
+
+
+@pytest.mark.parametrize(("verb", "words"), TURNS)
+def test_no_option_has_the_line_of_its_whole_file(verb, words):
+    contents = contents_of(verb, *words)
+    heads = {read_comments(text, "").choice for text in map(Path.read_text, CONF.glob("*.yaml"))} - {""}
+    assert len(heads) >= 5
+    assert [o.name for o in options(contents) if any(o.line.startswith(head) for head in heads)] == []
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["it's", 'a "b"', 'a\\"b', "a b\\", "null", "1e-3", "", "#1", "a=b", ["a,b", None, 1.5], {"key": "it's"}, True],
+)
+def test_a_value_is_typed_as_hydra_reads_it(value):
+    read = OverridesParser.create().parse_override(f"key={typed(value)}").value()
+    assert plain_value(read) == value
+
+
+def plain_value(value):
+    if isinstance(value, list):
+        return [plain_value(item) for item in value]
+    if isinstance(value, dict):
+        return {key: plain_value(item) for key, item in value.items()}
+    return value.text if isinstance(value, QuotedString) else value
 
 
 @pytest.mark.parametrize("choice", ["pool", "slurm"])

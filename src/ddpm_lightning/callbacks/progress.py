@@ -90,7 +90,7 @@ class RunProgress(ProgressBar):
 
     def _opened(self, trainer: Trainer) -> ConsoleDisplay | None:
         """The display, from now until `_close`."""
-        return self._console.enter_context(console_progress(trainer)) if self._enabled else None
+        return self._console.enter_context(console_progress(trainer.is_global_zero)) if self._enabled else None
 
     def _close(self) -> None:
         self._advance = None

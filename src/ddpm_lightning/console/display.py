@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import perf_counter
 
-from lightning.pytorch import Trainer
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
@@ -33,7 +32,7 @@ class ConsoleDisplay(Display):
 
     @abstractmethod
     def run(self, what: str, pace: Pace, status: Status) -> Advance:
-        """Shows work until the display is closed, and from then on as it ended."""
+        """Shows work until the display closes, and leaves its last state on the screen."""
 
     @abstractmethod
     @contextmanager
@@ -94,7 +93,7 @@ class Bars(ConsoleDisplay):
 
 
 class Lines(ConsoleDisplay):
-    """Lines in the log: of a training at each tenth of it, of other long work at its beginning; rarely in between."""
+    """Lines in the log: at each tenth of a training, at the start of other long work, every 15 minutes in between."""
 
     @contextmanager
     def opened(self) -> Iterator[None]:
@@ -149,12 +148,12 @@ def _tenths(pace: Pace) -> int:
 
 
 @contextmanager
-def console_progress(trainer: Trainer) -> Iterator[ConsoleDisplay | None]:
+def console_progress(is_first_rank: bool) -> Iterator[ConsoleDisplay | None]:
     """Context in which the first rank shows the progress of all work on the console; others get None."""
-    if not trainer.is_global_zero:
+    if not is_first_rank:
         yield None
         return
-    # Rich's own question would be answered by variables with which CI systems ask for colours.
+    # Rich's own answer obeys FORCE_COLOR, which CI systems set.
     display = Bars() if sys.stdout.isatty() and Console().is_interactive else Lines()
     with display.opened(), shown_on(display):
         yield display

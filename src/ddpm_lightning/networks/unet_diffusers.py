@@ -18,7 +18,7 @@ class DiffusersUNet(nn.Module):
 
     Level k works at 1/2^k of the input's resolution with `channels[k]` channels. Any height and width are taken: the
     input is padded with zeros to a multiple of 2^(levels-1), and the output is cropped again. Group normalisation has
-    as many groups everywhere as leave 16 channels (or what divides all widths) to each at the narrowest level.
+    the same number of groups at every level, with a multiple of gcd(16, widths) channels each.
 
     Args:
         input_shape: (C, H, W) of the input.

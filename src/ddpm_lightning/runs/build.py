@@ -142,7 +142,8 @@ def build_trainer(config: DictConfig, folder: Path, callbacks: list[Callback], l
     """A trainer whose files go to `folder`.
 
     Raises:
-        ValueError: for several devices with a strategy that would start the whole command again in each process.
+        ValueError: for an option of the trainer that is fixed, or for several devices with a strategy that would start
+            the whole command again in each process.
     """
     torch.set_float32_matmul_precision("high")
     hide_messages()
@@ -150,18 +151,22 @@ def build_trainer(config: DictConfig, folder: Path, callbacks: list[Callback], l
     if not started_from_outside():
         # Else variables of a SLURM allocation would make Lightning wait for ranks that nobody starts.
         plugins.append(LightningEnvironment())
-    make_trainer = instantiate(config.trainer, _partial_=True)  # as an argument, OmegaConf would copy a callback
-    trainer: Trainer = make_trainer(
-        default_root_dir=str(folder),
-        callbacks=callbacks,
-        logger=loggers,
-        plugins=plugins,
-        use_distributed_sampler=False,  # the data module shards the data itself, without padding
-        inference_mode=False,  # a guidance may compute gradients; everything else runs without them
-        enable_checkpointing=False,  # the callback `checkpointing` saves
-        enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),  # else Lightning adds one
-        enable_model_summary=False,
-    )
+    fixed = {
+        "default_root_dir": str(folder),
+        "callbacks": callbacks,
+        "logger": loggers,
+        "plugins": plugins,
+        "use_distributed_sampler": False,  # the data module shards the data itself, without padding
+        "inference_mode": False,  # a guidance may compute gradients; everything else runs without them
+        "enable_checkpointing": False,  # the callback `checkpointing` saves
+        "enable_progress_bar": any(
+            isinstance(callback, ProgressBar) for callback in callbacks
+        ),  # or Lightning adds one
+        "enable_model_summary": False,
+    }
+    if given := [option for option in fixed if option in config.trainer]:
+        raise ValueError(f"trainer.{given[0]} cannot be set: it follows from the other options")
+    trainer: Trainer = instantiate(config.trainer, _partial_=True)(**fixed)  # OmegaConf would copy a callback
     if trainer.world_size > 1 and not started_from_outside():
         raise ValueError("several devices need a process each: start the run with train.py, evaluate.py or torchrun")
     return trainer

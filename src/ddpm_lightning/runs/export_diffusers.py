@@ -4,23 +4,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from ddpm_lightning.atomic_files import new_folder
 from ddpm_lightning.data.normalizer import SymmetricNormalizer
-from ddpm_lightning.diffusion.schedule import Schedule
+from ddpm_lightning.diffusion.schedule import Rates, Schedule
 from ddpm_lightning.diffusion.target import Image, Noise, Target, Velocity
-from ddpm_lightning.networks.unet import UNet
 from ddpm_lightning.networks.unet_diffusers import TIMESTEPS, DiffusersUNet, diffusers_library
 from ddpm_lightning.runs.load import Model
 
 PREDICTION_TYPES: dict[type[Target], str] = {Noise: "epsilon", Image: "sample", Velocity: "v_prediction"}
 """Target -> its name in diffusers."""
-DIFFERENCES: dict[type[nn.Module], str] = {
-    UNet: "its decoder takes no skip connections from the first convolution and the downsampling ones, its upsampling "
-    "convolutions narrow, and its group normalisation has groups of equal width instead of equally many at each width"
-}
-"""Network -> how it differs from UNet2DModel, beyond the names of its weights."""
 
 
 def check_pipeline(model: Model) -> None:
@@ -32,8 +25,10 @@ def check_pipeline(model: Model) -> None:
 def _reasons(model: Model) -> Iterator[str]:
     denoiser, network = model.denoiser, model.denoiser.network
     if not isinstance(network, DiffusersUNet):
-        difference = DIFFERENCES.get(type(network), "it is another architecture")
-        yield f"{type(network).__name__} is not diffusers' UNet2DModel ({difference}): train with model=unet_diffusers"
+        yield (
+            f"{type(network).__name__} is not diffusers' UNet2DModel (docs/runs.md says what differs): train with "
+            "model=unet_diffusers"
+        )
     elif any(side % network.size_multiple for side in model.image_shape[1:]):
         height, width = model.image_shape[1:]
         yield (
@@ -68,7 +63,7 @@ def write_pipeline(model: Model, folder: str | Path) -> None:
     """
     check_pipeline(model)
     library = diffusers_library()
-    alpha_bar = _alpha_bar(model.denoiser.schedule)[: _start(model) + 1]
+    alpha_bar = _rates(model.denoiser.schedule).alpha.square()[: _start(model) + 1]
     scheduler = library.DDIMScheduler(
         num_train_timesteps=_start(model),
         trained_betas=(1 - alpha_bar[1:] / alpha_bar[:-1]).tolist(),
@@ -97,13 +92,11 @@ def _start(model: Model) -> int:
     return max(1, int(TIMESTEPS * t_max + 1e-6))
 
 
-def _alpha_bar(schedule: Schedule) -> torch.Tensor:
-    """alpha^2 at the times 0, 1/1000, ..., 1, (1001,), float64."""
-    times = torch.arange(TIMESTEPS + 1, dtype=torch.float64) / TIMESTEPS
-    return schedule.rates(times).alpha.square()
+def _rates(schedule: Schedule) -> Rates:
+    """Alpha and sigma at the times 0, 1/1000, ..., 1, (1001,), float64."""
+    return schedule.rates(torch.arange(TIMESTEPS + 1, dtype=torch.float64) / TIMESTEPS)
 
 
 def _preserves_variance(schedule: Schedule) -> bool:
-    times = torch.arange(TIMESTEPS + 1, dtype=torch.float64) / TIMESTEPS
-    std = schedule.rates(times).std()
+    std = _rates(schedule).std()
     return bool(torch.allclose(std, torch.ones_like(std), rtol=0, atol=1e-9))

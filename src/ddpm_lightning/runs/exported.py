@@ -71,7 +71,7 @@ def read_exported(folder: str | Path) -> SavedModel:
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
-    """The content of `config.json`, all keys there."""
+    """The content of `config.json`, with all its keys."""
     file = folder / EXPORT_CONFIG
     try:
         content = json.loads(file.read_text())

@@ -5,7 +5,7 @@ from hydra.errors import InstantiationException
 
 def cause_of(error: BaseException) -> BaseException:
     """The error itself, or the one of the class that Hydra's `instantiate` was making, which wraps it in its own."""
-    return error.__cause__ or error if isinstance(error, InstantiationException) else error
+    return (error.__cause__ or error) if isinstance(error, InstantiationException) else error
 
 
 def failure_message(error: BaseException) -> str:

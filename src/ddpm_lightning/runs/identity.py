@@ -143,7 +143,7 @@ def differences(stored: Mapping[str, Any], config: Mapping[str, Any], changed: C
     result = {}
     for option in sorted(theirs.keys() | ours.keys()):
         if role_of(option) not in IDENTITY or (role_of(option) is Role.LENGTH and "checkpoint" in config):
-            continue  # how long the training of an evaluated model was, its checkpoint's step says
+            continue  # the checkpoint's step says how long an evaluated model was trained
         if option not in ours:
             result[option] = f"{theirs[option]} there, absent here"
         elif option not in theirs:

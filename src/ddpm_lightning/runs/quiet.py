@@ -30,5 +30,5 @@ def hide_messages() -> None:
     # Which accelerators there are, one line per rank and one per checkpoint would bury our own lines.
     for logger in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(logger).setLevel(logging.WARNING)
-    # The first rank reports the same.
-    logging.getLogger("ddpm_lightning").setLevel(logging.WARNING if global_rank() > 0 else logging.NOTSET)
+    if global_rank() > 0:  # the first rank reports the same
+        logging.getLogger("ddpm_lightning").setLevel(logging.WARNING)

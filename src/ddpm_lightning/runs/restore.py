@@ -38,9 +38,9 @@ class RestoredRun(NamedTuple):
 def restore_run(command: DictConfig, groups: tuple[str, ...]) -> RestoredRun:
     """The run of `command.checkpoint`.
 
-    Everything comes from the checkpoint, except `paths` and the options of `trainer` that the command has, which belong
-    to this machine, and what
-    `command` sets for `weights` and in the given groups: null there keeps the checkpoint's value.
+    Everything comes from the checkpoint, except `paths` and those options of `trainer` that the command has, which
+    belong to this machine, and what `command` sets for `weights` and in the given groups: null there keeps the
+    checkpoint's value.
 
     Copies to `command` the top-level keys that only the checkpoint's config has, so that what its options refer to, as
     in metrics.seed=${seed}, resolves.

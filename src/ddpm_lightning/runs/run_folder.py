@@ -76,10 +76,9 @@ class RunFolder:
         assert isinstance(config, dict)
         return modernized({str(key): value for key, value in config.items()}, self.path)
 
-    @property
-    def is_unused(self) -> bool:
-        """Whether it holds nothing but a log, as when a command has just begun."""
-        return self.path.is_dir() and all(path.suffix == ".log" for path in self.path.iterdir())
+    def is_unused(self, verb: str) -> bool:
+        """Whether it holds nothing but the log of this verb, as when a command has just begun."""
+        return self.path.is_dir() and {path.name for path in self.path.iterdir()} <= {f"{verb}.log"}
 
     @property
     def holds_results(self) -> bool:

@@ -94,10 +94,10 @@ def _images(
 
 
 def _card_beside(checkpoint: Path) -> dict[str, Any] | None:
-    """The card of the run in whose folder a checkpoint is; None for one that has been copied elsewhere."""
+    """The card of the run whose last checkpoint this is; None for others, whose weights were not scored."""
     folder = checkpoint.resolve().parent
     scores = folder.parent / "metrics.json"
-    if folder.name != LAST_CHECKPOINT.parent.name or not scores.is_file():
+    if Path(folder.name, checkpoint.name) != LAST_CHECKPOINT or not scores.is_file():
         return None
     card: dict[str, Any] = json.loads(scores.read_text())["card"]
     return card

@@ -47,6 +47,8 @@ RENAMED = {
 RENAMED_CHOICES = {("model", "ddim_resnet"): "keras_unet"}
 """(Group, choice as earlier versions named it) -> its present name."""
 
+ANY = object()
+"""Stands for every value, of an option that never changed a result."""
 REMOVED: dict[str, Any] = {
     "dataset.eval_batch_size": 250,
     "model.condition_dim": None,
@@ -61,6 +63,7 @@ REMOVED: dict[str, Any] = {
     "trainer.use_distributed_sampler": False,
     "trainer.enable_checkpointing": False,
     "trainer.enable_model_summary": False,
+    "trainer.enable_progress_bar": ANY,
 }
 """Option that is a constant now -> its value."""
 
@@ -102,7 +105,7 @@ def _remove_constants(content: dict[str, Any], origin: str | Path) -> None:
         part: Any = content
         for name in parents:
             part = part.get(name) if isinstance(part, dict) else None
-        if isinstance(part, dict) and last in part and (value := part.pop(last)) != constant:
+        if isinstance(part, dict) and last in part and (value := part.pop(last)) != constant is not ANY:
             raise ValueError(
                 f"{origin} was made with {option}={value}, which this version always takes as {constant}: use the "
                 "version that made it, or train again"

@@ -105,15 +105,19 @@ class SweepWatch(Callback):
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Records a failure, wherever the job has run, and prints the progress, in the process that holds the sweep."""
         if job_return.status is JobStatus.FAILED:
-            _note_failure(RunFolder(Path(config.hydra.runtime.output_dir)), job_return._return_value)
-            if _is_grid(config):  # the record decides the exit code; Hydra would print the error once more
+            status = _note_failure(RunFolder(Path(config.hydra.runtime.output_dir)), job_return._return_value)
+            # The record decides the exit code; Hydra would print the error once more.
+            if _is_grid(config) and (_current is not None or status["state"] == "failed"):
                 job_return.status, job_return.return_value = JobStatus.COMPLETED, None
         if _current is not None and _runs_jobs_itself(config):
             print(summary(_current.sweep), flush=True)
 
 
-def _note_failure(run: RunFolder, error: BaseException) -> None:
-    """Prints a job's failure, and records it unless the job has done so itself, or the folder is another run's."""
+def _note_failure(run: RunFolder, error: BaseException) -> dict[str, Any]:
+    """Prints a job's failure, and records it unless the job has done so itself, or the folder is another run's.
+
+    Returns the status that is on record then.
+    """
     message = failure_message(error)
     status = run.read_status()
     if _current is not None:
@@ -123,6 +127,7 @@ def _note_failure(run: RunFolder, error: BaseException) -> None:
     elif status["state"] in ("new", "failed"):  # it failed before it could begin
         run.write_status("failed", error=message, traceback="".join(traceback.format_exception(error)))
     print(f"{run.path.name} failed: {message}", file=sys.stderr)
+    return run.read_status()
 
 
 def end_sweep() -> int | None:

@@ -14,6 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from ddpm_lightning.processes import end_with_parent
+from ddpm_lightning.runs.ranks import global_rank
 from ddpm_lightning.runs.run_folder import RunFolder
 from ddpm_lightning.sweep.checkpoint_pattern import expand_checkpoints, name_checkpoint
 from ddpm_lightning.sweep.watch import CannotBeginError, end_sweep
@@ -25,6 +26,13 @@ LARGEST_EXIT_CODE = 100
 """Codes above 125 mean other things to a shell."""
 INTERRUPTED = 130
 """As in shells: 128 + SIGINT."""
+
+CONTINUES = {
+    "train": ": the same command continues (a single run: with name=, or resume=RUN)",
+    "evaluate": ": the same command evaluates again; a sweep continues",
+    "sample": ": the same command draws the same images",
+}
+"""What to do after an interrupt of a verb."""
 
 
 def run_verb(main: Callable[[DictConfig], Any], config_name: str) -> None:
@@ -44,7 +52,7 @@ def run_verb(main: Callable[[DictConfig], Any], config_name: str) -> None:
             print_page(help_text(conf, config_name, words, program_call()))
             sys.exit(0)
         sys.argv[1:] = expand_checkpoints(_flags_first(words))
-        task = _keeping_error(main, errors)
+        task = _keeping_error(main, config_name, errors)
         hydra.main(version_base="1.3", config_path=str(conf), config_name=config_name)(task)()
         if errors:
             raise errors[0]
@@ -52,7 +60,7 @@ def run_verb(main: Callable[[DictConfig], Any], config_name: str) -> None:
         _exit_with_message(error.cause, conf, config_name)
     except KeyboardInterrupt:
         end_sweep()
-        print("interrupted: the same command continues (a single run: with name=, or resume=RUN)", file=sys.stderr)
+        print(f"interrupted{CONTINUES[config_name]}", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except Exception as error:
         if failed := end_sweep():  # the jobs' own tracebacks are in their status
@@ -70,7 +78,9 @@ def _flags_first(words: Sequence[str]) -> list[str]:
     return [*flags, *options]
 
 
-def _keeping_error(main: Callable[[DictConfig], Any], errors: list[Exception]) -> Callable[[DictConfig], Any]:
+def _keeping_error(
+    main: Callable[[DictConfig], Any], config_name: str, errors: list[Exception]
+) -> Callable[[DictConfig], Any]:
     """`main`, with the error of a single run kept in `errors`, since Hydra prints those that it receives."""
 
     def task(config: DictConfig) -> Any:
@@ -79,12 +89,18 @@ def _keeping_error(main: Callable[[DictConfig], Any], errors: list[Exception]) -
         except Exception as error:
             if HydraConfig.get().mode is RunMode.MULTIRUN:
                 raise
-            folder = RunFolder(Path(HydraConfig.get().runtime.output_dir))
-            if folder.is_unused:  # refused before it began
-                shutil.rmtree(folder.path)
+            _remove_unused_folder(config_name)
             errors.append(error)
+            return None
 
     return task
+
+
+def _remove_unused_folder(config_name: str) -> None:
+    """Removes the folder that Hydra has made for a command that was refused before it began."""
+    folder = RunFolder(Path(HydraConfig.get().runtime.output_dir))
+    if global_rank() == 0 and folder.is_unused(config_name):
+        shutil.rmtree(folder.path, ignore_errors=True)
 
 
 def conf_folder() -> Path:

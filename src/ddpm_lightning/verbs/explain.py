@@ -16,7 +16,7 @@ from ddpm_lightning.runs.failure import cause_of
 from ddpm_lightning.runs.from_checkpoint import FROM_CHECKPOINT
 from ddpm_lightning.verbs.composition import Composition
 
-UserError = (ValueError, OSError, FloatingPointError)
+USER_ERRORS = (ValueError, OSError, FloatingPointError)
 """Errors whose message says all that a user needs; others come with a traceback."""
 SHOW_WHERE = "(set DDPM_TRACEBACK=1 to see where)"
 
@@ -32,7 +32,7 @@ def message_of(error: Exception, conf: Path, config_name: str) -> str | None:
     if "DDPM_TRACEBACK" in os.environ:
         return None
     cause = cause_of(error)  # an object that refuses its options does so inside Hydra's `instantiate`
-    if isinstance(cause, UserError):
+    if isinstance(cause, USER_ERRORS):
         return f"{cause}\n{SHOW_WHERE}"
     if missing := re.match(r"Error locating target '([^']+)'(?s:.*)full_key: (\S+)", str(error)):
         target, key = missing.groups()

@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from ddpm_lightning.atomic_files import check_new
 from ddpm_lightning.verbs.program import program_call, program_name
 from ddpm_lightning.verbs.words import read_words
 
@@ -12,11 +13,11 @@ RUN out=DIR [format=safetensors|diffusers] [weights=ema|raw] [trust=PACKAGE,PACK
 Writes a trained model to the new folder DIR.
 
   RUN      folder of a run (outputs/...), or a checkpoint; checkpoint=RUN is the same
+  out      the folder to write; one that exists must be empty
   format   safetensors  model.safetensors and config.json, which ddpm_lightning.load(DIR) opens like a run
            diffusers    a pipeline for diffusers.DiffusionPipeline.from_pretrained(DIR); needs model=unet_diffusers
   weights  ema or raw; by default, those that the run is scored with
-  trust    packages, besides ddpm_lightning, whose classes the run's config may name, such as your own network's
-  out      the folder to write; one that exists must be empty"""
+  trust    packages, besides ddpm_lightning, whose classes the run's config may name, such as your own network's"""
 OPTIONS = ("checkpoint", "out", "format", "weights", "trust")
 FORMATS = ("safetensors", "diffusers")
 
@@ -46,10 +47,8 @@ def main() -> None:
 
 def export(run: Path, out: Path, kind: str, weights: str | None, trust: tuple[str, ...]) -> str:
     """Writes the folder and returns a line that says what it is and how to use it."""
-    from ddpm_lightning.atomic_files import check_new
-
     check_new(out)
-    # torch is not needed for --help or a misspelt option
+    # Here, because --help and a misspelt option do not need torch.
     from ddpm_lightning.runs.load import build_model
     from ddpm_lightning.runs.saved_model import read_trained
 

@@ -61,7 +61,7 @@ def sample(command: DictConfig) -> Path:
         trainer.strategy.setup_environment()  # several devices: the ranks find each other
         module = run.module.to(trainer.strategy.root_device)
         stream = sample_stream(module, sampler, guidance, command.seed, command.chunk_size, labels_of)
-        with console_progress(trainer):
+        with console_progress(trainer.is_global_zero):
             images = draw_images(stream, command.num, module, trainer)
         if trainer.is_global_zero:
             save_picture(image_grid(images[:SHOWN]), folder.path / "samples.png")
@@ -75,7 +75,7 @@ def sample(command: DictConfig) -> Path:
 
     ranks = ranks_to_start(config.options.trainer)
     keeps_record = global_rank() == 0 and not is_own_rank()
-    was_unused = keeps_record and folder.is_unused  # it may hold files of the user's, as with hydra.run.dir=
+    was_unused = keeps_record and folder.is_unused("sample")  # it may hold files of the user's, as with hydra.run.dir=
     try:
         run_job(folder, config, ranks, draw)
     except BaseException:

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import OverrideParseException
+from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.errors import HydraException
 
 
 def typed(value: Any) -> str:
@@ -19,12 +20,12 @@ def typed(value: Any) -> str:
         return f"{{{','.join(f'{key}:{typed(item)}' for key, item in value.items())}}}"
     if not isinstance(value, str) or _means_itself(value):
         return str(value)
-    return '"' + value.replace('"', r"\"") + '"'
+    return QuotedString(value, Quote.double).with_quotes()
 
 
 def _means_itself(value: str) -> bool:
     """Whether Hydra reads these characters as this string, without quotes."""
     try:
         return bool(OverridesParser.create().parse_override(f"key={value}").value() == value)
-    except OverrideParseException:
+    except HydraException:  # of the parser, or of its lexer
         return False
