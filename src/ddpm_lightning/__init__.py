@@ -76,6 +76,11 @@ __all__ = [  # the names of _HOMES, for type checkers
 ]
 
 
+def __dir__() -> list[str]:
+    """All names, also of what is not imported yet, for completion in a notebook."""
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name: str) -> Any:
     """Imports on first use: the command line answers `--help` without torch."""
     if name not in _HOMES:

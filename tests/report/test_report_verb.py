@@ -137,6 +137,7 @@ def test_wrong_arguments_are_errors(refused: Report, sweep: Path, tmp_path: Path
     assert "by= is given twice" in refused(sweep, "by=loss", "by=schedule")
     assert "unknown metric 'kidd': these runs have kid, fid, precision, noise_mae" in refused(sweep, "metric=kidd")
     assert "no run has the option schedul of by=: these runs have schedule, loss" in refused(sweep, "by=schedul")
+    assert "by=seed: seeds are never rows" in refused(sweep, "by=seed")
     assert refused("by=schedule") == "report.py: name the folder of a sweep, as in multirun/NAME"
     assert not (sweep / "report").exists()
     (tmp_path / "empty").mkdir()

@@ -13,8 +13,8 @@ from omegaconf import DictConfig
 from ddpm_lightning.processes import PARENT_VARIABLE
 from ddpm_lightning.runs import job
 from ddpm_lightning.runs.config import RunConfig
+from ddpm_lightning.runs.failure import RankError
 from ddpm_lightning.runs.job import run_job
-from ddpm_lightning.runs.launch import RankError
 from ddpm_lightning.runs.run_folder import RunFolder
 from ddpm_lightning.runs.stored_config import CONFIG_VERSION
 

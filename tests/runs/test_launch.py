@@ -12,7 +12,8 @@ from torch.distributed.elastic.multiprocessing.api import SignalException
 
 from ddpm_lightning.processes import PARENT_VARIABLE, threads_for_each
 from ddpm_lightning.runs import launch
-from ddpm_lightning.runs.launch import RankError, ranks_to_start, run_ranks
+from ddpm_lightning.runs.failure import RankError
+from ddpm_lightning.runs.launch import ranks_to_start, run_ranks
 from ddpm_lightning.runs.ranks import global_rank, is_own_rank, started_from_outside
 
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "a", "RANK": "3", "LOCAL_RANK": "1", "WORLD_SIZE": "4"}

@@ -121,6 +121,18 @@ def test_denoise_predicts_the_image_and_the_noise_of_x_t(trained: Callable) -> N
     assert torch.equal(model.denoise(x_t, torch.full((3,), t), torch.full((3,), 2)).x_0, prediction.x_0)
 
 
+def test_names_are_completed_before_they_are_imported() -> None:
+    assert {"load", "DDIM", "CosineSchedule"} <= set(dir(ddpm_lightning))
+
+
+def test_what_is_not_a_sampler_or_an_image_is_refused(trained: Callable) -> None:
+    model = ddpm_lightning.load(trained())
+    with pytest.raises(TypeError, match=r"sampler must be an object such as ddpm_lightning.DDPM\(\), not 'ddpm'"):
+        model.sample(1, sampler="ddpm")
+    with pytest.raises(ValueError, match=r"x_t must have the shape \(n, 1, 28, 28\), not \(1, 28, 28\)"):
+        model.denoise(torch.zeros(1, 28, 28), 0.5)
+
+
 def test_a_model_knows_its_config_and_its_card(trained: Callable) -> None:
     folder = trained()
     model = ddpm_lightning.load(folder)

@@ -119,6 +119,31 @@ def test_help_may_be_read_in_part():
     assert reader.wait() == 0
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nope"], "'nope' is neither a path of a run nor an option, as in KEY=VALUE"),
+        (["runs"], "(resume=runs continues a run)"),
+        (["--seed=1"], "unrecognized arguments: --seed=1; --help lists the flags, and options are written KEY=VALUE"),
+        (["hydra.searchpath=[nowhere]"], "path=nowhere is not available"),
+    ],
+)
+def test_words_that_are_no_options_are_named(probe, tmp_path, words, message):
+    (tmp_path / "runs").mkdir()
+    result = probe(*words)
+    assert result.returncode == 1
+    assert message in result.stderr and "Traceback" not in result.stderr
+    assert "FOLDER" not in result.stdout
+
+
+def test_only_errors_of_libraries_offer_their_traceback(shell_here, tmp_path):
+    ours = shell_here("evaluate.py", "checkpoint=nowhere", f"paths.output_dir={tmp_path}").stderr
+    assert ours == "evaluate.py: there is no checkpoint or run folder nowhere\n"
+    (tmp_path / "data").touch()
+    theirs = shell_here("train.py", f"paths.output_dir={tmp_path}/data/x").stderr
+    assert "(set DDPM_TRACEBACK=1 to see where)" in theirs
+
+
 @pytest.mark.parametrize("words", [[], ["trian"]])
 def test_the_module_names_the_verbs(words):
     ended = subprocess.run([sys.executable, "-m", "ddpm_lightning.verbs", *words], capture_output=True, text=True)

@@ -14,6 +14,7 @@ from ddpm_lightning.report.score_names import ERRORS, SAMPLE_SCORES, higher_is_b
 from ddpm_lightning.report.shared_snr_buckets import average_over_shared_buckets
 from ddpm_lightning.report.statistics import confounded, main_effects, verdicts
 from ddpm_lightning.report.table import Effect, Estimate, Row, Table, Verdict
+from ddpm_lightning.runs.options import Role, role_of
 
 ABSENT = "-"
 """The choice of a run without the option."""
@@ -73,6 +74,8 @@ def _factors(runs: Sequence[FinishedRun], by: Sequence[str] | None) -> list[str]
     options = dict.fromkeys(name for run in runs for name in run.options)
     unknown = [name for name in by if name not in options]
     if unknown:
+        if seeds := [option for option in unknown if role_of(option) is Role.SEED]:
+            raise ValueError(f"by={seeds[0]}: seeds are never rows, they are the replicates of each row. Leave it out")
         raise ValueError(f"no run has the option {', '.join(unknown)} of by=: these runs have {', '.join(options)}")
     return list(dict.fromkeys(by))
 

@@ -3,6 +3,18 @@
 from hydra.errors import InstantiationException
 
 
+class RankError(RuntimeError):
+    """A rank of a job failed.
+
+    Attributes:
+        details: its traceback, if it could record one.
+    """
+
+    def __init__(self, message: str, details: str) -> None:
+        super().__init__(message)
+        self.details = details
+
+
 def cause_of(error: BaseException) -> BaseException:
     """The error itself, or the one of the class that Hydra's `instantiate` was making, which wraps it in its own."""
     return (error.__cause__ or error) if isinstance(error, InstantiationException) else error

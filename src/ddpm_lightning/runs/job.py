@@ -6,8 +6,8 @@ import traceback
 from collections.abc import Callable
 
 from ddpm_lightning.runs.config import RunConfig
-from ddpm_lightning.runs.failure import failure_message
-from ddpm_lightning.runs.launch import RankError, record_error, run_ranks
+from ddpm_lightning.runs.failure import RankError, failure_message
+from ddpm_lightning.runs.launch import record_error, run_ranks
 from ddpm_lightning.runs.ranks import global_rank, is_own_rank, started_from_outside
 from ddpm_lightning.runs.run_folder import RunFolder, shown_path
 

@@ -7,6 +7,7 @@ is not a rank itself, is as clean for the next job as it was for this one.
 """
 
 import json
+import logging
 import os
 import signal
 import sys
@@ -27,23 +28,12 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, g
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from ddpm_lightning.processes import child_environment, threads_for_each
+from ddpm_lightning.runs.failure import RankError, cause_of
 from ddpm_lightning.runs.job_command import job_command
 from ddpm_lightning.runs.ranks import started_from_outside
 
 SECONDS_UNTIL_KILL = 30
 """How long torch's agent waits for a rank to end before it kills it; fixed there."""
-
-
-class RankError(RuntimeError):
-    """A rank of a job failed.
-
-    Attributes:
-        details: its traceback, if it could record one.
-    """
-
-    def __init__(self, message: str, details: str) -> None:
-        super().__init__(message)
-        self.details = details
 
 
 def ranks_to_start(trainer: DictConfig) -> int:
@@ -91,6 +81,8 @@ def run_ranks(count: int) -> None:
             monitor_interval=0.2,
             logs_specs=DefaultLogsSpecs(log_dir=errors),
         )
+        # It would report a failure of which the error below says more.
+        logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
         try:
             elastic_launch(launch, sys.executable)(*words)
         except ChildFailedError as error:
@@ -144,4 +136,4 @@ def _raise_first_failure(error: ChildFailedError, logs: Path) -> NoReturn:
 
 def record_error(error: BaseException) -> None:
     """In a rank: reports an error to the process that started it."""
-    get_error_handler().record_exception(error)
+    get_error_handler().record_exception(cause_of(error))

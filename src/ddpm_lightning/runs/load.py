@@ -70,10 +70,13 @@ class Model:
         Raises:
             ValueError: n, steps or chunk_size is below 1, the model does not have this class, or the sampler or the
                 guidance cannot use the model.
+            TypeError: the sampler is not an object of a sampler's class.
         """
         if n < 1:
             raise ValueError(f"n must be at least 1, not {n}")
         chosen = self.sampler if sampler is None else sampler
+        if not isinstance(chosen, Sampler):
+            raise TypeError(f"sampler must be an object such as ddpm_lightning.DDPM(), not {chosen!r}")
         guided = (self.guidance if guidance is None else guidance)(self.denoiser)
         stream = SampleStream(
             denoiser=guided,
@@ -97,7 +100,13 @@ class Model:
             x_t: (n, C, H, W), in the range of x_0 inside the model.
             t: (n,) or one number, in [0, 1].
             label: (n,) int64 or one number, for a model with classes; None for no label.
+
+        Raises:
+            ValueError: x_t has another shape.
         """
+        if x_t.shape[1:] != self.image_shape:
+            shape = ", ".join(map(str, self.image_shape))
+            raise ValueError(f"x_t must have the shape (n, {shape}), not {tuple(x_t.shape)}")
         times = torch.as_tensor(t, dtype=torch.float32, device=self._device).expand(len(x_t))
         labels = None if label is None else torch.as_tensor(label, device=self._device).expand(len(x_t))
         with self._precision():
@@ -114,7 +123,7 @@ class Model:
         return torch.autocast(self._device.type, dtype, enabled=precision.endswith("mixed"))
 
 
-def load(path: str | Path, device: str | torch.device = "cpu", trust: Sequence[str] = ()) -> Model:
+def load(path: str | Path, device: str | torch.device = "cpu", trust: str | Sequence[str] = ()) -> Model:
     """The model of a run, or an exported one.
 
     Args:
@@ -126,7 +135,7 @@ def load(path: str | Path, device: str | torch.device = "cpu", trust: Sequence[s
         FileNotFoundError: there is no checkpoint and no exported model.
         ValueError: a file is damaged, or the config names a class of a package that is not trusted.
     """
-    packages = tuple(trust)
+    packages = (trust,) if isinstance(trust, str) else tuple(trust)
     saved = read_exported(path) if is_exported(path) else read_trained(path, packages)
     return build_model(saved, device, packages)
 

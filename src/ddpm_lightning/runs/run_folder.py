@@ -100,9 +100,16 @@ class RunFolder:
         if differ:
             shown = [f"{option} ({how})" for option, how in list(differ.items())[:MOST_SHOWN]]
             more = f" and {len(differ) - MOST_SHOWN} more" if len(differ) > MOST_SHOWN else ""
+            here = shown_path(self.path)
+            # One with a checkpoint is an evaluation, or a set of images.
+            way = (
+                "To keep it, "
+                if "checkpoint" in config.stored
+                else f"Continue a training there with resume={here}, or "
+            )
             raise FileExistsError(
-                f"{self.path} holds another run, which differs in {', '.join(shown)}{more}. Continue a training there "
-                f"with resume={self.path}, choose another name= (or hydra.run.dir=), or move that folder away"
+                f"{here} holds another run, which differs in {', '.join(shown)}{more}. {way}choose another name= (or "
+                "hydra.run.dir=), or move that folder away"
             )
 
     def set_aside_other(self, config: RunConfig) -> None:

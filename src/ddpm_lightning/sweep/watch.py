@@ -40,13 +40,14 @@ _current: "LockedSweep | None" = None
 
 
 class LockedSweep:
-    """A running sweep, whose folder this process has locked.
+    """A running sweep, whose folder this process has locked; `has_scores` if its jobs have scores to report.
 
     Raises:
         ValueError: if another sweep holds it.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, has_scores: bool) -> None:
+        self.has_scores = has_scores
         folder.mkdir(parents=True, exist_ok=True)
         self.sweep = SweepFolder(folder)
         self.failed: set[str] = set()  # folders of jobs; one that is another run's has no status to say so
@@ -141,7 +142,7 @@ def end_sweep() -> int | None:
     held, _current = _current, None
     try:
         print_table(held.sweep)
-        if not held.failed and all(job.state is JobState.DONE for job in held.sweep.jobs()):
+        if held.has_scores and not held.failed and all(job.state is JobState.DONE for job in held.sweep.jobs()):
             _report(held.sweep)
         return held.count_failed()
     finally:
@@ -166,7 +167,7 @@ def _begin(config: DictConfig, overrides: list[Override]) -> SweepFolder:
     """Locks the folder and writes the plan."""
     global _current
     jobs = _planned_jobs(config, overrides)  # before there is a folder: an option may be misspelt
-    _current = LockedSweep(Path(config.hydra.sweep.dir))
+    _current = LockedSweep(Path(config.hydra.sweep.dir), has_scores=config.hydra.job.config_name != "sample")
     _current.sweep.write_plan(jobs, config.hydra.overrides.task)
     return _current.sweep
 

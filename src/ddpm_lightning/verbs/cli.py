@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -14,7 +15,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from ddpm_lightning.processes import end_with_parent
-from ddpm_lightning.runs.ranks import global_rank
+from ddpm_lightning.runs.ranks import global_rank, is_own_rank
 from ddpm_lightning.runs.run_folder import RunFolder
 from ddpm_lightning.sweep.checkpoint_pattern import expand_checkpoints, name_checkpoint
 from ddpm_lightning.sweep.watch import CannotBeginError, end_sweep
@@ -52,6 +53,8 @@ def run_verb(main: Callable[[DictConfig], Any], config_name: str) -> None:
             print_page(help_text(conf, config_name, words, program_call()))
             sys.exit(0)
         sys.argv[1:] = expand_checkpoints(_flags_first(words))
+        # A place for YAML files that does not exist, which Hydra passes over.
+        warnings.filterwarnings("error", "provider=.* is not available", UserWarning)
         task = _keeping_error(main, config_name, errors)
         hydra.main(version_base="1.3", config_path=str(conf), config_name=config_name)(task)()
         if errors:
@@ -63,6 +66,8 @@ def run_verb(main: Callable[[DictConfig], Any], config_name: str) -> None:
         print(f"interrupted{CONTINUES[config_name]}", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except Exception as error:
+        if is_own_rank():  # the process that started it has the error, and prints it
+            sys.exit(1)
         if failed := end_sweep():  # the jobs' own tracebacks are in their status
             print(f"{program_name()}: {message_of(error, conf, config_name) or repr(error)}", file=sys.stderr)
             sys.exit(min(failed, LARGEST_EXIT_CODE))
@@ -71,11 +76,25 @@ def run_verb(main: Callable[[DictConfig], Any], config_name: str) -> None:
 
 
 def _flags_first(words: Sequence[str]) -> list[str]:
-    """The words with Hydra's flags in front, since it takes no flag between options, as in `seed=0 -m loss=mse,mae`."""
-    options: list[str] = get_args_parser().parse_intermixed_args(list(words)).overrides
+    """The words with Hydra's flags in front, since it takes no flag between options, as in `seed=0 -m loss=mse,mae`.
+
+    Raises:
+        ValueError: a word is neither a flag nor an option.
+    """
+    parser = get_args_parser()
+    parser.error = _refuse_flag  # type: ignore[method-assign]
+    options: list[str] = parser.parse_intermixed_args(list(words)).overrides
+    for word in options:
+        if "=" not in word and not word.startswith("~"):
+            hint = f" (resume={word} continues a run)" if Path(word).exists() else ""
+            raise ValueError(f"{word!r} is neither a path of a run nor an option, as in KEY=VALUE{hint}")
     left = list(options)
     flags = [word for word in words if not (left and word == left[0] and left.pop(0))]
     return [*flags, *options]
+
+
+def _refuse_flag(message: str) -> NoReturn:
+    raise ValueError(f"{message}; --help lists the flags, and options are written KEY=VALUE")
 
 
 def _keeping_error(
@@ -84,12 +103,14 @@ def _keeping_error(
     """`main`, with the error of a single run kept in `errors`, since Hydra prints those that it receives."""
 
     def task(config: DictConfig) -> Any:
+        is_single = HydraConfig.get().mode is RunMode.RUN
         try:
             return main(config)
-        except Exception as error:
-            if HydraConfig.get().mode is RunMode.MULTIRUN:
+        except BaseException as error:
+            if is_single:
+                _remove_unused_folder(config_name)
+            if not is_single or not isinstance(error, Exception):
                 raise
-            _remove_unused_folder(config_name)
             errors.append(error)
             return None
 

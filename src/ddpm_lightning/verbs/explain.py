@@ -12,12 +12,14 @@ from hydra.errors import HydraException, InstantiationException, MissingConfigEx
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from ddpm_lightning.runs.failure import cause_of
+from ddpm_lightning.runs.failure import RankError, cause_of
 from ddpm_lightning.runs.from_checkpoint import FROM_CHECKPOINT
 from ddpm_lightning.verbs.composition import Composition
 
-USER_ERRORS = (ValueError, OSError, FloatingPointError)
+USER_ERRORS = (ValueError, OSError, FloatingPointError, UserWarning)
 """Errors whose message says all that a user needs; others come with a traceback."""
+EXTRAS = {"submitit_slurm": "submitit", "submitit_local": "submitit", "optuna": "optuna"}
+"""Choice that a plugin brings -> the extra that installs it."""
 SHOW_WHERE = "(set DDPM_TRACEBACK=1 to see where)"
 
 
@@ -32,8 +34,10 @@ def message_of(error: Exception, conf: Path, config_name: str) -> str | None:
     if "DDPM_TRACEBACK" in os.environ:
         return None
     cause = cause_of(error)  # an object that refuses its options does so inside Hydra's `instantiate`
+    if isinstance(cause, RankError):
+        return str(cause)
     if isinstance(cause, USER_ERRORS):
-        return f"{cause}\n{SHOW_WHERE}"
+        return str(cause) if _is_ours(cause) else f"{cause}\n{SHOW_WHERE}"
     if missing := re.match(r"Error locating target '([^']+)'(?s:.*)full_key: (\S+)", str(error)):
         target, key = missing.groups()
         return (
@@ -45,6 +49,15 @@ def message_of(error: Exception, conf: Path, config_name: str) -> str | None:
     if isinstance(error, InstantiationException) and isinstance(cause, TypeError):
         return f"{_explain_type_error(str(error), cause, conf, config_name)}\n{SHOW_WHERE}"
     return None
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Whether this package raised the error, so that its message says where."""
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    package = Path(__file__).parents[1]
+    return traceback is not None and Path(traceback.tb_frame.f_code.co_filename).is_relative_to(package)
 
 
 def _explain_type_error(message: str, cause: TypeError, conf: Path, config_name: str) -> str:
@@ -63,9 +76,8 @@ def _explain(error: HydraException, conf: Path, config_name: str) -> str:
     message = str(error).strip()
     if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
         group, _, choice = error.missing_cfg_file.rpartition("/")
-        for extra in ("submitit", "optuna"):
-            if choice.startswith(extra):
-                return f"{group}={choice} needs: pip install 'ddpm-lightning[{extra}]'"
+        if choice in EXTRAS:
+            return f"{group}={choice} needs: pip install 'ddpm-lightning[{EXTRAS[choice]}]'"
         options = [o for o in error.options if o != FROM_CHECKPOINT or config_name != "train"]
         close = difflib.get_close_matches(choice, options, n=1, cutoff=0.5)
         guess = f" Did you mean {group}={close[0]}?" if close else ""
