@@ -66,6 +66,13 @@ def tiny_paths(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> lis
     return [f"paths.data_dir={tiny_data}", f"paths.cache_dir={tmp_path_factory.mktemp('cache')}"]
 
 
+@pytest.fixture
+def tiny_environment(tiny_paths: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same places as what the environment says, so that a command that resumes a run gives them without words."""
+    for variable, word in zip(("DDPM_DATA_DIR", "DDPM_CACHE_DIR"), tiny_paths, strict=True):
+        monkeypatch.setenv(variable, word.partition("=")[2])
+
+
 @pytest.fixture(scope="session")
 def tiny_options(tiny_paths: list[str]) -> list[str]:
     """Options of train.py that make a run take a second: 10 steps an epoch, 8 images to validate on."""

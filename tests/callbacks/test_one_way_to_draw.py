@@ -64,6 +64,7 @@ def own_guidance(monkeypatch: pytest.MonkeyPatch) -> None:
     """The guidance above in a module that configs can name, as a user's own would be."""
     module = ModuleType("own_guidance")
     module.TowardsBrightness = TowardsBrightness
+    monkeypatch.setattr(TowardsBrightness, "__module__", module.__name__)
     monkeypatch.setitem(sys.modules, "own_guidance", module)
 
 
@@ -75,6 +76,7 @@ def test_a_guidance_can_use_gradients_everywhere(compose_verb, tiny_options, tin
     train(compose_verb("train", *tiny_options, *SCORED, *OWN))
     scored = samples_in(tmp_path / "run")
     options = [*tiny_paths, "trainer.accelerator=cpu", f"checkpoint={tmp_path / 'run'}", "num=16", "format=npz"]
+    options.append("trust=own_guidance")
     drawn = sample(compose_verb("sample", *options, "chunk_size=7", folder=tmp_path / "drawn"))
     assert np.array_equal(samples_in(drawn), scored)
     plain = sample(compose_verb("sample", *options, "guidance=none", folder=tmp_path / "plain"))

@@ -67,7 +67,7 @@ def test_missing_data_are_named_with_the_way_to_get_them(refused, tmp_path):
         (["dataset.image_size=2", "model.channels=[16,16,16]"], "images of 2x2 are too small"),
         (["+dataset.diagnostic_sise=50"], "dataset has no option diagnostic_sise; it has batch_size, "),
         (["+dataset.source.x=1"], "dataset.source has no option 'x'; it has image_size"),
-        (["schedule.offset=abc"], "schedule cannot be made with these options: "),
+        (["schedule.offset=abc"], "schedule.offset must be a number, not abc"),
         (["dataset=folder", "dataset/split=val_from_train"], "give dataset.path=..., which has no default"),
         (["sampler.steps=0"], "sampler.steps must be at least 1, not 0"),
         (["grid=karras", "grid.rho=0"], "grid.rho must be above 0, not 0"),

@@ -44,7 +44,8 @@ class Command:
         return self._run(*self.options, *overrides, f"name={name}", kill_at=kill_at)
 
     def resume(self, name: str) -> Any:
-        return self._run(f"resume={self.folder(name)}", kill_at="")
+        paths = [word for word in self.options if word.startswith("paths.")]
+        return self._run(f"resume={self.folder(name)}", *paths, "trust=killer", kill_at="")
 
     def folder(self, name: str) -> Path:
         return self.output / "default" / name

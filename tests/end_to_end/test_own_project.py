@@ -87,12 +87,14 @@ def test_it_is_swept_and_reported(command, project, name, where, how):
     assert "schedule.power" in command("report", f"multirun/{name}")
 
 
-def test_it_is_evaluated_without_its_yaml(first, command):
-    assert "kid" in command("evaluate", "checkpoint=outputs/mine/first", "sampler.steps=3")
+@pytest.mark.parametrize("word", ["trust=my_parts", "--config-dir=conf"])
+def test_it_is_evaluated_with_its_package_or_its_yaml(first, command, word):
+    assert "kid" in command("evaluate", "checkpoint=outputs/mine/first", "sampler.steps=3", word)
 
 
 def test_it_is_sampled_from(first, command, project, monkeypatch):
-    command("sample", "checkpoint=outputs/mine/first", "num=4", "label=1", "sampler.steps=3", "format=npz", "name=ones")
+    own = ("checkpoint=outputs/mine/first", "trust=my_parts")
+    command("sample", *own, "num=4", "label=1", "sampler.steps=3", "format=npz", "name=ones")
     (drawn,) = (project / "outputs" / "sample").rglob("samples.npz")
     with np.load(drawn) as arrays:
         assert arrays["labels"].tolist() == [1] * 4

@@ -121,7 +121,7 @@ def test_a_class_of_another_package_needs_trust(exported: Path) -> None:
     content = json.loads((exported / "config.json").read_text())
     content["config"]["model"]["_target_"] = "pathlib.Path"
     (exported / "config.json").write_text(json.dumps(content))
-    with pytest.raises(ValueError, match=r"names pathlib\.Path, which is not of ddpm_lightning"):
+    with pytest.raises(ValueError, match=r"names pathlib\.Path, which no run of ddpm-lightning needs"):
         ddpm_lightning.load(exported)
 
 

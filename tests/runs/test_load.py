@@ -179,10 +179,9 @@ def test_every_name_that_is_exported_exists_and_is_documented() -> None:
 @pytest.mark.parametrize(
     ("node", "message"),
     [
-        ({"_target_": "os.system", "command": "true"}, r"names os\.system, which is not of ddpm_lightning"),
-        ({"_target_": "pathlib.Path"}, r"names pathlib\.Path, .* load it with trust=\['pathlib'\]"),
-        ({"_target_": "ddpm_lightning.samplers.ddim.Nothing"}, "does not exist here"),
-        ({"_target_": "ddpm_lightning.nowhere.DDIM"}, "does not exist here"),
+        ({"_target_": "os.system", "command": "true"}, r"names os\.system, which no run of ddpm-lightning needs"),
+        ({"_target_": "theirs.Grid"}, r"names theirs\.Grid, .* say so with trust=theirs"),
+        ({"_target_": "ddpm_lightning.samplers.ddim.Nothing"}, "which no run of ddpm-lightning needs"),
     ],
 )
 def test_a_class_of_another_package_is_refused(node: dict, message: str) -> None:
@@ -192,3 +191,5 @@ def test_a_class_of_another_package_is_refused(node: dict, message: str) -> None
 
 def test_a_trusted_package_is_used() -> None:
     assert instantiate({"_target_": "pathlib.PurePosixPath"}, trust=("pathlib",)) is not None
+    with pytest.raises(ValueError, match="does not exist here"):
+        instantiate({"_target_": "pathlib.Nothing"}, trust=("pathlib",))

@@ -229,7 +229,7 @@ class TestStandardizedRun:
     """A run whose checkpoint is used with a different data set of the same size."""
 
     @pytest.fixture
-    def trained(self, compose_verb, tiny_options, tmp_path) -> RunFolder:
+    def trained(self, compose_verb, tiny_options, tiny_environment, tmp_path) -> RunFolder:
         train(compose_verb("train", *tiny_options, "normalizer=standardized", "callbacks=minimal", "logger=none"))
         return RunFolder(tmp_path / "run")
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ddpm_lightning.archives import check_declared_sizes
 from ddpm_lightning.metrics.card import MetricCard
 
 
@@ -74,7 +75,8 @@ class FinishedRun:
     def _load(self, file: str, *names: str) -> list[np.ndarray]:
         path = self.folder / file
         try:
-            with np.load(path) as arrays:
+            with np.load(path, allow_pickle=False) as arrays:
+                check_declared_sizes(path)
                 return [arrays[name] for name in names]
         except FileNotFoundError:
             raise

@@ -12,6 +12,7 @@ from ddpm_lightning.metrics.features.tensor_files import content_sha256, save_te
 from ddpm_lightning.runs.find_checkpoint import EXPORT_CONFIG, EXPORT_WEIGHTS
 from ddpm_lightning.runs.saved_model import SavedModel
 from ddpm_lightning.runs.stored_config import modernized
+from ddpm_lightning.runs.trust import WATCHERS, Trust
 
 FORMAT_VERSION = 1
 """Version of the two files' content."""
@@ -38,11 +39,16 @@ def write_exported(model: SavedModel, folder: str | Path) -> None:
         write_json(temporary / EXPORT_CONFIG, content)
 
 
-def read_exported(folder: str | Path) -> SavedModel:
+def read_exported(folder: str | Path, trust: tuple[str, ...] = ()) -> SavedModel:
     """The model that `write_exported` wrote; runs no code of the files.
 
+    Args:
+        folder: of the two files.
+        trust: packages, besides this one, whose classes the config may name.
+
     Raises:
-        ValueError: a file is missing, damaged, of a newer version, or does not belong to the other.
+        ValueError: a file is missing, damaged, of a newer version, or does not belong to the other; or the config names
+            a class that is not trusted.
     """
     folder = Path(folder)
     content = _read_config(folder)
@@ -60,7 +66,7 @@ def read_exported(folder: str | Path) -> SavedModel:
     channels, height, width = content["image_shape"]
     return SavedModel(
         origin=folder,
-        config=modernized(content["config"], folder),
+        config=modernized(content["config"], folder, Trust(trust), WATCHERS),
         state=state,
         weights=content["weights"],
         image_shape=(channels, height, width),

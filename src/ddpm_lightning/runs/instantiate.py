@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from functools import partial
-from importlib import import_module
 from typing import Any
 
-OWN_PACKAGE = "ddpm_lightning"
+from ddpm_lightning.runs.places import check_places
+from ddpm_lightning.runs.trust import Trust, check_targets, located
 
 
 def instantiate(node: Mapping[str, Any], trust: tuple[str, ...] = (), **options: Any) -> Any:
@@ -17,25 +17,19 @@ def instantiate(node: Mapping[str, Any], trust: tuple[str, ...] = (), **options:
         options: passed on as they are.
 
     Raises:
-        ValueError: the node names something of another package, or something that does not exist.
+        ValueError: the node names something that is not allowed (`runs.trust`) or does not exist, or a path that leads
+            out of the working directory.
     """
-    target = _located(str(node["_target_"]), (OWN_PACKAGE, *trust))
+    check_targets(node, "the config", Trust(trust))
+    check_places(node, "the config")
+    return _made(node, Trust(trust), **options)
+
+
+def _made(node: Mapping[str, Any], trust: Trust, **options: Any) -> Any:
+    target = located(str(node["_target_"]), trust)
     own = {
-        key: instantiate(value, trust) if isinstance(value, Mapping) and "_target_" in value else value
+        key: _made(value, trust) if isinstance(value, Mapping) and "_target_" in value else value
         for key, value in node.items()
         if not key.startswith("_")
     }
     return partial(target, **own, **options) if node.get("_partial_") else target(**own, **options)
-
-
-def _located(name: str, packages: tuple[str, ...]) -> Any:
-    if name.partition(".")[0] not in packages:
-        raise ValueError(
-            f"the config names {name}, which is not of {' or '.join(packages)}: if the file is yours, "
-            f"load it with trust=[{name.partition('.')[0]!r}]"
-        )
-    module, _, attribute = name.rpartition(".")
-    try:
-        return getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"the config names {name}, which does not exist here ({error})") from error

@@ -136,7 +136,7 @@ def load(path: str | Path, device: str | torch.device = "cpu", trust: str | Sequ
         ValueError: a file is damaged, or the config names a class of a package that is not trusted.
     """
     packages = (trust,) if isinstance(trust, str) else tuple(trust)
-    saved = read_exported(path) if is_exported(path) else read_trained(path, packages)
+    saved = read_exported(path, packages) if is_exported(path) else read_trained(path, packages)
     return build_model(saved, device, packages)
 
 

@@ -31,6 +31,7 @@ ROLES = {
     "name": Role.PLACE,
     "experiment_name": Role.PLACE,
     "resume": Role.PLACE,
+    "trust": Role.PLACE,
     "paths": Role.PLACE,
     "metrics.weights": Role.PLACE,
     "metrics.features.weights": Role.PLACE,

@@ -1,11 +1,15 @@
 """Configs as plain values, and plain values as text."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from ddpm_lightning.runs.options import Role, role_of
+
+REFERENCE = re.compile(r"\$\{[A-Za-z_][\w.]*\}")
+"""A reference to another option. Resolvers, as in `${oc.env:JOB}`, are resolved once and for all."""
 
 
 def without_hydra(config: DictConfig) -> DictConfig:
@@ -27,7 +31,7 @@ def resolved(config: DictConfig) -> DictConfig:
     """
     result = DictConfig(OmegaConf.to_container(config, resolve=True))
     for option, written in leaves(plain(config)):
-        if isinstance(written, str) and "${" in written and _stays_open(option):
+        if isinstance(written, str) and REFERENCE.search(written) and _stays_open(option):
             OmegaConf.update(result, option, written, merge=False)
     return result
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ddpm_lightning.data.datamodule import ImageDataModule
 from ddpm_lightning.runs.build import build_data, build_module
@@ -14,7 +14,9 @@ from ddpm_lightning.runs.config import command_record, merged_records
 from ddpm_lightning.runs.find_checkpoint import find_checkpoint
 from ddpm_lightning.runs.from_checkpoint import FROM_CHECKPOINT
 from ddpm_lightning.runs.options import Role, role_of
+from ddpm_lightning.runs.places import check_places, resolved_values, said_by
 from ddpm_lightning.runs.stored_config import modernized
+from ddpm_lightning.runs.trust import WATCHERS, trust_of_command
 from ddpm_lightning.training.checkpoint import CONFIG_KEY, IMAGES_KEY, read_checkpoint
 from ddpm_lightning.training.module import DiffusionModule
 
@@ -40,7 +42,7 @@ def restore_run(command: DictConfig, groups: tuple[str, ...]) -> RestoredRun:
 
     Everything comes from the checkpoint, except `paths` and those options of `trainer` that the command has, which
     belong to this machine, and what `command` sets for `weights` and in the given groups: null there keeps the
-    checkpoint's value.
+    checkpoint's value. What watched the training (callbacks, loggers) is left out.
 
     Copies to `command` the top-level keys that only the checkpoint's config has, so that what its options refer to, as
     in metrics.seed=${seed}, resolves.
@@ -49,8 +51,10 @@ def restore_run(command: DictConfig, groups: tuple[str, ...]) -> RestoredRun:
         FileNotFoundError, ValueError: if there is no checkpoint, or none that can be used.
     """
     path = find_checkpoint(command.checkpoint)
+    trust, says = trust_of_command(command, path), said_by(command)
     checkpoint = read_checkpoint(path)
-    stored = DictConfig(modernized(checkpoint[CONFIG_KEY], path))
+    content = modernized(checkpoint[CONFIG_KEY], path, trust, WATCHERS)
+    stored = DictConfig(content | {section: {} for section in WATCHERS})
     config = copy.deepcopy(stored)
     with open_dict(command):
         for key in stored.keys() - command.keys():
@@ -69,6 +73,10 @@ def restore_run(command: DictConfig, groups: tuple[str, ...]) -> RestoredRun:
         config.weights = command.weights
     for group in groups:
         config[group] = _overridden(stored[group], command[group], group)
+    # A verb without metrics draws samples only, without the data.
+    unused = () if "metrics" in groups or IMAGES_KEY not in checkpoint else ("dataset", "metrics")
+    used = OmegaConf.masked_copy(config, [str(key) for key in config if key not in unused])
+    check_places(resolved_values(used), path, list(command.paths.values()), says)
     image_shape, num_classes = _images_of(checkpoint, config)
     module = build_module(config, image_shape, num_classes)
     module.load_state_dict(checkpoint["state_dict"])

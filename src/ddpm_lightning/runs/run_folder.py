@@ -8,14 +8,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import yaml  # type: ignore[import-untyped]
 from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
+from omegaconf._utils import get_yaml_loader
 
 from ddpm_lightning.atomic_files import write_json, write_text
 from ddpm_lightning.runs.config import RunConfig
 from ddpm_lightning.runs.find_checkpoint import LAST_CHECKPOINT
 from ddpm_lightning.runs.identity import differences, without_length
 from ddpm_lightning.runs.stored_config import modernized
+from ddpm_lightning.runs.trust import Trust
 
 MOST_SHOWN = 5
 """Maximum number of options named in a message; another class differs in all of them."""
@@ -63,18 +66,26 @@ class RunFolder:
         """Writes the state of the run, atomically."""
         write_json(self.status_file, {"state": state, **details})
 
-    def read_config(self) -> dict[str, Any]:
+    def read_config(self, trust: Trust | None = None) -> dict[str, Any]:
         """The run's config as plain values, converted to this version's form.
+
+        Args:
+            trust: whose classes it may name; None to compare it and to show it, but to build nothing of it.
 
         Raises:
             FileNotFoundError: if no run is there.
-            ValueError: if a newer version made it, or it is not the config of a run.
+            ValueError: if a newer version made it, it is not the config of a run, or holds what is refused.
         """
         if not self.config_file.is_file():
             raise FileNotFoundError(f"{self.path} is not the folder of a run: it has no config.yaml")
-        config = OmegaConf.to_container(OmegaConf.load(self.config_file))
-        assert isinstance(config, dict)
-        return modernized({str(key): value for key, value in config.items()}, self.path)
+        return modernized(self._content(), self.path, trust)
+
+    def _content(self) -> Any:
+        """What `config.yaml` holds, by YAML's rules for text and numbers that OmegaConf has; nothing is resolved."""
+        try:
+            return yaml.load(self.config_file.read_text(encoding="utf-8"), Loader=get_yaml_loader())
+        except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+            raise ValueError(f"{self.config_file} is damaged, or not the config of a run ({error})") from error
 
     def is_unused(self, verb: str) -> bool:
         """Whether it holds nothing but the log of this verb, as when a command has just begun."""
@@ -120,11 +131,10 @@ class RunFolder:
         if not self.config_file.is_file() or self._is_stored(config):
             return
         aside = self.path / f"failed-{datetime.now():%Y-%m-%d_%H-%M-%S}"
-        loggers = (
-            OmegaConf.select(OmegaConf.load(self.config_file), "logger") or {}
-        )  # each writes to a folder of its name
-        for name in ("pictures", *map(str, loggers)):
-            if (folder := self.path / name).is_dir():
+        loggers = self.read_config().get("logger") or {}  # each writes to a folder of its name
+        for name in ("pictures", *loggers):
+            folder = self.path / name
+            if Path(name).name == name and folder.is_dir():  # a file's text must not reach what is not in the folder
                 aside.mkdir(exist_ok=True)
                 folder.rename(aside / name)
 
@@ -134,7 +144,7 @@ class RunFolder:
             self.write_config(config.stored)
 
     def _is_stored(self, config: RunConfig) -> bool:
-        return self.config_file.is_file() and OmegaConf.to_container(OmegaConf.load(self.config_file)) == config.stored
+        return self.config_file.is_file() and self._content() == config.stored
 
     def write_config(self, stored: Mapping[str, Any]) -> None:
         """Writes `config.yaml`, atomically."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from ddpm_lightning.runs.find_checkpoint import LAST_CHECKPOINT, find_checkpoint
 from ddpm_lightning.runs.instantiate import instantiate
 from ddpm_lightning.runs.stored_config import modernized
+from ddpm_lightning.runs.trust import WATCHERS, Trust
 from ddpm_lightning.training.checkpoint import CONFIG_KEY, IMAGES_KEY, read_checkpoint
 
 NETWORK, NORMALIZER = "denoiser.network.", "normalizer."
@@ -58,7 +59,7 @@ def read_trained(path: str | Path, trust: tuple[str, ...] = (), weights: str | N
     """
     file = find_checkpoint(path)
     checkpoint = read_checkpoint(file)
-    config = modernized(checkpoint[CONFIG_KEY], file)
+    config = modernized(checkpoint[CONFIG_KEY], file, Trust(trust), WATCHERS)
     scored = "ema" if "ema" in checkpoint and config["weights"] != "raw" else "raw"
     chosen = weights or scored
     if chosen not in WEIGHTS:

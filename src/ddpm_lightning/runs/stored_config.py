@@ -1,4 +1,4 @@
-"""Configs that folders and checkpoints hold, as this version would have stored them.
+"""Configs that folders and checkpoints hold, as this version would have stored them: the gate that all of them pass.
 
 A stored config says its `config_version`; one without is older than versions are. Whoever moves a class, renames or
 removes an option, or changes what one means adds to the tables below, and to `CONFIG_VERSION`. An option that is new
@@ -6,9 +6,12 @@ needs nothing here if its YAML's default does what was done before.
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
+
+from ddpm_lightning.runs.stored_values import RefusedError, check_plain
+from ddpm_lightning.runs.trust import NOBODY, Trust, check_targets
 
 CONFIG_VERSION = 2
 """Version of the form in which configs are stored today."""
@@ -68,14 +71,27 @@ REMOVED: dict[str, Any] = {
 """Option that is a constant now -> its value."""
 
 
-def modernized(config: Mapping[str, Any], origin: str | Path) -> dict[str, Any]:
+def modernized(
+    config: Any, origin: str | Path, trust: Trust | None = NOBODY, unbuilt: Collection[str] = ()
+) -> dict[str, Any]:
     """The config stored in `origin` (a folder or a checkpoint) as this version would have stored it.
 
+    Args:
+        config: what the file holds.
+        origin: where it is stored.
+        trust: whose classes it may name besides our own; None for a config that is compared or shown, of which
+            nothing may ever be built.
+        unbuilt: sections that the caller never builds.
+
     Raises:
+        RefusedError: it holds what no run stores, or names a class that it may not.
         ValueError: a newer version wrote it; an option had a value that is no longer possible; or it is not the config
             of a run.
     """
+    check_plain(config, origin)
     version = config.get("config_version", 1)
+    if not isinstance(version, int):
+        raise RefusedError(f"{origin} is refused: its config_version is {version!r}, not a number")
     if version > CONFIG_VERSION:
         raise ValueError(f"{origin} was made by a newer version of ddpm-lightning: update this one")
     content: dict[str, Any] = _renamed(copy.deepcopy(dict(config)))
@@ -89,13 +105,17 @@ def modernized(config: Mapping[str, Any], origin: str | Path) -> dict[str, Any]:
         ) from error
     _remove_constants(content, origin)
     content["config_version"] = CONFIG_VERSION
+    if trust is not None:
+        check_targets(content, origin, trust, unbuilt)
     return content
 
 
 def _renamed(node: Any) -> Any:
     """The same tree with every `_target_` by its present name."""
     if isinstance(node, Mapping):
-        return {k: RENAMED.get(v, v) if k == "_target_" else _renamed(v) for k, v in node.items()}
+        return {
+            k: RENAMED.get(v, v) if k == "_target_" and isinstance(v, str) else _renamed(v) for k, v in node.items()
+        }
     return [_renamed(value) for value in node] if isinstance(node, list) else node
 
 

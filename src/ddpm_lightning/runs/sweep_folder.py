@@ -70,11 +70,14 @@ class SweepFolder:
 
         Raises:
             FileNotFoundError: if this is not the folder of a sweep.
+            ValueError: if a job of the plan would be elsewhere than in this folder.
         """
         file = self.path / PLAN_FILE
         if not file.is_file():
             raise FileNotFoundError(f"{self.path} is not the folder of a sweep: it holds no {PLAN_FILE}")
         plan: dict[str, Any] = json.loads(file.read_text())
+        if outside := [job for job in plan["jobs"] or () if Path(job).name != job]:
+            raise ValueError(f"{file} is refused: its job {outside[0]!r} is not a folder in that of the sweep")
         return plan
 
     def jobs(self) -> list[Job]:

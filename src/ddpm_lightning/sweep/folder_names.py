@@ -15,6 +15,7 @@ from omegaconf.errors import InterpolationKeyError
 
 from ddpm_lightning.runs.find_checkpoint import find_checkpoint
 from ddpm_lightning.runs.identity import changed_options, differences, job_hash, short_hash
+from ddpm_lightning.runs.places import check_links
 from ddpm_lightning.runs.plain_config import plain, resolved, without_hydra
 from ddpm_lightning.runs.ranks import num_ranks
 from ddpm_lightning.runs.run_folder import RunFolder
@@ -41,11 +42,17 @@ def _run_folder(*, _root_: DictConfig) -> str:
         # Checked here, because Hydra makes the folder that this returns.
         if not (Path(_root_.resume) / "status").is_file():
             raise FileNotFoundError(f"resume={_root_.resume} is not the folder of a run: it has no file `status`")
-        return str(Path(_root_.resume).resolve())
+        return _checked_links(str(Path(_root_.resume).resolve()), _root_)
     if not _root_.name and num_ranks() > 1:
         raise ValueError("processes started from outside (torchrun, srun) must share a folder: give the run a name=")
     _check_writable(Path(_root_.paths.output_dir))
-    return f"{_root_.paths.output_dir}/{_root_.experiment_name}/{_stamp(_root_=_root_)}"
+    return _checked_links(f"{_root_.paths.output_dir}/{_root_.experiment_name}/{_stamp(_root_=_root_)}", _root_)
+
+
+def _checked_links(folder: str, root: DictConfig) -> str:
+    """The run's folder, if no link leads out of it: Hydra opens its log there before a verb begins."""
+    check_links(Path(folder), list(root.paths.values()))
+    return folder
 
 
 def _check_writable(folder: Path) -> None:

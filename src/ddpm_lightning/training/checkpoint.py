@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from ddpm_lightning.archives import check_declared_sizes
+
 CONFIG_KEY = "ddpm_lightning_config"
 """Key of the run's resolved config in a checkpoint, as plain dicts."""
 IMAGES_KEY = "ddpm_lightning_images"
@@ -25,6 +27,10 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise FileNotFoundError(f"there is no checkpoint {path}")
     if not zipfile.is_zipfile(path):
         raise ValueError(f"{path} is damaged or not a checkpoint: it is not an archive written by torch")
+    try:
+        check_declared_sizes(path)
+    except (ValueError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is damaged or not a checkpoint: {error}") from error
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:

@@ -93,7 +93,8 @@ def _open(entry: Path) -> CacheEntry | None:
         if any((entry / name).stat().st_size != size for name, size in manifest["file_sizes"].items()):
             return None
         images = np.load(entry / _IMAGES, mmap_mode="r", allow_pickle=False)
-        labels = np.load(entry / _LABELS, allow_pickle=False)
+        # Mapped first: a header that declares more than the file has is then an error, not an allocation.
+        labels = np.array(np.load(entry / _LABELS, mmap_mode="r", allow_pickle=False))
         if list(images.shape) != manifest["shape"] or labels.shape != images.shape[:1]:
             return None
         readable = np.setdiff1d(np.arange(len(images)), np.array(manifest["damaged"], np.int64))

@@ -1,16 +1,20 @@
 """Oxford 102 Flowers, found where torchvision puts it: `<root>/flowers-102`."""
 
+import math
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from scipy.io import loadmat
+from scipy.io import loadmat, whosmat
 from torchvision.datasets import Flowers102
 
 from ddpm_lightning.data.sources.download import download
 from ddpm_lightning.data.sources.image_files import ImageFiles
 from ddpm_lightning.data.sources.source import DataFileError
+
+_MAX_NUMBERS = 10**6
+"""Numbers in a table; the published ones have 8,189."""
 
 
 class FlowersSource(ImageFiles):
@@ -43,6 +47,7 @@ class FlowersSource(ImageFiles):
         tables: dict[str, np.ndarray] = {}
         for path in paths:
             try:
+                _check_sizes(path)
                 tables |= {key: np.atleast_1d(table.squeeze()) for key, table in loadmat(path).items() if key[0] != "_"}
             except Exception as error:  # a damaged table raises many kinds of errors
                 raise DataFileError(f"{path} is damaged ({error}): delete it to have it downloaded again") from error
@@ -56,3 +61,10 @@ class FlowersSource(ImageFiles):
     def _download(self) -> None:
         files = "imagelabels.mat, setid.mat and the folder jpg (the files of 102flowers.tgz)"
         download(lambda: Flowers102(self._root, download=True), "Oxford flowers", self._folder, files)
+
+
+def _check_sizes(path: Path) -> None:
+    """Raises ValueError if a table declares far more numbers than there are flowers, before any memory is taken."""
+    for name, shape, _ in whosmat(path):
+        if math.prod(shape) > _MAX_NUMBERS:
+            raise ValueError(f"its table {name} declares {math.prod(shape):,} numbers")

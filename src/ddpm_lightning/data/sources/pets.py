@@ -87,7 +87,8 @@ def _read_list(path: Path) -> list[_Pet]:
             pet = _Pet(name, int(breed), int(species))
         except ValueError:
             pet = _Pet("", 0, 0)
-        if not (1 <= pet.breed <= _BREEDS and 1 <= pet.species <= _SPECIES):
+        plain = Path(pet.name).name == pet.name  # else it would lead out of the folder
+        if not (plain and 1 <= pet.breed <= _BREEDS and 1 <= pet.species <= _SPECIES):
             raise DataFileError(
                 f"{path} is damaged in line {number} ({line[:80]!r}): delete the folder {path.parent} to have it "
                 "downloaded again"
