@@ -21,6 +21,7 @@ NOT_RUN = {
     "trainer=ddp": "needs GPUs",
     "trainer=ddp_cpu": "starts processes: covered by the tests of several processes",
     "logger=wandb": "an optional dependency that talks to a server",
+    "dataset/split=folders": "needs files: tests/data/sources/test_split_folders.py",
     "metrics/features=inception": "needs its weights: covered by its own tests",
     **dict.fromkeys(("dataset=cifar10", "dataset=flowers", "dataset=folder", "dataset=pets"), "needs files: own tests"),
     **dict.fromkeys(

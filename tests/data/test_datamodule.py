@@ -1,6 +1,7 @@
 """Splits, their identity, and what a checkpoint may be resumed with."""
 
 import hashlib
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.utilities import rank_zero_only
 
 from ddpm_lightning.data import datamodule
 from ddpm_lightning.data.cache.cache import cached_images
@@ -92,6 +94,25 @@ def test_val_and_test_loaders_cover_the_whole_split(make: MakeModule, monkeypatc
         assert [len(batch.slots) for batch in batches] == [4, 2]
         assert torch.cat([batch.slots for batch in batches]).tolist() == list(range(6))
         assert torch.cat([batch.labels for batch in batches]).tolist() == data.split(split).rows[indices].tolist()
+
+
+def test_images_classes_and_splits_are_logged_once(make: MakeModule, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        data = make()
+        assert not caplog.messages
+        for name in ("train", "val", "train"):
+            data.split(name)
+        data.prepare_data()
+    assert caplog.messages == ["counting: 63 images, 10 classes; train 32, val 11, test 20"]
+
+
+def test_other_ranks_than_the_first_do_not_log_the_sizes(
+    make: MakeModule, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rank_zero_only, "rank", 1)
+    with caplog.at_level(logging.INFO):
+        make().split("train")
+    assert not caplog.messages
 
 
 def test_properties(make: MakeModule) -> None:

@@ -1,5 +1,6 @@
 """The data module: the splits of a data set and their loaders."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -7,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.data import DataLoader
 
 from ddpm_lightning.data.batch import Batch
@@ -15,7 +17,9 @@ from ddpm_lightning.data.image_dataset import ImageDataset, hash_rows
 from ddpm_lightning.data.loader import TrainingLoader, evaluation_loader
 from ddpm_lightning.data.order import batches_per_epoch
 from ddpm_lightning.data.sources.source import ImageSource
-from ddpm_lightning.data.split import Split
+from ddpm_lightning.data.split import Split, SplitRows
+
+log = logging.getLogger(__name__)
 
 EVAL_BATCH_SIZE = 250
 """Images per batch of the val and test loaders; it changes no result beyond rounding."""
@@ -53,7 +57,7 @@ class ImageDataModule(LightningDataModule):
                 needed; "auto": if they are at most 256 MB.
 
         Raises:
-            ValueError: a size is not positive or a seed is negative.
+            ValueError: a size is not positive or a seed is negative, or the source cannot be divided by this split.
         """
         super().__init__()
         for name, value in {"batch_size": batch_size, "diagnostic_size": diagnostic_size}.items():
@@ -64,6 +68,7 @@ class ImageDataModule(LightningDataModule):
                 raise ValueError(f"{name} must not be negative, got {value}")
         if in_memory not in (True, False, "auto"):
             raise ValueError(f"dataset.in_memory must be true, false or auto, not {in_memory}")
+        split.prepare(source)
         self._source = source
         self._split = split
         self._batch_size = batch_size
@@ -109,7 +114,14 @@ class ImageDataModule(LightningDataModule):
         if self._in_memory is True or (self._in_memory == "auto" and cached.images.nbytes <= IN_MEMORY_BYTES):
             cached = replace(cached, images=np.array(cached.images))
         chosen = self._split.rows(cached.readable, self._source.official_splits())
+        self._log_sizes(cached, chosen)
         return {name: ImageDataset(cached, rows) for name, rows in chosen._asdict().items()}
+
+    @rank_zero_only
+    def _log_sizes(self, cached: CacheEntry, chosen: SplitRows) -> None:
+        sizes = ", ".join(f"{name} {len(rows):,}" for name, rows in chosen._asdict().items())
+        classes = f"{self.num_classes:,} classes" if self.num_classes else "no classes"
+        log.info("%s: %s images, %s; %s", self._source.name, f"{len(cached.readable):,}", classes, sizes)
 
     @cached_property
     def _cached(self) -> CacheEntry:

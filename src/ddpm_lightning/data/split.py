@@ -6,6 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ddpm_lightning.data.sources.folder import FolderSource
+from ddpm_lightning.data.sources.source import ImageSource
+
 
 class SplitRows(NamedTuple):
     """The rows of each split, int64 (n,). No image of `val` or `test` is in `train`."""
@@ -17,6 +20,13 @@ class SplitRows(NamedTuple):
 
 class Split(ABC):
     """Divides the images of a data set; a pure function of its arguments."""
+
+    def prepare(self, source: ImageSource) -> None:  # noqa: B027  # most splits need nothing
+        """Makes the source ready to be divided in this way, before anything is read.
+
+        Raises:
+            ValueError: it cannot be.
+        """
 
     @abstractmethod
     def rows(self, readable: np.ndarray, official: Mapping[str, np.ndarray]) -> SplitRows:
@@ -65,6 +75,17 @@ class OfficialSplit(Split):
     def rows(self, readable: np.ndarray, official: Mapping[str, np.ndarray]) -> SplitRows:
         splits = _readable_splits(readable, official)
         return SplitRows(splits["train"], splits.get("val", splits["test"]), splits["test"])
+
+
+class FolderSplit(OfficialSplit):
+    """The folders train, val and test of a `FolderSource`; without one of val and test, the other serves as both."""
+
+    def prepare(self, source: ImageSource) -> None:
+        if not isinstance(source, FolderSource):
+            raise ValueError(
+                f"dataset/split=folders is for dataset=folder: for {source.name} choose official, resplit or another"
+            )
+        source.take_split_folders()
 
 
 class ValFromTrain(Split):

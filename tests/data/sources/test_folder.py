@@ -42,13 +42,29 @@ def test_there_are_no_classes_without_a_folder_for_each_image(tree, tmp_path):
     assert colours_of(mixed) == ["blue", "red", "green"]
 
 
-def test_other_and_hidden_files_are_left_out_and_counted(tree, tmp_path, caplog):
+def test_files_of_other_kinds_are_counted_in_one_warning(tree, tmp_path, caplog):
     folder = tree({"a.png": "red", ".b.png": "red", ".git/c.png": "red", "d/.e/f.png": "red"})
-    for name in ("notes.txt", "archive.zip", "README"):
+    for name in ("1.HEIC", "2.heic", "notes.txt", "README", ".hidden.txt"):
         (folder / name).write_text("not an image")
-    with caplog.at_level(logging.INFO):
+    for _ in range(2):  # a command lists it twice
         assert FolderSource(tmp_path, folder).list_files() == ["a.png"]
-    assert "1 images; 3 files with other suffixes are left out" in caplog.text
+    (message,) = caplog.messages
+    assert message == (
+        f"{folder}: files of kinds that are not read are left out (2 .heic, 1 .txt, 1 without suffix): convert those "
+        "that are images to JPEG or PNG"
+    )
+
+
+def test_the_file_that_switches_classes_off_is_named(tree, tmp_path, caplog):
+    folder = tree({"cat/1.png": "red", "dog/1.png": "blue", "dog/2.png": "blue"})
+    assert FolderSource(tmp_path, folder).num_classes == 2
+    tree({"stray.png": "red"})
+    assert FolderSource(tmp_path, folder, use_classes=False).num_classes == 0
+    assert not caplog.records
+    assert FolderSource(tmp_path, folder).num_classes == 0
+    assert caplog.messages == [
+        f"{folder}: no classes, since stray.png is in none of their folders (cat, dog): move or delete it"
+    ]
 
 
 def test_folders_that_macos_adds_to_archives_are_left_out(tree, tmp_path):
@@ -130,7 +146,7 @@ def test_a_warning_says_which_of_two_folders_is_used(tree, tmp_path, monkeypatch
 
 def test_a_folder_without_images_is_an_error(tmp_path):
     (tmp_path / "a.txt").write_text("")
-    with pytest.raises(DataFileError, match=r"has no images, but 1 other files: put images there, .* \.png"):
+    with pytest.raises(DataFileError, match=r"has no images \(other files: 1 \.txt\): put images there, .* \.png"):
         FolderSource(tmp_path, tmp_path).labels()
 
 

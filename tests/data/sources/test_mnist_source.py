@@ -139,7 +139,7 @@ def test_an_unreadable_file_is_not_an_error_of_the_cache(idx_root: IdxRoot, tmp_
 
 def test_a_truncated_gzip_stream_is_a_data_file_error(tmp_path: Path) -> None:
     path = tmp_path / "images.gz"
-    path.write_bytes(gzip.compress(bytes(1000))[:-9])
+    path.write_bytes(gzip.compress(bytes([0, 0, 8, 1, 0, 0, 3, 232]) + bytes(1000))[:-9])
     with pytest.raises(DataFileError, match="not a complete gzip archive"):
         read_idx(path)
 

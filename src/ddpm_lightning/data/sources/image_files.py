@@ -4,12 +4,14 @@ import hashlib
 import os
 from abc import abstractmethod
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 
 from ddpm_lightning.data.sources.decode import SQUARE, UnreadableImageError, read_square
+from ddpm_lightning.data.sources.names import printable
+from ddpm_lightning.data.sources.remarks import Remarks
 from ddpm_lightning.data.sources.resize import check_image_size
 from ddpm_lightning.data.sources.source import DataFileError, ImageSource
 
@@ -37,6 +39,7 @@ class ImageFiles(ImageSource):
         self.image_shape = (channels, image_size, image_size)
         self.skip_damaged = skip_damaged
         self._folder = folder
+        self._remarks = Remarks(str(folder))
 
     @abstractmethod
     def list_files(self) -> Sequence[str]:
@@ -73,17 +76,13 @@ class ImageFiles(ImageSource):
         damaged = {}
         channels, size, _ = self.image_shape
         for image, row in zip(images, rows, strict=True):
-            path = self._folder / self._files[row]
+            name = self._files[row]
+            path = self._folder / name
             try:
-                image[:] = read_square(path, channels, size)
+                image[:] = read_square(path, channels, size, partial(self._remarks.add, file=name))
             except UnreadableImageError as error:
-                damaged[row] = _printable(f"{path}: {error}")
+                damaged[row] = printable(f"{path}: {error}")
             except OSError as error:  # not damage: the file may be readable the next time
-                raise DataFileError(f"cannot read {_printable(str(path))}: {error.strerror}") from error
+                raise DataFileError(f"cannot read {printable(str(path))}: {error.strerror}") from error
+        self._remarks.count(len(rows), of=len(self._files))
         return damaged
-
-
-def _printable(text: str) -> str:
-    """One line of text: on Unix a file's name may have new lines, and bytes that are not text."""
-    decoded = os.fsencode(text).decode(errors="backslashreplace")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in decoded)
