@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/.setup-done
-CORE := tests/test_every_combination.py tests/diffusion tests/samplers tests/networks
+CORE := tests/test_every_combination.py tests/properties tests/diffusion tests/samplers tests/networks
 WORKERS ?= 2
 # Side by side, with a thread each.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m 'not slow'

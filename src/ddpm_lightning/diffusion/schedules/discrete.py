@@ -87,6 +87,11 @@ def _without_terminal_signal(log_alpha_bar: Tensor) -> Tensor:
             "schedule.zero_terminal_snr=true needs an alpha that falls after the first step; with "
             f"schedule.num_steps={len(alpha)} it stays constant: use more steps"
         )
+    if len(alpha) > 1 and alpha[-2] == alpha[-1]:
+        raise ValueError(
+            "schedule.zero_terminal_snr=true needs an alpha that falls in the last step, or the signal vanishes before "
+            "t = 1: use a larger last beta"
+        )
     return 2 * ((alpha - alpha[-1]) * (alpha[0] / (alpha[0] - alpha[-1]))).log()
 
 
