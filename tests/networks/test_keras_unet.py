@@ -125,7 +125,7 @@ def test_the_frequencies_span_the_band_geometrically():
 
 
 def test_an_odd_width_of_the_embedding_is_refused(keras_unet):
-    with pytest.raises(ValueError, match="an even number of dimensions, not 7"):
+    with pytest.raises(ValueError, match=r"model\.embedding_dim must be an even number of at least 2, not 7"):
         keras_unet(embedding_dim=7)
 
 

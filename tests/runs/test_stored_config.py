@@ -125,7 +125,7 @@ def test_a_resumed_run_scores_as_it_did():
     }
     scoring |= {"sampler": dict(DDIM), "guidance": {}, "cache_dir": "cache"}
     metrics = {"seed": 3, "num_real": 9, "features": {"dataset": "mnist"}, "weights": None}
-    config = modernized(earlier(metrics=metrics, callbacks={"generative_metrics": scoring}), "run")
+    config = modernized(earlier(metrics=metrics, callbacks={"generative_metrics": scoring}), "run", trust=None)
     assert config["metrics"]["real_seed"] == 3
     assert config["callbacks"]["generative_metrics"] == {
         "_target_": "a.Callback",
@@ -252,7 +252,7 @@ def as_stored_earlier(config: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture
-def done(compose_verb: Callable, tiny_options: list[str], tmp_path: Path) -> RunFolder:
+def done(compose_verb: Callable, tiny_options: list[str], tiny_environment: None, tmp_path: Path) -> RunFolder:
     """A run that is done, with the config of an earlier version in its folder and its checkpoint."""
     train(compose_verb("train", *tiny_options, "callbacks=[checkpointing,generative_metrics]", "logger=none"))
     run = RunFolder(tmp_path / "run")

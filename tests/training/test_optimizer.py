@@ -1,6 +1,7 @@
 """AdamW's learning rate against its closed form, and gradient clipping in a real run."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -67,3 +68,22 @@ def test_gradients_are_clipped_to_the_norm(tiny_run, precision, limit, clips):
     before, after = norms
     assert before > 1e-3
     assert after == pytest.approx(limit if clips else before, rel=1e-3)
+
+
+def test_a_warm_up_longer_than_the_training_is_said(recwarn: pytest.WarningsRecorder) -> None:
+    options = AdamW(lr=0.2, warmup_steps=10)
+    options.build([nn.Parameter(torch.ones(1))], 10)
+    assert not recwarn
+    options.build([nn.Parameter(torch.ones(1))], 5)
+    (warning,) = recwarn
+    assert "ends at step 5, before optimizer.warmup_steps=10 are over" in str(warning.message)
+    assert "rises only to 0.1 of optimizer.lr=0.2" in str(warning.message)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("lr", -1e-3), ("lr", math.inf), ("weight_decay", math.nan), ("warmup_steps", -1), ("betas", (0.9, 1.0))],
+)
+def test_an_option_out_of_range_is_refused(option: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=rf"optimizer\.{option} must "):
+        AdamW(**{option: value})

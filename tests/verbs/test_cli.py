@@ -92,7 +92,7 @@ def test_what_the_checkpoint_decides_is_not_an_option(shell_here, override, prin
     assert result.returncode == 1 and "Traceback" not in result.stderr
     assert printed in result.stderr
     assert (
-        "Options: callbacks, checkpoint, grid, guidance, hydra, metrics, name, paths, sampler, trainer, weights"
+        "Options: callbacks, checkpoint, grid, guidance, hydra, metrics, name, paths, sampler, trainer, trust, weights"
         in result.stderr
     )
 
@@ -126,6 +126,7 @@ def test_help_may_be_read_in_part():
         (["runs"], "(resume=runs continues a run)"),
         (["--seed=1"], "unrecognized arguments: --seed=1; --help lists the flags, and options are written KEY=VALUE"),
         (["hydra.searchpath=[nowhere]"], "path=nowhere is not available"),
+        (["--experimental-rerun", "run.pickle"], "--experimental-rerun loads a pickle, which may run code"),
     ],
 )
 def test_words_that_are_no_options_are_named(probe, tmp_path, words, message):

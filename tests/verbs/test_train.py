@@ -14,7 +14,7 @@ from ddpm_lightning.verbs.train import train
 
 
 @pytest.fixture
-def done(compose_verb: Callable, tiny_options: list[str], tmp_path: Path) -> RunFolder:
+def done(compose_verb: Callable, tiny_options: list[str], tiny_environment: None, tmp_path: Path) -> RunFolder:
     """A run that is done after 3 steps."""
     train(compose_verb("train", *tiny_options, "callbacks=minimal", "logger=none"))
     return RunFolder(tmp_path / "run")
@@ -123,7 +123,7 @@ def test_what_refers_to_a_changed_option_changes_with_it(
 
 
 def test_a_run_that_is_done_cannot_be_shortened(done: RunFolder, compose_verb: Callable) -> None:
-    with pytest.raises(ValueError, match=r"done with trainer\.max_steps=3, and cannot be shortened to 2"):
+    with pytest.raises(ValueError, match=r"trained 3 steps, and cannot be shortened to trainer\.max_steps=2"):
         train(compose_verb("train", f"resume={done.path}", "trainer.max_steps=2"))
 
 

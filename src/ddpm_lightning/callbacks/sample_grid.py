@@ -23,6 +23,9 @@ class SampleGrid(PeriodicPicture):
         num_samples: number of images in the grid.
         seed: seed of the samples; sample i starts from the same noise in every picture, and in scores with this seed.
         chunk_size: number of samples computed together.
+
+    Raises:
+        ValueError: an option is out of range.
     """
 
     name = "samples"
@@ -32,6 +35,12 @@ class SampleGrid(PeriodicPicture):
     num_samples: int = 36
     seed: int = 0
     chunk_size: int = 250
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for option, least in (("num_samples", 1), ("chunk_size", 1), ("seed", 0)):
+            if (value := getattr(self, option)) < least:
+                raise ValueError(f"callbacks.sample_grid.{option} must be at least {least}, not {value}")
 
     def draw(self, trainer: Trainer, module: DiffusionModule) -> Tensor:
         stream = sample_stream(module, self.sampler, self.guidance, self.seed, self.chunk_size)

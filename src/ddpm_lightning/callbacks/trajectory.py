@@ -29,6 +29,9 @@ class DenoisingTrajectory(PeriodicPicture):
         guidance: wraps the denoiser.
         num_samples: number of rows.
         seed: seed of the samples, which are those of a sample grid with the same seed.
+
+    Raises:
+        ValueError: an option is out of range.
     """
 
     name = "trajectory"
@@ -37,6 +40,12 @@ class DenoisingTrajectory(PeriodicPicture):
     guidance: Guidance
     num_samples: int = 4
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for option, least in (("num_samples", 1), ("seed", 0)):
+            if (value := getattr(self, option)) < least:
+                raise ValueError(f"callbacks.trajectory.{option} must be at least {least}, not {value}")
 
     def draw(self, trainer: Trainer, module: DiffusionModule) -> Tensor:
         stream = sample_stream(module, self.sampler, self.guidance, self.seed, self.num_samples)

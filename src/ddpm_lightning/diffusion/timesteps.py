@@ -89,6 +89,11 @@ def _normal_cdf(z: Tensor) -> Tensor:
     return torch.special.erfc(-z / math.sqrt(2)) / 2
 
 
+def _check_finite(option: str, value: float) -> None:
+    if not math.isfinite(value):
+        raise ValueError(f"timesteps.{option} must be finite, not {value}")
+
+
 @dataclass(frozen=True)
 class LogitNormal(TimestepDistribution):
     """t whose logit is normal on the straight path alpha = 1 - t, sigma = t (Esser et al. 2024, section 3.1).
@@ -104,6 +109,7 @@ class LogitNormal(TimestepDistribution):
     scale: float = 1.0
 
     def __post_init__(self) -> None:
+        _check_finite("location", self.location)
         if not self.scale > 0:
             raise ValueError(f"timesteps.scale must be above 0, not {self.scale}")
 
@@ -126,6 +132,7 @@ class LogNormal(TimestepDistribution):
     p_std: float = 1.2
 
     def __post_init__(self) -> None:
+        _check_finite("p_mean", self.p_mean)
         if not self.p_std > 0:
             raise ValueError(f"timesteps.p_std must be above 0, not {self.p_std}")
 

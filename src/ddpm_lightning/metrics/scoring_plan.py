@@ -7,6 +7,15 @@ from ddpm_lightning.metrics.precision_recall import NEIGHBORHOOD
 
 LABELS = ("uniform", "as_in_data")
 """How often each class may be drawn."""
+LEAST = {
+    "seed": 0,
+    "real_seed": 0,
+    "kid_subsets": 1,
+    "kid_subset_size": 2,
+    "every_n_epochs": 1,
+    "chunk_size": 1,
+}
+"""Option -> its lowest value."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +54,7 @@ class ScoringPlan:
     chunk_size: int
 
     def __post_init__(self) -> None:
-        for option, least in (("kid_subsets", 1), ("kid_subset_size", 2), ("chunk_size", 1), ("every_n_epochs", 1)):
+        for option, least in LEAST.items():
             value = getattr(self, option)
             if value is not None and value < least:
                 raise ValueError(f"metrics.{option} must be at least {least}, not {value}")

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from ddpm_lightning.diffusion.conditioning import Conditioning
 from ddpm_lightning.networks.batch_norm import GlobalBatchNorm2d
+from ddpm_lightning.networks.checks import check_levels
 from ddpm_lightning.networks.embedding import FrequencyBandEmbedding
 from ddpm_lightning.networks.padding import check_size, pad_to_multiple
 
@@ -55,7 +56,7 @@ class KerasUNet(nn.Module):
         embedding_dim: number of channels in which the noise variance is embedded; even.
 
     Raises:
-        ValueError: `blocks` is below 1, `embedding_dim` is odd, or the images are too small for so many levels.
+        ValueError: an option is out of range, `embedding_dim` is odd, or the images are too small for so many levels.
     """
 
     def __init__(
@@ -67,8 +68,9 @@ class KerasUNet(nn.Module):
         embedding_dim: int = 32,
     ) -> None:
         super().__init__()
-        if blocks < 1:
-            raise ValueError(f"model.blocks must be at least 1, not {blocks}")
+        check_levels(channels, blocks)
+        if embedding_dim < 2 or embedding_dim % 2:
+            raise ValueError(f"model.embedding_dim must be an even number of at least 2, not {embedding_dim}")
         check_size(input_shape, len(channels) - 1)
         self.conditioning = Conditioning.NOISE_VARIANCE
         self.num_classes = None

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ddpm_lightning.diffusion.conditioning import Conditioning
+from ddpm_lightning.networks.checks import check_attention, check_dropout, check_levels, check_num_classes
 from ddpm_lightning.networks.embedding import ConditionEmbedding
 from ddpm_lightning.networks.padding import check_size, pad_to_multiple
 
@@ -134,12 +135,10 @@ class UNet(nn.Module):
         conditioning: Conditioning | str = Conditioning.TIME,
     ) -> None:
         super().__init__()
-        if unknown := set(attention_levels) - set(range(len(channels))):
-            raise ValueError(
-                f"attention_levels {sorted(unknown)} do not exist: there are levels 0 to {len(channels) - 1}"
-            )
-        if blocks < 1:
-            raise ValueError(f"model.blocks must be at least 1, not {blocks}")
+        check_levels(channels, blocks)
+        check_attention(attention_levels, len(channels), head_channels)
+        check_dropout(dropout)
+        check_num_classes(num_classes)
         check_size(input_shape, len(channels) - 1)
         self.conditioning = Conditioning(conditioning)
         self.num_classes = num_classes

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ddpm_lightning.diffusion.conditioning import Conditioning
+from ddpm_lightning.networks.checks import check_attention, check_dropout, check_levels, check_num_classes
 from ddpm_lightning.networks.padding import check_size, pad_to_multiple
 
 TIMESTEPS = 1000
@@ -46,13 +47,11 @@ class DiffusersUNet(nn.Module):
         num_classes: int | None = None,
     ) -> None:
         super().__init__()
-        if blocks < 1:
-            raise ValueError(f"model.blocks must be at least 1, not {blocks}")
+        check_levels(channels, blocks)
+        check_attention(attention_levels, len(channels), head_channels)
+        check_dropout(dropout)
+        check_num_classes(num_classes)
         levels = range(len(channels))
-        if unknown := set(attention_levels) - set(levels):
-            raise ValueError(
-                f"model.attention_levels {sorted(unknown)} do not exist: there are levels 0 to {levels[-1]}"
-            )
         if odd := [channels[level] for level in attention_levels if channels[level] % head_channels]:
             raise ValueError(f"model.head_channels={head_channels} does not divide the {odd[0]} channels of its level")
         check_size(input_shape, len(channels) - 1)

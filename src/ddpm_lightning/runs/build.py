@@ -2,11 +2,12 @@
 
 import inspect
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from hydra.utils import instantiate
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ProgressBar
 from lightning.pytorch.loggers import Logger
@@ -15,7 +16,10 @@ from omegaconf import DictConfig
 from ddpm_lightning.data.datamodule import ImageDataModule
 from ddpm_lightning.diffusion.objective import Objective
 from ddpm_lightning.diffusion.target import Target
+from ddpm_lightning.metrics.features.extractor import FeatureExtractor
+from ddpm_lightning.metrics.scoring_plan import ScoringPlan
 from ddpm_lightning.runs.network_options import network_options
+from ddpm_lightning.runs.option_types import with_right_types
 from ddpm_lightning.runs.quiet import hide_messages
 from ddpm_lightning.runs.ranks import started_from_outside
 from ddpm_lightning.training.checkpoint_io import AtomicCheckpointIO
@@ -49,9 +53,10 @@ def build_module(config: DictConfig, image_shape: tuple[int, int, int], num_clas
     Its normaliser has seen no images: load a checkpoint, or use `build_fitted_module`.
 
     Raises:
-        ValueError: if the network cannot take the images, or has another number of classes than the data, or no image
-            can be predicted where sampling should start or the loss compares images.
+        ValueError: if an option has a wrong type, the network cannot take the images, or has another number of classes
+            than the data, or no image can be predicted where sampling should start or the loss compares images.
     """
+    config = with_right_types(config)  # again, since a checkpoint's config comes here with what a command sets
     target, objective = build_target_and_objective(config)
     network = build_network(config, target, image_shape)
     if network.num_classes is not None and num_classes == 0:
@@ -134,16 +139,40 @@ def build_fitted_module(config: DictConfig, data: ImageDataModule) -> DiffusionM
         ValueError: as `build_module`, or if the images cannot be normalised by `config.normalizer`.
     """
     module = build_module(config, data.image_shape, data.num_classes)
+    check_scoring(config)
     module.normalizer.fit(data.split("train"))
     return module
+
+
+def check_scoring(config: DictConfig) -> None:
+    """Raises ValueError if samples cannot be scored as `config.metrics` says, even where no callback does it yet."""
+    # The features are left out, since some take long to load.
+    ScoringPlan(**{**config.metrics, "features": cast(FeatureExtractor, None)})
+
+
+def check_buildable(config: DictConfig) -> None:
+    """Raises ValueError if a part of a training refuses its options; reads no images, and leaves nothing behind.
+
+    That is found by building the parts, so that a run which cannot begin has no folder.
+    """
+    data = build_data(config)
+    build_module(config, data.image_shape, data.num_classes)
+    check_scoring(config)
+    build_callbacks(config)
+    interval = config.trainer.get("val_check_interval")
+    if isinstance(interval, float) and config.trainer.get("check_val_every_n_epoch") is None:
+        raise ValueError(
+            f"trainer.val_check_interval={interval} is a fraction of an epoch, which needs "
+            "trainer.check_val_every_n_epoch=1: set that as well, or give a number of batches"
+        )
 
 
 def build_trainer(config: DictConfig, folder: Path, callbacks: list[Callback], loggers: list[Logger]) -> Trainer:
     """A trainer whose files go to `folder`.
 
     Raises:
-        ValueError: for an option of the trainer that is fixed, or for several devices with a strategy that would start
-            the whole command again in each process.
+        ValueError: for options that Lightning refuses, and for several devices with a strategy that would start the
+            whole command again in each process.
     """
     torch.set_float32_matmul_precision("high")
     hide_messages()
@@ -159,14 +188,17 @@ def build_trainer(config: DictConfig, folder: Path, callbacks: list[Callback], l
         "use_distributed_sampler": False,  # the data module shards the data itself, without padding
         "inference_mode": False,  # a guidance may compute gradients; everything else runs without them
         "enable_checkpointing": False,  # the callback `checkpointing` saves
-        "enable_progress_bar": any(
-            isinstance(callback, ProgressBar) for callback in callbacks
-        ),  # or Lightning adds one
+        # Else Lightning adds one.
+        "enable_progress_bar": any(isinstance(callback, ProgressBar) for callback in callbacks),
         "enable_model_summary": False,
     }
     if given := [option for option in fixed if option in config.trainer]:
         raise ValueError(f"trainer.{given[0]} cannot be set: it follows from the other options")
-    trainer: Trainer = instantiate(config.trainer, _partial_=True)(**fixed)  # OmegaConf would copy a callback
+    make_trainer = instantiate(config.trainer, _partial_=True)  # as an argument, OmegaConf would copy a callback
+    try:
+        trainer: Trainer = make_trainer(**fixed)
+    except MisconfigurationException as error:
+        raise ValueError(f"trainer cannot be made with these options: {error}") from error
     if trainer.world_size > 1 and not started_from_outside():
         raise ValueError("several devices need a process each: start the run with train.py, evaluate.py or torchrun")
     return trainer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hydra.conf import HydraConf
@@ -11,6 +12,14 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ddpm_lightning.runs.identity import NOTHING_CHANGED, Changed, changed_options, chosen
+from ddpm_lightning.runs.length import (
+    LIMITS,
+    check_end,
+    check_not_shortened,
+    replace_default_limit,
+    replace_stored_limit,
+)
+from ddpm_lightning.runs.option_types import with_right_types
 from ddpm_lightning.runs.options import RESUMABLE, ROLES, Role, role_of
 from ddpm_lightning.runs.plain_config import plain, resolved, value_as_text
 from ddpm_lightning.runs.stored_config import CONFIG_VERSION
@@ -21,7 +30,7 @@ NAMES = ("name", "experiment_name")
 
 @dataclass(frozen=True)
 class RunConfig:
-    """A run's config with every interpolation and every `auto` resolved.
+    """A run's config with every type checked, and every interpolation and every `auto` resolved.
 
     Attributes:
         options: what the run is built from.
@@ -37,10 +46,14 @@ class RunConfig:
 
     @classmethod
     def of(cls, config: DictConfig, changed: Changed = NOTHING_CHANGED, changes_length: bool = False) -> RunConfig:
-        """A composed or a stored config, resolved."""
+        """A composed or a stored config, checked and resolved.
+
+        Raises:
+            ValueError: the value of an option has a wrong type.
+        """
         from ddpm_lightning.runs.hardware import resolve_auto  # torch is not needed to look into a folder
 
-        options = resolved(config)
+        options = resolved(with_right_types(config))
         resolve_auto(options)
         return cls(options, {"config_version": CONFIG_VERSION, **plain(options)}, changed, changes_length)
 
@@ -52,6 +65,9 @@ class RunConfig:
             command: as Hydra composed it.
             previous: the stored config of the run that the command continues, if any. Its resolved precision is kept
                 where the command says `auto`, so that a run keeps its number format on another machine.
+
+        Raises:
+            ValueError: the value of an option has a wrong type, or the training has no end.
         """
         hydra = HydraConfig.get()
         config = command.copy()
@@ -59,22 +75,28 @@ class RunConfig:
             config.hydra = command_record(config, hydra)
         if previous is not None and config.trainer.precision == "auto":
             config.trainer.precision = previous["trainer"]["precision"]
-        return cls.of(config, changed_options(command, hydra))
+        changed = changed_options(command, hydra)
+        replace_default_limit(config.trainer, changed, _given(hydra).values())
+        result = cls.of(config, changed)
+        check_end(result.options.trainer)
+        return result
 
     @classmethod
-    def resumed(cls, stored: Mapping[str, Any], command: DictConfig, done: bool) -> RunConfig:
+    def resumed(cls, stored: Mapping[str, Any], command: DictConfig, done: bool, last_checkpoint: Path) -> RunConfig:
         """The stored config of a run, with what the command line may change when it resumes it.
 
         Args:
             stored: the config of the run.
             command: as Hydra composed it.
-            done: whether the run is done, so that its length can only grow.
+            done: whether the run is done.
+            last_checkpoint: of the run, if it has one.
 
         Raises:
-            ValueError: for an option that would make it another run, or another name, or a run that is done shorter.
+            ValueError: for an option that would make it another run, or another name, or that has a wrong type, or for
+                a training shorter than what is done.
         """
         config, hydra = DictConfig(dict(stored)), HydraConfig.get()
-        given = {word: word.lstrip("+~").partition("=")[0] for word in hydra.overrides.task}
+        given = _given(hydra)
         for word, option in given.items():
             if role_of(option) not in RESUMABLE:
                 raise ValueError(
@@ -92,12 +114,21 @@ class RunConfig:
         record = command_record(config, hydra)
         record["choices"] = {group: choice for group, choice in record["choices"].items() if group in given.values()}
         config.hydra = merged_records(stored.get("hydra"), record)
-        limits = {limit: (stored["trainer"][limit], config.trainer[limit]) for limit in ("max_steps", "max_epochs")}
-        for limit, (before, now) in limits.items():
-            if done and now is not None and before is not None and 0 <= now < before:
-                raise ValueError(f"this run is done with trainer.{limit}={before}, and cannot be shortened to {now}")
-        changes_length = any(before != now for before, now in limits.values())
-        return cls.of(config, changes_length=changes_length)
+        replace_stored_limit(config.trainer, given.values())
+        for option in (f"trainer.{limit}" for limit in LIMITS):
+            if option in config.hydra.options:
+                config.hydra.options[option] = value_as_text(config, option, "")
+        changes_length = any(stored["trainer"].get(limit) != config.trainer.get(limit) for limit in LIMITS)
+        result = cls.of(config, changes_length=changes_length)
+        if changes_length:
+            check_end(result.options.trainer)
+            check_not_shortened(result.options.trainer, last_checkpoint, done)
+        return result
+
+
+def _given(hydra: HydraConf) -> dict[str, str]:
+    """Each word of the command line with the option, or the group, that it sets."""
+    return {word: word.lstrip("+~").partition("=")[0] for word in hydra.overrides.task}
 
 
 def merged_records(

@@ -20,7 +20,7 @@ class Heun(Sampler):
 
     Args:
         churn: S_churn, at least 0: the noise added before steps, summed over the run; 0 is deterministic.
-        churn_min: S_tmin, the lowest noise level sigma / alpha at which noise is added.
+        churn_min: S_tmin, at least 0: the lowest noise level sigma / alpha at which noise is added.
         churn_max: S_tmax, the highest; None for no limit.
         churn_noise: S_noise, at least 0: standard deviation of the added noise, relative to the forward process's.
 
@@ -39,6 +39,8 @@ class Heun(Sampler):
             raise ValueError(
                 f"sampler.churn and sampler.churn_noise must be at least 0, not {self.churn} and {self.churn_noise}"
             )
+        if not self.churn_min >= 0:
+            raise ValueError(f"sampler.churn_min must be at least 0, not {self.churn_min}")
         if self.churn_max is not None and self.churn_max < self.churn_min:
             raise ValueError(f"sampler.churn_max={self.churn_max} must not be below sampler.churn_min={self.churn_min}")
 

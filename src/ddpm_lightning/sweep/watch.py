@@ -30,6 +30,7 @@ from omegaconf import DictConfig, flag_override
 import ddpm_lightning.sweep.folder_names  # noqa: F401  # registers the names, also where a launcher sends a job
 from ddpm_lightning.runs.failure import failure_message
 from ddpm_lightning.runs.identity import job_hash
+from ddpm_lightning.runs.option_types import with_right_types
 from ddpm_lightning.runs.ranks import global_rank, num_ranks
 from ddpm_lightning.runs.run_folder import RunFolder
 from ddpm_lightning.runs.sweep_folder import JobState, SweepFolder
@@ -212,6 +213,7 @@ def _fix_job_names(config: DictConfig, overrides: list[Override]) -> None:
 def _planned_jobs(config: DictConfig, overrides: list[Override]) -> list[str] | None:
     """The folder of each job; None if the sweeper decides as it goes, as Optuna's does."""
     if not _is_grid(config):
+        with_right_types(config)  # what is the same for all jobs
         return None
     if any(override.key_or_group == "resume" for override in overrides):
         raise ValueError("resume continues one run, in its own folder: leave out -m, or run one command for each")
@@ -222,6 +224,7 @@ def _planned_jobs(config: DictConfig, overrides: list[Override]) -> list[str] | 
     names = [" ".join(word for word in words if word.partition("=")[0].lstrip("+~") in varied) for words in jobs]
     for name, job in zip(names, composed, strict=True):
         _check_grid(name, job, {override.key_or_group for override in overrides})
+        with_right_types(job)  # a wrong value in a grid is refused before the first job
     folders = [str(job.hydra.sweep.subdir) for job in composed]
     _check_distinct(names, [job_hash(job) for job in composed])
     _check_distinct(names, folders)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
+from lightning_utilities.core.rank_zero import rank_zero_warn
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -28,6 +29,9 @@ class AdamW:
         betas: decay rates of the moments.
         warmup_steps: optimizer steps of the linear rise.
         final_fraction: final learning rate as a fraction of the peak; 1 for no decay.
+
+    Raises:
+        ValueError: an option is out of range.
     """
 
     lr: float = 1e-3
@@ -36,8 +40,25 @@ class AdamW:
     warmup_steps: int = 100
     final_fraction: float = 0.0
 
+    def __post_init__(self) -> None:
+        for option in ("lr", "weight_decay", "warmup_steps", "final_fraction"):
+            value = getattr(self, option)
+            if not 0 <= value < math.inf:
+                raise ValueError(f"optimizer.{option} must be a finite number of at least 0, not {value}")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"optimizer.betas must lie in [0, 1), not {list(self.betas)}")
+
     def build(self, parameters: Iterable[nn.Parameter], total_steps: int) -> tuple[torch.optim.Optimizer, LambdaLR]:
-        """Builds the optimizer and its learning-rate schedule for `total_steps` optimizer steps."""
+        """Builds the optimizer and its learning-rate schedule for `total_steps` optimizer steps.
+
+        Warns if the learning rate does not reach its peak in them.
+        """
+        if self.warmup_steps > total_steps:
+            rank_zero_warn(
+                f"the training ends at step {total_steps}, before optimizer.warmup_steps={self.warmup_steps} are over: "
+                f"the learning rate rises only to {self.lr * total_steps / self.warmup_steps:.3g} of "
+                f"optimizer.lr={self.lr:g}. Train longer, or set fewer"
+            )
         parameters = list(parameters)
         fused = {p.device.type for p in parameters} <= {"cpu", "cuda", "mps", "xpu"}
         optimizer = torch.optim.AdamW(

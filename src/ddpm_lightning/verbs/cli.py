@@ -15,6 +15,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from ddpm_lightning.processes import end_with_parent
+from ddpm_lightning.runs.own_yaml import conf_folder
 from ddpm_lightning.runs.ranks import global_rank, is_own_rank
 from ddpm_lightning.runs.run_folder import RunFolder
 from ddpm_lightning.sweep.checkpoint_pattern import expand_checkpoints, name_checkpoint
@@ -22,6 +23,7 @@ from ddpm_lightning.sweep.watch import CannotBeginError, end_sweep
 from ddpm_lightning.verbs.explain import message_of
 from ddpm_lightning.verbs.help.page import help_text
 from ddpm_lightning.verbs.program import print_page, program_call, program_name
+from ddpm_lightning.verbs.text_options import quote_text_options
 
 LARGEST_EXIT_CODE = 100
 """Codes above 125 mean other things to a shell."""
@@ -48,7 +50,9 @@ def run_verb(main: Callable[[DictConfig], Any], config_name: str) -> None:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     errors: list[Exception] = []
     try:
-        words = sys.argv[1:] if config_name == "train" else name_checkpoint(sys.argv[1:])
+        words = quote_text_options(sys.argv[1:])
+        if config_name != "train":
+            words = name_checkpoint(words)
         if {"-h", "--help"} & set(words):
             print_page(help_text(conf, config_name, words, program_call()))
             sys.exit(0)
@@ -83,7 +87,10 @@ def _flags_first(words: Sequence[str]) -> list[str]:
     """
     parser = get_args_parser()
     parser.error = _refuse_flag  # type: ignore[method-assign]
-    options: list[str] = parser.parse_intermixed_args(list(words)).overrides
+    arguments = parser.parse_intermixed_args(list(words))
+    if arguments.experimental_rerun:
+        raise ValueError("--experimental-rerun loads a pickle, which may run code: repeat the command instead")
+    options: list[str] = arguments.overrides
     for word in options:
         if "=" not in word and not word.startswith("~"):
             hint = f" (resume={word} continues a run)" if Path(word).exists() else ""
@@ -122,13 +129,6 @@ def _remove_unused_folder(config_name: str) -> None:
     folder = RunFolder(Path(HydraConfig.get().runtime.output_dir))
     if global_rank() == 0 and folder.is_unused(config_name):
         shutil.rmtree(folder.path, ignore_errors=True)
-
-
-def conf_folder() -> Path:
-    """The folder of the YAML files: inside the installed package, or at the root of a checkout."""
-    package = Path(__file__).parents[1]
-    installed = package / "conf"
-    return installed if installed.is_dir() else package.parents[1] / "conf"
 
 
 def import_from_current_folder() -> None:

@@ -6,10 +6,11 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from ddpm_lightning.runs.build import build_callbacks, build_data, build_trainer, final_scores
+from ddpm_lightning.runs.build import build_callbacks, build_data, build_trainer, check_scoring, final_scores
 from ddpm_lightning.runs.config import RunConfig
 from ddpm_lightning.runs.job import run_job
 from ddpm_lightning.runs.launch import ranks_to_start
+from ddpm_lightning.runs.option_types import with_right_types
 from ddpm_lightning.runs.restore import check_split, restore_run
 from ddpm_lightning.runs.run_folder import RunFolder
 
@@ -23,12 +24,14 @@ def evaluate(command: DictConfig) -> dict[str, float]:
         ValueError: for an option that the checkpoint's sampler, guidance or metrics do not have, or other data.
         FileExistsError: if the folder holds another evaluation.
     """
+    command = with_right_types(command)
     folder = RunFolder(Path(HydraConfig.get().runtime.output_dir))
     run = restore_run(command, groups=("grid", "sampler", "guidance", "metrics"))
     # Keep interpolations, so that they resolve against the checkpoint's config.
     run.config.callbacks = OmegaConf.to_container(command.callbacks)
     config = RunConfig.of(run.config)
     data = build_data(config.options)
+    check_scoring(config.options)
     check_split(run.checkpoint, data)
     folder.check(config)
     status = folder.read_status()

@@ -17,6 +17,7 @@ from ddpm_lightning.runs.config import RunConfig
 from ddpm_lightning.runs.drawing import draw_images, sample_stream
 from ddpm_lightning.runs.job import run_job
 from ddpm_lightning.runs.launch import ranks_to_start
+from ddpm_lightning.runs.option_types import with_right_types
 from ddpm_lightning.runs.ranks import global_rank, is_own_rank
 from ddpm_lightning.runs.restore import restore_run
 from ddpm_lightning.runs.run_folder import RunFolder, shown_path
@@ -43,6 +44,7 @@ def sample(command: DictConfig) -> Path:
         ValueError: for an unknown format, a count below 1, or a class that the model does not know.
         FileExistsError: the folder holds other images.
     """
+    command = with_right_types(command)
     if command.format not in FORMATS:
         raise ValueError(f"unknown format {command.format!r}: choose from {', '.join(FORMATS)}")
     for option in ("num", "chunk_size"):

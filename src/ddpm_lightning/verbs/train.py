@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from ddpm_lightning.runs.build import (
@@ -14,6 +15,7 @@ from ddpm_lightning.runs.build import (
     build_loggers,
     build_module,
     build_trainer,
+    check_buildable,
     final_scores,
 )
 from ddpm_lightning.runs.config import RunConfig
@@ -21,7 +23,9 @@ from ddpm_lightning.runs.from_checkpoint import FROM_CHECKPOINT
 from ddpm_lightning.runs.job import run_job
 from ddpm_lightning.runs.launch import ranks_to_start
 from ddpm_lightning.runs.optimized_score import optimises, optimized_score
+from ddpm_lightning.runs.places import check_links, check_places, resolved_values, said_by
 from ddpm_lightning.runs.run_folder import RunFolder
+from ddpm_lightning.runs.trust import trust_of_command
 
 log = logging.getLogger(__name__)
 
@@ -61,13 +65,19 @@ def train(command: DictConfig) -> dict[str, float]:
     run = RunFolder(Path(hydra.runtime.output_dir))
     status = run.read_status()
     if command.resume:
-        config = RunConfig.resumed(run.read_config(), command, done=status["state"] == "done")
+        stored = run.read_config(trust_of_command(command, run.path))
+        config = RunConfig.resumed(stored, command, status["state"] == "done", run.last_checkpoint)
+        places = [run.path, *command.paths.values()]
+        check_places(resolved_values(DictConfig(config.stored)), run.path, places, said_by(command))
     else:
         config = RunConfig.of_command(command, previous=run.read_config() if run.holds_results else None)
         run.check(config)
+    check_links(run.path, list(command.paths.values()))
     if status["state"] == "done" and not config.changes_length:
         log.info("this run is done: %s", run.path)
         return dict(status["scores"])
+    if status["state"] == "new" and hydra.mode is RunMode.RUN:  # a sweep keeps a record of what cannot begin
+        check_buildable(config.options)
     return run_job(run, config, ranks_to_start(config.options.trainer), lambda: fit_and_test(config, run))
 
 

@@ -1,0 +1,31 @@
+"""Ranges of the options that networks share."""
+
+from collections.abc import Sequence
+
+
+def check_levels(channels: Sequence[int], blocks: int) -> None:
+    """Raises ValueError unless there is a level, each level has channels, and there is a block for each."""
+    if not channels or min(channels) < 1:
+        raise ValueError(f"model.channels must be widths of at least 1, one for each level, not {list(channels)}")
+    if blocks < 1:
+        raise ValueError(f"model.blocks must be at least 1, not {blocks}")
+
+
+def check_attention(attention_levels: Sequence[int], levels: int, head_channels: int) -> None:
+    """Raises ValueError for a level that does not exist, and for attention heads without channels."""
+    if unknown := set(attention_levels) - set(range(levels)):
+        raise ValueError(f"model.attention_levels {sorted(unknown)} do not exist: there are levels 0 to {levels - 1}")
+    if head_channels < 1:
+        raise ValueError(f"model.head_channels must be at least 1, not {head_channels}")
+
+
+def check_dropout(dropout: float) -> None:
+    """Raises ValueError unless a probability is in [0, 1)."""
+    if not 0 <= dropout < 1:
+        raise ValueError(f"model.dropout must lie in [0, 1), not {dropout}")
+
+
+def check_num_classes(num_classes: int | None) -> None:
+    """Raises ValueError for a class-conditional network without classes."""
+    if num_classes is not None and num_classes < 1:
+        raise ValueError(f"model.num_classes must be at least 1, or null for an unconditional model, not {num_classes}")
