@@ -1,5 +1,6 @@
 """Callback that writes the last and the best checkpoint of a run."""
 
+import logging
 import math
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,10 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning_utilities.core.rank_zero import rank_zero_warn
 
+from ddpm_lightning.callbacks.stop_signals import STEPS_BETWEEN_AGREEMENTS, StopSignals
 from ddpm_lightning.runs.run_folder import RunFolder
+
+log = logging.getLogger(__name__)
 
 
 class Checkpointing(Callback):
@@ -19,6 +23,8 @@ class Checkpointing(Callback):
     due right after it, or at the end of a validation. (If epochs have one batch and no validation, the only such point
     is the end of the training.) List this callback last: a resumed run does not repeat the work of later callbacks at
     the end of that validation.
+
+    SIGINT, SIGTERM and SIGUSR1 make it due at once: the training ends at that point (see `StopSignals`).
 
     Args:
         every_n_steps: optimizer steps between checkpoints, at least 1.
@@ -35,15 +41,21 @@ class Checkpointing(Callback):
         self.monitor = monitor
         self.best_value: float | None = None
         self._saved_step = 0
+        self._signals = StopSignals()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._saved_step = trainer.global_step
+        self._signals.install()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         accumulating = (batch_idx + 1) % trainer.accumulate_grad_batches != 0
-        if self._due(trainer) and not accumulating and not _epoch_end_or_validation_follows(trainer, batch_idx):
+        if accumulating or _epoch_end_or_validation_follows(trainer, batch_idx):
+            return
+        if self._signals.agreed(trainer, every=STEPS_BETWEEN_AGREEMENTS):
+            self._save_and_end(trainer)
+        elif self._due(trainer):
             self._save_last(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -53,12 +65,25 @@ class Checkpointing(Callback):
         if value is not None and self._better(float(value)):
             self.best_value = float(value)
             trainer.save_checkpoint(RunFolder(Path(trainer.default_root_dir)).best_checkpoint)
-        if self._due(trainer):
+        if self._signals.agreed(trainer):
+            self._save_and_end(trainer)
+        elif self._due(trainer):
             self._save_last(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._signals.restore()
         if trainer.global_step > self._saved_step:
             self._save_last(trainer)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._signals.restore()
+
+    def _save_and_end(self, trainer: Trainer) -> None:
+        if trainer.global_step > self._saved_step:
+            self._save_last(trainer)
+        if trainer.is_global_zero:
+            log.info("asked to end: saved step %d", trainer.global_step)
+        self._signals.end()
 
     def _due(self, trainer: Trainer) -> bool:
         step = trainer.global_step

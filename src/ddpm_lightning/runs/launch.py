@@ -81,8 +81,8 @@ def run_ranks(count: int) -> None:
             monitor_interval=0.2,
             logs_specs=DefaultLogsSpecs(log_dir=errors),
         )
-        # It would report a failure of which the error below says more.
-        logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+        for reporter in ("agent.server.api", "multiprocessing.api"):  # the errors below say more
+            logging.getLogger(f"torch.distributed.elastic.{reporter}").setLevel(logging.CRITICAL)
         try:
             elastic_launch(launch, sys.executable)(*words)
         except ChildFailedError as error:

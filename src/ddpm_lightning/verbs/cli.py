@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -65,6 +66,11 @@ def run_verb(main: Callable[[DictConfig], Any], config_name: str) -> None:
             raise errors[0]
     except CannotBeginError as error:
         _exit_with_message(error.cause, conf, config_name)
+    except SystemExit as end:
+        if not is_own_rank() and isinstance(end.code, int) and end.code > 128:
+            end_sweep()
+            print(f"ended by {signal.Signals(end.code - 128).name}{CONTINUES[config_name]}", file=sys.stderr)
+        raise
     except KeyboardInterrupt:
         end_sweep()
         print(f"interrupted{CONTINUES[config_name]}", file=sys.stderr)
