@@ -19,7 +19,7 @@ class Killer(Callback):
 
     def __init__(self) -> None:
         moment, _, step = os.environ.get("KILL_AT", "").partition(":")
-        if moment == "write":
+        if moment == "write" and torch.save.__name__ != "save_half":  # callbacks are also built to see that they can be
             _kill_halfway_through_a_write(int(step))
         elif moment:
             setattr(self, moment, lambda trainer, *_: _kill_at(trainer, int(step)))

@@ -117,4 +117,4 @@ def test_every_command_of_its_page_composes(project, monkeypatch):
     for program, *words in commands:
         if program != "ddpm-report":
             assert "trainer" in Composition(REPOSITORY / "conf", program.removeprefix("ddpm-"), words).config
-    assert all((project / file).is_file() for file in re.findall(r"\]\(([\w./]+)\)", page))
+    assert all((EXAMPLE / file).is_file() for file in re.findall(r"\]\(([\w./]+)\)", page))
