@@ -7,7 +7,7 @@ import pytest
 from lightning.pytorch import Callback
 
 from choices import choices
-from ddpm_lightning.callbacks import cost
+from ddpm_lightning.callbacks import cost, training_clock
 from ddpm_lightning.callbacks.checkpointing import Checkpointing
 from ddpm_lightning.callbacks.cost import CostMeter, describe_costs
 from ddpm_lightning.runs.run_folder import RunFolder
@@ -45,7 +45,8 @@ class Clock(Callback):
 @pytest.fixture
 def clock(monkeypatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(cost, "perf_counter", lambda: clock.now)
+    for module in (cost, training_clock):
+        monkeypatch.setattr(module, "perf_counter", lambda: clock.now)
     return clock
 
 

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from ddpm_lightning.callbacks import progress
+from ddpm_lightning.callbacks import training_clock
 from ddpm_lightning.callbacks.progress import RunProgress
 from ddpm_lightning.console import display as console
 from ddpm_lightning.console import pace
@@ -98,7 +98,7 @@ def test_the_loss_is_that_of_the_last_step(tiny_run, lines):
 
 def test_images_of_all_devices_are_counted_from_the_second_batch(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr(progress, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(training_clock, "perf_counter", lambda: now[0])
     bar, trainer, batch = RunProgress(), SimpleNamespace(world_size=2), SimpleNamespace(images=[0] * 4)
 
     def train(seconds):
@@ -107,14 +107,14 @@ def test_images_of_all_devices_are_counted_from_the_second_batch(monkeypatch):
         bar.on_train_batch_end(trainer, None, None, batch, 0)
 
     train(100)  # memory is allocated
-    assert bar._speed.images_per_second is None
+    assert bar._clock.images_per_second is None
     train(0.5)
     now[0] += 0.5  # the wait for data
     train(1)
     bar.on_train_epoch_end(trainer, None)
     now[0] += 50
     train(2)
-    assert bar._speed.images_per_second == pytest.approx(2 * 4 * 3 / 4)
+    assert bar._clock.images_per_second == pytest.approx(2 * 4 * 3 / 4)
 
 
 def test_a_run_with_a_terminal_shows_bars(tiny_run, open_terminal, lines):

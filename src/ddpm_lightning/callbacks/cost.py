@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from ddpm_lightning.callbacks.training_clock import TrainingClock
 from ddpm_lightning.data.batch import Batch
 from ddpm_lightning.readable_numbers import duration, magnitude
 from ddpm_lightning.training.module import DiffusionModule
@@ -31,60 +32,37 @@ class CostMeter(Callback):
     """
 
     def __init__(self) -> None:
-        self._images = 0
-        self._train_seconds = 0.0
+        self._clock = TrainingClock(WARMUP_BATCHES)
         self._wall_seconds = 0.0  # before this start
-        self._device = torch.device("cpu")
         self._fit_start: float | None = None
-        self._batches = 0  # since this start
-        self._last: float | None = None  # time up to which training was counted; None while it is interrupted
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._device = pl_module.device
         self._fit_start = perf_counter()
-        self._batches = 0
-        self._last = None
+        self._clock.start(pl_module.device)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._wall_seconds = self._wall_seconds_now()
         self._fit_start = None
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
-        if self._last is None:
-            self._last = perf_counter()
+        self._clock.begin_batch()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
-        self._batches += 1
-        if self._batches <= WARMUP_BATCHES:
-            wait_for(pl_module.device)
-            self._last = None
-        elif self._last is not None:  # None if another callback has saved a checkpoint at the end of this batch
-            now = perf_counter()
-            self._train_seconds += now - self._last
-            self._images += len(batch.images) * trainer.world_size
-            self._last = now
+        self._clock.end_batch(len(batch.images) * trainer.world_size)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._interrupt()
+        self._clock.interrupt()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._interrupt()
-
-    def _interrupt(self) -> None:
-        """Stops the clock, after a GPU has finished the steps that were launched ahead of it."""
-        if self._last is not None:
-            start = perf_counter()
-            wait_for(self._device)
-            self._train_seconds += perf_counter() - start
-            self._last = None
+        self._clock.interrupt()
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, DiffusionModule)
         costs = {"parameters": float(sum(parameter.numel() for parameter in pl_module.network.parameters()))}
-        if self._images:
-            costs["train_images_per_second"] = self._images / self._train_seconds
+        if speed := self._clock.images_per_second:
+            costs["train_images_per_second"] = speed
         if self._wall_seconds:
             costs["wall_seconds"] = self._wall_seconds
         log_costs(trainer, pl_module, costs)
@@ -94,23 +72,17 @@ class CostMeter(Callback):
         return self._wall_seconds + running
 
     def state_dict(self) -> dict[str, Any]:
-        self._interrupt()  # Lightning asks for the state of callbacks before `on_save_checkpoint`
+        self._clock.interrupt()  # Lightning asks for the state of callbacks before `on_save_checkpoint`
         return {
-            "images": self._images,
-            "train_seconds": self._train_seconds,
+            "images": self._clock.images,
+            "train_seconds": self._clock.seconds,
             "wall_seconds": self._wall_seconds_now(),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._images = state_dict["images"]
-        self._train_seconds = state_dict["train_seconds"]
+        self._clock.images = state_dict["images"]
+        self._clock.seconds = state_dict["train_seconds"]
         self._wall_seconds = state_dict["wall_seconds"]
-
-
-def wait_for(device: torch.device) -> None:
-    """Returns when the device has finished its work; on a GPU a clock read without this is too early."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def log_costs(trainer: Trainer, module: DiffusionModule, costs: Mapping[str, float]) -> None:

@@ -12,8 +12,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from ddpm_lightning.atomic_files import write_arrays, write_json
-from ddpm_lightning.callbacks.cost import log_costs, logged_costs, wait_for
+from ddpm_lightning.callbacks.cost import log_costs, logged_costs
 from ddpm_lightning.callbacks.periodic_picture import show_picture
+from ddpm_lightning.callbacks.training_clock import wait_for
 from ddpm_lightning.data.datamodule import ImageDataModule
 from ddpm_lightning.data.image_dataset import ImageDataset
 from ddpm_lightning.diffusion.denoiser import DenoiserLike

@@ -2,17 +2,20 @@
 
 import math
 from contextlib import ExitStack
-from time import perf_counter
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 
+from ddpm_lightning.callbacks.training_clock import TrainingClock
 from ddpm_lightning.console.display import ConsoleDisplay, console_progress
 from ddpm_lightning.console.pace import Pace, time_left
 from ddpm_lightning.data.batch import Batch
 from ddpm_lightning.readable_numbers import significant
 from ddpm_lightning.tracking import Advance, advance, work
+
+WARMUP_BATCHES = 1
+"""Fewer than for the cost of a run, so that there is a speed to show soon."""
 
 
 class RunProgress(ProgressBar):
@@ -30,7 +33,7 @@ class RunProgress(ProgressBar):
         self._pass = ExitStack()
         self._advance: Advance | None = None  # in a training, on the first rank
         self._step = 0
-        self._speed = _Speed()
+        self._clock = TrainingClock(WARMUP_BATCHES)
 
     def disable(self) -> None:
         self._enabled = False
@@ -40,27 +43,28 @@ class RunProgress(ProgressBar):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         total = trainer.estimated_stepping_batches
-        self._step, self._speed = trainer.global_step, _Speed()
+        self._step, self._clock = trainer.global_step, TrainingClock(WARMUP_BATCHES)
+        self._clock.start(pl_module.device)
         pace = Pace(None if math.isinf(total) else int(total), done=self._step)
         if display := self._opened(trainer):
             self._advance = display.run("training", pace, lambda pace: self._status(trainer, pace))
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
-        self._speed.begin_batch()
+        self._clock.begin_batch()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
-        self._speed.end_batch(len(batch.images) * trainer.world_size)
+        self._clock.end_batch(len(batch.images) * trainer.world_size)
         if self._advance is not None:
             self._advance(trainer.global_step - self._step)
             self._step = trainer.global_step
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._speed.interrupt()
+        self._clock.interrupt()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._speed.interrupt()
+        self._clock.interrupt()
         if not trainer.sanity_checking:
             self._begin_pass("validating", trainer.num_val_batches)
 
@@ -111,34 +115,6 @@ class RunProgress(ProgressBar):
         parts = [f"step {pace.done}" + ("" if pace.total is None else f"/{pace.total}")]
         if loss is not None:
             parts.append(f"loss {significant(float(loss))}")
-        if speed := self._speed.images_per_second:
+        if speed := self._clock.images_per_second:
             parts.append(f"{speed:.0f} images/s")
         return ", ".join(parts + time_left(pace))
-
-
-class _Speed:
-    """Speed of the training since its second batch; in the first one memory is allocated, and code may be compiled."""
-
-    def __init__(self) -> None:
-        self._images = 0
-        self._seconds = 0.0
-        self._first = True
-        self._last: float | None = None  # time up to which the training was counted; None while it is interrupted
-
-    def begin_batch(self) -> None:
-        if self._last is None:
-            self._last = perf_counter()
-
-    def end_batch(self, images: int) -> None:
-        now = perf_counter()
-        if self._last is not None and not self._first:
-            self._images += images
-            self._seconds += now - self._last
-        self._first, self._last = False, now
-
-    def interrupt(self) -> None:
-        self._last = None
-
-    @property
-    def images_per_second(self) -> float | None:
-        return self._images / self._seconds if self._images else None
