@@ -5,22 +5,19 @@ Parameters without annotations take anything. The other options have those of `o
 """
 
 import inspect
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from functools import cache
-from importlib import import_module
 from types import SimpleNamespace
 from typing import Any, NamedTuple, get_type_hints
 
 from omegaconf import DictConfig, Node, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from ddpm_lightning.runs.dotted_name import imported
 from ddpm_lightning.runs.option_schema import SCHEMA, SECTION_CLASSES
+from ddpm_lightning.runs.stored_values import REFERENCE
 from ddpm_lightning.runs.value_types import MisfitError, described, fitted
-
-REFERENCE = re.compile(r"\$\{([\w.]+)\}")
-"""A value that is nothing but the value of another option."""
 
 
 class Parameter(NamedTuple):
@@ -121,7 +118,10 @@ def _shown(value: Any) -> str:
 @cache
 def parameters_of(target: str) -> dict[str, Parameter]:
     """The annotated parameters of a class or function; none of one that cannot be imported, which is no type error."""
-    made = _located(target)
+    try:
+        made = imported(target)
+    except Exception:  # whatever a module of the user's own does; building says what
+        return {}
     if not callable(made):
         return {}
     annotations = _annotations_of(made)
@@ -134,22 +134,6 @@ def parameters_of(target: str) -> dict[str, Parameter]:
         for name, parameter in parameters.items()
         if name in annotations and parameter.kind is not parameter.VAR_KEYWORD
     }
-
-
-def _located(target: str) -> Any:
-    """The object of a dotted name; None if there is none."""
-    parts = target.split(".")
-    for length in range(len(parts) - 1, 0, -1):
-        try:
-            found: Any = import_module(".".join(parts[:length]))
-        except ModuleNotFoundError:
-            continue
-        except Exception:  # whatever a module of the user's own does; building says what
-            return None
-        for name in parts[length:]:
-            found = getattr(found, name, None)
-        return found
-    return None
 
 
 def _annotations_of(made: Any) -> dict[str, Any]:

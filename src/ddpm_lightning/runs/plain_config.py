@@ -1,15 +1,12 @@
 """Configs as plain values, and plain values as text."""
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from ddpm_lightning.runs.options import Role, role_of
-
-REFERENCE = re.compile(r"\$\{[A-Za-z_][\w.]*\}")
-"""A reference to another option. Resolvers, as in `${oc.env:JOB}`, are resolved once and for all."""
+from ddpm_lightning.runs.stored_values import REFERENCE
 
 
 def without_hydra(config: DictConfig) -> DictConfig:

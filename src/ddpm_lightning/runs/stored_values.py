@@ -15,7 +15,8 @@ MAX_SIZE = 1_000_000
 KEYS_OF_HYDRA = ("_target_", "_partial_")
 """Keys that say how an object is made; those that Hydra has besides are in no YAML file of ours."""
 
-_REFERENCE = re.compile(r"\$\{([A-Za-z_]\w*(?:\.\w+)*)\}")
+REFERENCE = re.compile(r"\$\{([A-Za-z_]\w*(?:\.\w+)*)\}")
+"""A reference to another option, as in `${seeds.noise}`. Resolvers, as in `${oc.env:JOB}`, are none."""
 _BEGIN = re.compile(r"\$(\{|\Z)")
 """What is, or becomes a part of, an interpolation: texts are put together, and a result may be resolved once more."""
 
@@ -81,7 +82,7 @@ def _check_key(option: str, value: Any, origin: str | Path) -> None:
 
 
 def _check_references(option: str, value: str, origin: str | Path) -> None:
-    if _BEGIN.search(_REFERENCE.sub("{", value)):
+    if _BEGIN.search(REFERENCE.sub("{", value)):
         raise RefusedError(
             f"{origin} is refused: its option {option} is {value[:80]!r}, and a file may refer to its own options "
             "only, as in ${seed}. If the file is yours, put the value in its place"
@@ -107,7 +108,7 @@ class _Expansion:
         if isinstance(node, list | tuple):
             return 1 + sum(map(self._size, node))
         if isinstance(node, str):
-            return len(node) + sum(map(self._size_of_option, _REFERENCE.findall(node)))
+            return len(node) + sum(map(self._size_of_option, REFERENCE.findall(node)))
         return 1
 
     def _size_of_option(self, option: str) -> int:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ddpm_lightning.runs.dotted_name import imported
 from ddpm_lightning.runs.find_checkpoint import LAST_CHECKPOINT
 from ddpm_lightning.runs.own_yaml import own_targets, targets_in
 from ddpm_lightning.runs.stored_values import RefusedError, walk
@@ -134,20 +134,9 @@ def located(name: str, trust: Trust) -> Any:
     if not trust.allows(name):
         raise RefusedError(f"the config names {name}, {_reason(name)}")
     try:
-        return _imported(name)
+        return imported(name)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"the config names {name}, which does not exist here ({error})") from error
-
-
-def _imported(name: str) -> Any:
-    """The object: as much of the name as is a module is imported, the rest are attributes."""
-    module, _, attribute = name.rpartition(".")
-    try:
-        return getattr(import_module(module), attribute)
-    except ModuleNotFoundError:
-        if "." not in module:
-            raise
-        return getattr(_imported(module), attribute)
 
 
 def _is_optimizer(name: str) -> bool:
@@ -156,7 +145,7 @@ def _is_optimizer(name: str) -> bool:
     from torch.optim import Optimizer
 
     try:
-        found = _imported(name)
+        found = imported(name)
     except (ImportError, AttributeError):
         return False
     return isinstance(found, type) and issubclass(found, Optimizer) and found.__module__.startswith("torch.optim.")
@@ -167,7 +156,7 @@ def _is_defined_in(name: str, package: str) -> bool:
     if not name.startswith(f"{package}."):
         return False
     try:
-        found = _imported(name)
+        found = imported(name)
     except (ImportError, AttributeError):
         return True  # whoever builds it says that it does not exist
     home = getattr(found, "__module__", None)

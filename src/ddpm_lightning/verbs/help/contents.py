@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from ddpm_lightning.runs.from_checkpoint import FROM_CHECKPOINT
+from ddpm_lightning.runs.stored_values import REFERENCE
 from ddpm_lightning.verbs.composition import Composition
 from ddpm_lightning.verbs.help.hydra_grammar import typed
 from ddpm_lightning.verbs.help.yaml_comments import YamlComments, read_comments
@@ -20,8 +21,6 @@ HYDRA_GROUPS = {
     "hydra/sweeper/sampler": "How optuna proposes values.",
 }
 """The groups of Hydra itself that matter here, and a line on each."""
-REFERENCE = re.compile(r"\$\{[\w.]+\}")
-"""A value that is another option's."""
 
 
 @dataclass(frozen=True)
