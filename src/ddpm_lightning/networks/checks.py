@@ -11,21 +11,15 @@ def check_levels(channels: Sequence[int], blocks: int) -> None:
         raise ValueError(f"model.blocks must be at least 1, not {blocks}")
 
 
-def check_attention(attention_levels: Sequence[int], levels: int, head_channels: int) -> None:
-    """Raises ValueError for a level that does not exist, and for attention heads without channels."""
+def check_options(
+    levels: int, attention_levels: Sequence[int], head_channels: int, dropout: float, num_classes: int | None
+) -> None:
+    """Raises ValueError for options of a U-Net out of their range: attention, dropout in [0, 1), classes."""
     if unknown := set(attention_levels) - set(range(levels)):
         raise ValueError(f"model.attention_levels {sorted(unknown)} do not exist: there are levels 0 to {levels - 1}")
     if head_channels < 1:
         raise ValueError(f"model.head_channels must be at least 1, not {head_channels}")
-
-
-def check_dropout(dropout: float) -> None:
-    """Raises ValueError unless a probability is in [0, 1)."""
     if not 0 <= dropout < 1:
         raise ValueError(f"model.dropout must lie in [0, 1), not {dropout}")
-
-
-def check_num_classes(num_classes: int | None) -> None:
-    """Raises ValueError for a class-conditional network without classes."""
     if num_classes is not None and num_classes < 1:
         raise ValueError(f"model.num_classes must be at least 1, or null for an unconditional model, not {num_classes}")

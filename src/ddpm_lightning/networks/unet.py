@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ddpm_lightning.diffusion.conditioning import Conditioning
-from ddpm_lightning.networks.checks import check_attention, check_dropout, check_levels, check_num_classes
+from ddpm_lightning.networks.checks import check_levels, check_options
 from ddpm_lightning.networks.embedding import ConditionEmbedding
 from ddpm_lightning.networks.padding import check_size, pad_to_multiple
 
@@ -136,9 +136,7 @@ class UNet(nn.Module):
     ) -> None:
         super().__init__()
         check_levels(channels, blocks)
-        check_attention(attention_levels, len(channels), head_channels)
-        check_dropout(dropout)
-        check_num_classes(num_classes)
+        check_options(len(channels), attention_levels, head_channels, dropout, num_classes)
         check_size(input_shape, len(channels) - 1)
         self.conditioning = Conditioning(conditioning)
         self.num_classes = num_classes

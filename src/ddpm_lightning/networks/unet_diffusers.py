@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ddpm_lightning.diffusion.conditioning import Conditioning
-from ddpm_lightning.networks.checks import check_attention, check_dropout, check_levels, check_num_classes
+from ddpm_lightning.networks.checks import check_levels, check_options
 from ddpm_lightning.networks.padding import check_size, pad_to_multiple
 
 TIMESTEPS = 1000
@@ -48,9 +48,7 @@ class DiffusersUNet(nn.Module):
     ) -> None:
         super().__init__()
         check_levels(channels, blocks)
-        check_attention(attention_levels, len(channels), head_channels)
-        check_dropout(dropout)
-        check_num_classes(num_classes)
+        check_options(len(channels), attention_levels, head_channels, dropout, num_classes)
         levels = range(len(channels))
         if odd := [channels[level] for level in attention_levels if channels[level] % head_channels]:
             raise ValueError(f"model.head_channels={head_channels} does not divide the {odd[0]} channels of its level")
