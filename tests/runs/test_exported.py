@@ -89,6 +89,12 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "not json": (lambda f: (f / "config.json").write_text("{"), r"config\.json is damaged"),
     "not text": (lambda f: (f / "config.json").write_bytes(b"\xff\xfe"), r"config\.json is damaged"),
     "of something else": (lambda f: (f / "config.json").write_text("[]"), "does not describe an exported model"),
+    "a version of another type": (
+        lambda f: change_config(f, format_version="x"),
+        "format_version is not a whole number",
+    ),
+    "no shape": (lambda f: change_config(f, image_shape=None), "image_shape is not a list of 3 whole numbers"),
+    "half a shape": (lambda f: change_config(f, image_shape=[1]), "image_shape is not a list of 3 whole numbers"),
     "a key missing": (lose_key, r"config\.json is damaged: it has no config"),
     "config missing": (lambda f: (f / "config.json").unlink(), r"lacks its config\.json"),
     "weights missing": (lambda f: (f / "model.safetensors").unlink(), r"lacks its model\.safetensors"),

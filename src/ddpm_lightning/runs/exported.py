@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load
+from safetensors.torch import load as load_tensors
 
 from ddpm_lightning.atomic_files import new_folder, write_json
 from ddpm_lightning.metrics.features.tensor_files import content_sha256, save_tensors
@@ -13,9 +13,21 @@ from ddpm_lightning.runs.find_checkpoint import EXPORT_CONFIG, EXPORT_WEIGHTS
 from ddpm_lightning.runs.saved_model import SavedModel
 from ddpm_lightning.runs.stored_config import modernized
 from ddpm_lightning.runs.trust import WATCHERS, Trust
+from ddpm_lightning.runs.value_types import MisfitError, described, fitted
 
 FORMAT_VERSION = 1
 """Version of the two files' content."""
+TYPES: dict[str, Any] = {
+    "format_version": int,
+    "image_shape": tuple[int, int, int],
+    "num_classes": int,
+    "step": int,
+    "weights": str,
+    "weights_sha256": str,
+    "card": dict[str, Any] | None,
+    "config": dict[str, Any],
+}
+"""Key of `config.json` -> its type; the version comes first, because a newer one may have others."""
 
 
 def write_exported(model: SavedModel, folder: str | Path) -> None:
@@ -35,6 +47,7 @@ def write_exported(model: SavedModel, folder: str | Path) -> None:
         "config": model.config,
     }
     with new_folder(folder) as temporary:
+        # Copies, since safetensors refuses tensors that share memory.
         save_tensors(temporary / EXPORT_WEIGHTS, {name: t.clone() for name, t in model.state.items()}, {"format": "pt"})
         write_json(temporary / EXPORT_CONFIG, content)
 
@@ -53,7 +66,7 @@ def read_exported(folder: str | Path, trust: tuple[str, ...] = ()) -> SavedModel
     folder = Path(folder)
     content = _read_config(folder)
     try:
-        state = load((folder / EXPORT_WEIGHTS).read_bytes())
+        state = load_tensors((folder / EXPORT_WEIGHTS).read_bytes())
     except FileNotFoundError as error:
         raise ValueError(f"the exported model {folder} lacks its {EXPORT_WEIGHTS}: export it again") from error
     except SafetensorError as error:
@@ -85,11 +98,14 @@ def _read_config(folder: Path) -> dict[str, Any]:
         raise ValueError(f"the exported model {folder} lacks its {EXPORT_CONFIG}: export it again") from error
     except ValueError as error:  # neither JSON nor text
         raise ValueError(f"{file} is damaged ({error}): export the model again") from error
-    needed = ("format_version", "image_shape", "num_classes", "step", "weights", "weights_sha256", "card", "config")
     if not isinstance(content, dict) or "format_version" not in content:
         raise ValueError(f"{file} does not describe an exported model: it has no format_version")
-    if content["format_version"] > FORMAT_VERSION:
-        raise ValueError(f"{folder} was exported by a newer version of ddpm-lightning: update this one")
-    if missing := [key for key in needed if key not in content]:
-        raise ValueError(f"{file} is damaged: it has no {', '.join(missing)}. Export the model again")
+    for key, kind in TYPES.items():
+        try:
+            content[key] = fitted(content.get(key), kind)
+        except MisfitError:
+            there = f"{key} is not {described(kind)}" if key in content else f"it has no {key}"
+            raise ValueError(f"{file} is damaged: {there}. Export the model again") from None
+        if key == "format_version" and content[key] > FORMAT_VERSION:
+            raise ValueError(f"{folder} was exported by a newer version of ddpm-lightning: update this one")
     return content
