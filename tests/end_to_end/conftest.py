@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,26 @@ def _is_cost(name: str) -> bool:
 
 REPOSITORY = Path(__file__).parents[2]
 TWO_PROCESSES = ("trainer=ddp_cpu", "trainer.devices=2", "trainer.precision=32-true")
+
+
+@pytest.fixture(scope="session")
+def printed_by() -> Callable[..., str]:
+    """`printed_by(command, folder)`: what a command printed in a folder, once it has succeeded."""
+
+    def run(command: Sequence[str | Path], folder: Path) -> str:
+        ended = subprocess.run(
+            command,
+            cwd=folder,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stdout
+        return ended.stdout
+
+    return run
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,8 @@
 """`examples/own_project`, run from a copy of its own: own network, schedule and data set with every verb."""
 
-import os
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -34,23 +32,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def command(project: Path) -> Callable[..., str]:
+def command(project: Path, printed_by: Callable[..., str]) -> Callable[..., str]:
     """`command("train", ...)` in the project: what it printed, once it has succeeded."""
-
-    def run(verb: str, *words: str) -> str:
-        ended = subprocess.run(
-            [str(Path(sys.executable).parent / f"ddpm-{verb}"), *words],
-            cwd=project,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        assert ended.returncode == 0, ended.stdout
-        return ended.stdout
-
-    return run
+    return lambda verb, *words: printed_by([Path(sys.executable).parent / f"ddpm-{verb}", *words], project)
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,5 @@
 """The wheel, installed into a new virtual environment and used from an empty folder."""
 
-import os
-import subprocess
 import sys
 import sysconfig
 import zipfile
@@ -24,42 +22,27 @@ TINY = (
 pytestmark = pytest.mark.slow
 
 
-def quietly(command: list[str | Path], folder: Path, **environment: str) -> str:
-    """What a command printed, once it has succeeded."""
-    ended = subprocess.run(
-        command,
-        cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stdout
-    return ended.stdout
-
-
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def wheel(tmp_path_factory: pytest.TempPathFactory, printed_by: Callable[..., str]) -> Path:
     """Built from a copy of what git would commit, since setuptools leaves files in the folder that it builds."""
     copy, built = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
-    listed = quietly(["git", "ls-files", "--cached", "--others", "--exclude-standard"], REPOSITORY)
+    listed = printed_by(["git", "ls-files", "--cached", "--others", "--exclude-standard"], REPOSITORY)
     for name in listed.splitlines():
         if (REPOSITORY / name).is_file() and not name.startswith(("tests/", "experiments/", "data/", "docs/")):
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             (copy / name).write_bytes((REPOSITORY / name).read_bytes())
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
-    quietly([*pip, "--wheel-dir", built, "."], copy)
+    printed_by([*pip, "--wheel-dir", built, "."], copy)
     (file,) = built.glob("ddpm_lightning-*.whl")
     return file
 
 
 @pytest.fixture(scope="module")
-def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory, printed_by: Callable[..., str]) -> Path:
     """The folder of the programs of a new environment, which finds the wheel's dependencies in this one."""
     venv = tmp_path_factory.mktemp("environment") / "venv"
-    quietly([sys.executable, "-m", "venv", venv], venv.parent)
-    quietly([venv / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-deps", wheel], venv.parent)
+    printed_by([sys.executable, "-m", "venv", venv], venv.parent)
+    printed_by([venv / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-deps", wheel], venv.parent)
     (packages,) = venv.glob("lib/python3*/site-packages")
     (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
     return venv / "bin"
@@ -71,9 +54,9 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def run(programs: Path, empty: Path) -> Callable[..., str]:
+def run(programs: Path, empty: Path, printed_by: Callable[..., str]) -> Callable[..., str]:
     """`run("train", ...)` in the empty folder, by the installed program."""
-    return lambda verb, *words, **variables: quietly([programs / f"ddpm-{verb}", *words], empty, **variables)
+    return lambda verb, *words: printed_by([programs / f"ddpm-{verb}", *words], empty)
 
 
 @pytest.fixture(scope="module")
@@ -88,8 +71,8 @@ def test_the_wheel_has_every_yaml_file(wheel):
     assert inside == {str(path.relative_to(REPOSITORY / "conf")) for path in (REPOSITORY / "conf").rglob("*.yaml")}
 
 
-def test_the_installed_package_is_the_one_that_runs(programs, empty):
-    where = quietly([programs / "python", "-c", "import ddpm_lightning; print(ddpm_lightning.__file__)"], empty)
+def test_the_installed_package_is_the_one_that_runs(programs, empty, printed_by):
+    where = printed_by([programs / "python", "-c", "import ddpm_lightning; print(ddpm_lightning.__file__)"], empty)
     assert where.startswith(str(programs.parent))
 
 
@@ -100,8 +83,8 @@ def test_help_names_the_installed_program(run, verb):
     assert f"{verb}.py" not in printed
 
 
-def test_ddpm_train_does_what_train_py_does(trained, tmp_path):
-    quietly([sys.executable, REPOSITORY / "train.py", *TINY, "name=one"], tmp_path)
+def test_ddpm_train_does_what_train_py_does(trained, printed_by, tmp_path):
+    printed_by([sys.executable, REPOSITORY / "train.py", *TINY, "name=one"], tmp_path)
     ours, theirs = (
         read_checkpoint(folder / "checkpoints" / "last.ckpt")["state_dict"]
         for folder in (trained, tmp_path / "outputs" / "default" / "one")
