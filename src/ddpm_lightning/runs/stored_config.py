@@ -1,8 +1,9 @@
 """Configs that folders and checkpoints hold, as this version would have stored them: the gate that all of them pass.
 
 A stored config says its `config_version`; one without is older than versions are. Whoever moves a class, renames or
-removes an option, or changes what one means adds to the tables below, and to `CONFIG_VERSION`. An option that is new
-needs nothing here if its YAML's default does what was done before.
+removes an option, or changes what one means adds to the tables below; and to `CONFIG_VERSION` where the conversion
+depends on the version, or a job gets another hash. An option that is new needs nothing here if its YAML's default does
+what was done before.
 """
 
 import copy
