@@ -185,7 +185,7 @@ def evaluations(
 ) -> Evaluations:
     """One process scores the runs that two made, with two numbers of steps and two etas, and does so again."""
     place = workplace()
-    place.options = [*tiny_paths, "trainer.accelerator=cpu"]
+    place.options = [*tiny_paths, "trainer.accelerator=cpu", "trust=witness"]
     words = [f"checkpoint={by_two.sweep}/*", "sampler.steps=2,3", "sampler.eta=0,1"]
     command = (TRAIN.with_name("evaluate.py"), "-m")
     first = place.run(*words, command=command)
