@@ -31,6 +31,18 @@ def check_declared_sizes(path: str | Path) -> None:
                 _check_array(archive, member)
 
 
+def check_checksums(path: str | Path) -> None:
+    """Checks that every member of an archive is as it was written: reads it and compares its CRC-32.
+
+    Raises:
+        ValueError: one is not.
+        zipfile.BadZipFile: the list of members is damaged.
+    """
+    with zipfile.ZipFile(path) as archive:
+        if damaged := archive.testzip():
+            raise ValueError(f"the checksum of its part {damaged} is wrong")
+
+
 def _check_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
     with archive.open(member) as file:
         version = np.lib.format.read_magic(file)

@@ -30,6 +30,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         _sync_file(temporary)
         temporary.replace(path)
         sync_folder(path.parent)
+    except OSError as error:
+        if error.errno is not None:  # the system names no file when a disk is full
+            error.filename = error.filename or str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

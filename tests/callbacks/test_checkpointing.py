@@ -1,12 +1,15 @@
 """Checkpoints of a real training: when they are written, and which is the best."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from lightning.pytorch import Callback
 
 from ddpm_lightning.callbacks.checkpointing import Checkpointing
+from ddpm_lightning.runs.run_folder import RunFolder
 from ddpm_lightning.training.checkpoint import CONFIG_KEY, read_checkpoint
 
 EPOCH = 10  # batches, of the tiny data
@@ -31,8 +34,8 @@ def saved(tiny_run: Callable) -> Callable[..., list[tuple[str, int]]]:
         run = tiny_run(*overrides, callbacks=[*([scores] if scores else []), checkpointing])
         save = run.trainer.save_checkpoint
 
-        def recorded(path: Path) -> None:
-            save(path)
+        def recorded(path: Path, **options: Path) -> None:
+            save(path, **options)
             assert read_checkpoint(path)["global_step"] == run.trainer.global_step
             written.append((path.stem, run.trainer.global_step))
 
@@ -94,6 +97,29 @@ def test_a_checkpoint_holds_what_exact_resumption_needs(tiny_run, tmp_path):
     assert checkpoint["world_size"] == 1
     assert checkpoint["ema"]["num_updates"] == 3
     assert not [key for key in checkpoint["state_dict"] if "ema" in key or "extractor" in key]
+
+
+def test_the_state_before_the_last_is_kept(saved, tmp_path):
+    saved(Checkpointing(3), "trainer.max_steps=8", "trainer.limit_val_batches=0")
+    folder = RunFolder(tmp_path / "run")
+    kept = {path.name: read_checkpoint(path)["global_step"] for path in folder.last_checkpoint.parent.iterdir()}
+    assert kept == {"last.ckpt": 8, "previous.ckpt": 6}
+
+
+def test_a_folder_that_vanishes_gets_the_state_again(tiny_run, tmp_path):
+    class Vanish(Callback):
+        def on_train_batch_end(self, trainer, *arguments):
+            if trainer.global_step == 5:
+                shutil.rmtree(trainer.default_root_dir)
+
+    run = tiny_run("trainer.max_steps=8", callbacks=[Vanish(), Checkpointing(3)])
+    folder = RunFolder(tmp_path / "run")
+    run.module.run_config = {"seed": 0}
+    folder.write_config(run.module.run_config)
+    with pytest.raises(FileNotFoundError, match=r"run was moved or deleted .* state at step 6 is saved there again"):
+        run.fit()
+    assert read_checkpoint(folder.last_checkpoint)["global_step"] == 6
+    assert yaml.safe_load(folder.config_file.read_text()) == {"seed": 0}
 
 
 def test_a_period_below_one_is_refused():

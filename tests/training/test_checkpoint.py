@@ -1,9 +1,10 @@
 """Checkpoints load without running code; foreign and damaged files are refused with a reason."""
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
@@ -42,13 +43,13 @@ def test_a_saved_checkpoint_is_read_back(checkpoint: Path) -> None:
 
 
 def test_a_save_that_fails_leaves_the_old_file(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fill_the_disk(content: dict[str, Any], path: Path) -> None:
-        path.write_bytes(b"half")
-        raise OSError("no space left on device")
+    def fill_the_disk(content: dict[str, Any], file: BinaryIO) -> None:
+        file.write(b"half")
+        raise OSError(errno.ENOSPC, "no space left on device")
 
     with monkeypatch.context() as patch:
         patch.setattr(torch, "save", fill_the_disk)
-        with pytest.raises(OSError, match="no space left"):
+        with pytest.raises(OSError, match=r"no space left .*last\.ckpt"):
             AtomicCheckpointIO().save_checkpoint({}, checkpoint)
     assert read_checkpoint(checkpoint)[CONFIG_KEY] == {"seed": 0}
     assert list(checkpoint.parent.iterdir()) == [checkpoint]
@@ -70,6 +71,71 @@ def test_a_truncated_file_is_refused(checkpoint: Path, share: float) -> None:
     checkpoint.write_bytes(whole[: int(len(whole) * share)])
     with pytest.raises(ValueError, match=r"last\.ckpt is damaged or not a checkpoint"):
         read_checkpoint(checkpoint)
+
+
+def test_no_flipped_bit_changes_what_is_read(checkpoint: Path) -> None:
+    """A flip is refused, or is where nothing is stored: in padding, dates and file attributes."""
+    whole = checkpoint.read_bytes()
+    random, refused = np.random.default_rng(0), 0
+    tensor = whole.find(torch.arange(1000.0).numpy().tobytes())
+    for position in [*random.integers(0, len(whole), 300), *random.integers(tensor, tensor + 4000, 50)]:
+        flipped = bytearray(whole)
+        flipped[position] ^= 1 << random.integers(8)
+        checkpoint.write_bytes(flipped)
+        try:
+            read = read_checkpoint(checkpoint)
+        except ValueError:
+            refused += 1
+        else:
+            assert not tensor <= position < tensor + 4000
+            assert read[CONFIG_KEY] == {"seed": 0} and torch.equal(read["state_dict"]["weight"], torch.arange(1000.0))
+    assert refused > 250
+
+
+def test_a_damaged_file_is_named_with_the_newest_whole_one(checkpoint: Path) -> None:
+    for name, step in [("previous", 400), ("best", 300)]:
+        AtomicCheckpointIO().save_checkpoint(CONTENT | {"global_step": step}, checkpoint.with_name(f"{name}.ckpt"))
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
+    previous = checkpoint.with_name("previous.ckpt")
+    offer = rf"{checkpoint} is damaged .*{previous}, of step 400, is whole: .*: cp {previous} {checkpoint}$"
+    with pytest.raises(ValueError, match=offer):
+        read_checkpoint(checkpoint)
+    previous.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"best\.ckpt, of step 300, is whole"):
+        read_checkpoint(checkpoint)
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_the_replaced_file_is_kept(checkpoint: Path, monkeypatch: pytest.MonkeyPatch, has_links: bool) -> None:
+    def refuse(path: Path, target: Path) -> None:
+        raise OSError("this file system has no links")
+
+    if not has_links:
+        monkeypatch.setattr(Path, "hardlink_to", refuse)
+    previous, io = checkpoint.with_name("previous.ckpt"), AtomicCheckpointIO()
+    for step in (1, 2):
+        old = checkpoint.read_bytes()
+        io.save_checkpoint(CONTENT | {"global_step": step}, checkpoint, storage_options=previous)
+        assert previous.read_bytes() == old
+    assert read_checkpoint(checkpoint)["global_step"] == 2
+    assert sorted(checkpoint.parent.iterdir()) == [checkpoint, previous]
+
+
+def test_a_file_that_was_written_wrongly_replaces_nothing(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write_wrongly(content: dict[str, Any], file: BinaryIO) -> None:
+        whole = bytearray(checkpoint.read_bytes())
+        whole[len(whole) // 2] ^= 1
+        file.write(whole)
+
+    io, before = AtomicCheckpointIO(), checkpoint.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", write_wrongly)
+        with pytest.raises(
+            OSError, match=r"last\.ckpt is not what is read back \(the checksum of its part .* is wrong"
+        ):
+            io.save_checkpoint(CONTENT, checkpoint, storage_options=checkpoint.with_name("previous.ckpt"))
+    assert checkpoint.read_bytes() == before
+    assert list(checkpoint.parent.iterdir()) == [checkpoint]
 
 
 def test_a_text_file_is_refused(tmp_path: Path) -> None:

@@ -30,6 +30,24 @@ def test_a_run_that_is_done_has_its_scores_at_hand(
     assert done.status_file.stat().st_mtime_ns == before
 
 
+@pytest.mark.parametrize("state", ["done", "interrupted"])
+def test_a_damaged_checkpoint_is_not_continued_from(done: RunFolder, compose_verb: Callable, state: str) -> None:
+    train(compose_verb("train", f"resume={done.path}", "trainer.max_steps=5"))
+    done.write_status(state, scores={})
+    whole = done.last_checkpoint.read_bytes()
+    done.last_checkpoint.write_bytes(whole[:5000] + bytes([whole[5000] ^ 1]) + whole[5001:])
+    status, config = done.status_file.read_bytes(), done.config_file.read_bytes()
+    with pytest.raises(ValueError, match=r"last\.ckpt is damaged .*previous\.ckpt, of step 3, is whole: .*cp "):
+        train(compose_verb("train", f"resume={done.path}", "trainer.max_steps=6"))
+    done.last_checkpoint.unlink()
+    with pytest.raises(ValueError, match=r"last\.ckpt is missing, and previous\.ckpt is there|kept no checkpoint"):
+        train(compose_verb("train", f"resume={done.path}", "trainer.max_steps=6"))
+    assert (done.status_file.read_bytes(), done.config_file.read_bytes()) == (status, config)
+    done.previous_checkpoint.rename(done.last_checkpoint)
+    train(compose_verb("train", f"resume={done.path}", "trainer.max_steps=6"))
+    assert read_checkpoint(done.last_checkpoint)["global_step"] == 6
+
+
 def test_a_run_that_is_done_can_train_longer(done: RunFolder, compose_verb: Callable) -> None:
     train(compose_verb("train", f"resume={done.path}", "trainer.max_steps=5"))
     assert read_checkpoint(done.last_checkpoint)["global_step"] == 5

@@ -7,16 +7,20 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning_utilities.core.rank_zero import rank_zero_warn
+from lightning_utilities.core.rank_zero import rank_zero_only
 
 from ddpm_lightning.callbacks.stop_signals import STEPS_BETWEEN_AGREEMENTS, StopSignals
 from ddpm_lightning.runs.run_folder import RunFolder
+from ddpm_lightning.training.module import DiffusionModule
 
 log = logging.getLogger(__name__)
 
 
 class Checkpointing(Callback):
-    """Keeps `checkpoints/last.ckpt`, from which a run resumes exactly, and `checkpoints/best.ckpt`.
+    """Keeps `checkpoints/last.ckpt`, from which a run resumes exactly, the one before it, and `checkpoints/best.ckpt`.
+
+    A checkpoint takes the place of another once it is verified. The one before `last`, `checkpoints/previous.ckpt`, is
+    for the case that `last` is damaged later.
 
     `last` is due every `every_n_steps` optimizer steps and at `max_steps`. It is then written at the first point from
     which Lightning resumes exactly: after a batch that ends an optimizer step, unless the epoch ends or a validation is
@@ -32,6 +36,7 @@ class Checkpointing(Callback):
 
     Raises:
         ValueError: `every_n_steps` is below 1.
+        FileNotFoundError: in a training, the run's folder has vanished; its state has been saved.
     """
 
     def __init__(self, every_n_steps: int = 500, monitor: str = "val/loss") -> None:
@@ -41,10 +46,12 @@ class Checkpointing(Callback):
         self.monitor = monitor
         self.best_value: float | None = None
         self._saved_step = 0
+        self._has_config = False  # a training outside a run's folder has none
         self._signals = StopSignals()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._saved_step = trainer.global_step
+        self._has_config = RunFolder(Path(trainer.default_root_dir)).config_file.is_file()
         self._signals.install()
 
     def on_train_batch_end(
@@ -98,8 +105,16 @@ class Checkpointing(Callback):
         return value < self.best_value
 
     def _save_last(self, trainer: Trainer) -> None:
-        trainer.save_checkpoint(RunFolder(Path(trainer.default_root_dir)).last_checkpoint)
+        run = RunFolder(Path(trainer.default_root_dir))
+        trainer.save_checkpoint(run.last_checkpoint, storage_options=run.previous_checkpoint)
         self._saved_step = trainer.global_step
+        if self._has_config and trainer.is_global_zero and not run.config_file.is_file():
+            assert isinstance(trainer.lightning_module, DiffusionModule)
+            run.write_config(trainer.lightning_module.run_config)  # without it, nothing can continue the run
+            raise FileNotFoundError(
+                f"{run.path} was moved or deleted while the run was training in it. Its state at step "
+                f"{self._saved_step} is saved there again, and the same command continues from it"
+            )
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         checkpoint["world_size"] = trainer.world_size
@@ -109,7 +124,7 @@ class Checkpointing(Callback):
         now = {"world_size": trainer.world_size, "num_threads": torch.get_num_threads()}
         for name, value in now.items():
             if checkpoint[name] != value:
-                rank_zero_warn(
+                rank_zero_only(log.warning)(
                     f"the run was made with {name}={checkpoint[name]} and continues with {value}: the training is "
                     "correct, but not bit-identical to an uninterrupted run"
                 )

@@ -2,6 +2,8 @@
 
 from hydra.errors import InstantiationException
 
+from ddpm_lightning.runs.system_errors import explain_system_error
+
 
 class RankError(RuntimeError):
     """A rank of a job failed.
@@ -21,6 +23,11 @@ def cause_of(error: BaseException) -> BaseException:
 
 
 def failure_message(error: BaseException) -> str:
-    """The kind of the error and its message, as in "ValueError: attention_levels [7] do not exist"."""
+    """The kind of the error and its message, as in "ValueError: attention_levels [7] do not exist".
+
+    One of the operating system is explained instead.
+    """
     cause = cause_of(error)
+    if isinstance(cause, OSError) and (explained := explain_system_error(cause)):
+        return explained
     return f"{type(cause).__name__}: {cause}"

@@ -1,9 +1,10 @@
 """A job's work on all its devices, and its record in the job's folder."""
 
 import logging
-import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
+from time import monotonic
 
 from ddpm_lightning.runs.config import RunConfig
 from ddpm_lightning.runs.failure import RankError, failure_message
@@ -53,7 +54,7 @@ def _work_on_record(run: RunFolder, config: RunConfig, ranks: int, work: Callabl
             log.info("the last attempt in %s (%s) has saved nothing: starting from the beginning", run.path, state)
             run.set_aside_other(config)
         log.info("writing to %s", shown_path(run.path))
-        began, resumed = time.time(), run.last_checkpoint.is_file()
+        began, resumed = monotonic(), run.last_checkpoint.is_file()
         # In this order: a run that is done is never described by a config that it has not reached.
         run.write_status("running", resumed=resumed)
         run.store(config)
@@ -70,9 +71,10 @@ def _work_on_record(run: RunFolder, config: RunConfig, ranks: int, work: Callabl
             raise
         except BaseException as error:
             details = error.details if isinstance(error, RankError) else traceback.format_exc()
-            run.write_status("failed", error=failure_message(error), traceback=details, resumed=resumed)
+            with suppress(OSError):  # on a full disk, the error that matters is the one that is raised
+                run.write_status("failed", error=failure_message(error), traceback=details, resumed=resumed)
             raise
-        run.write_status("done", scores=scores, resumed=resumed, seconds=time.time() - began)
+        run.write_status("done", scores=scores, resumed=resumed, seconds=monotonic() - began)
     return scores
 
 

@@ -41,6 +41,11 @@ class RunFolder:
         return self.path / LAST_CHECKPOINT
 
     @property
+    def previous_checkpoint(self) -> Path:
+        """The state that `last_checkpoint` has replaced."""
+        return self.path / "checkpoints" / "previous.ckpt"
+
+    @property
     def best_checkpoint(self) -> Path:
         """The state with the best monitored value."""
         return self.path / "checkpoints" / "best.ckpt"

@@ -20,7 +20,7 @@ def seconds_left(jobs: Sequence[Job], began: float, now: float) -> float | None:
     finished = sum(job.changed >= began and job.state in (JobState.DONE, JobState.FAILED) for job in jobs)
     left = sum(job.state in (JobState.TO_DO, JobState.RUNNING, JobState.INTERRUPTED) for job in jobs)
     left += sum(job.state is JobState.FAILED and job.changed < began for job in jobs)  # these are tried again
-    return None if finished == 0 else left * (now - began) / finished
+    return None if finished == 0 else left * max(now - began, 0) / finished  # clocks can be set back
 
 
 def summary(sweep: SweepFolder) -> str:

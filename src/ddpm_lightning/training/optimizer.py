@@ -1,14 +1,17 @@
 """The optimizer and its learning-rate schedule."""
 
+import logging
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 
 import torch
-from lightning_utilities.core.rank_zero import rank_zero_warn
+from lightning_utilities.core.rank_zero import rank_zero_only
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
+
+log = logging.getLogger(__name__)
 
 
 def warmup_then_cosine(step: int, warmup_steps: int, total_steps: int, final_fraction: float) -> float:
@@ -54,7 +57,7 @@ class AdamW:
         Warns if the learning rate does not reach its peak in them.
         """
         if self.warmup_steps > total_steps:
-            rank_zero_warn(
+            rank_zero_only(log.warning)(
                 f"the training ends at step {total_steps}, before optimizer.warmup_steps={self.warmup_steps} are over: "
                 f"the learning rate rises only to {self.lr * total_steps / self.warmup_steps:.3g} of "
                 f"optimizer.lr={self.lr:g}. Train longer, or set fewer"

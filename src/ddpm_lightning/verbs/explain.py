@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ddpm_lightning.runs.failure import RankError, cause_of
 from ddpm_lightning.runs.from_checkpoint import FROM_CHECKPOINT
+from ddpm_lightning.runs.system_errors import explain_system_error
 from ddpm_lightning.verbs.composition import Composition
 
 USER_ERRORS = (ValueError, OSError, FloatingPointError, UserWarning)
@@ -36,6 +37,8 @@ def message_of(error: Exception, conf: Path, config_name: str) -> str | None:
     cause = cause_of(error)  # an object that refuses its options does so inside Hydra's `instantiate`
     if isinstance(cause, RankError):
         return str(cause)
+    if isinstance(cause, OSError) and (explained := explain_system_error(cause)):
+        return explained
     if isinstance(cause, USER_ERRORS):
         return str(cause) if _is_ours(cause) else f"{cause}\n{SHOW_WHERE}"
     if missing := re.match(r"Error locating target '([^']+)'(?s:.*)full_key: (\S+)", str(error)):

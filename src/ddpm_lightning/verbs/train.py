@@ -1,6 +1,7 @@
 """One training run, from its config to its final scores."""
 
 import logging
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from ddpm_lightning.runs.optimized_score import optimises, optimized_score
 from ddpm_lightning.runs.places import check_links, check_places, resolved_values, said_by
 from ddpm_lightning.runs.run_folder import RunFolder
 from ddpm_lightning.runs.trust import trust_of_command
+from ddpm_lightning.training.checkpoint import check_undamaged
 
 log = logging.getLogger(__name__)
 
@@ -76,9 +78,22 @@ def train(command: DictConfig) -> dict[str, float]:
     if status["state"] == "done" and not config.changes_length:
         log.info("this run is done: %s", run.path)
         return dict(status["scores"])
+    _check_last_checkpoint(run)
     if status["state"] == "new" and hydra.mode is RunMode.RUN:  # a sweep keeps a record of what cannot begin
         check_buildable(config.options)
     return run_job(run, config, ranks_to_start(config.options.trainer), lambda: fit_and_test(config, run))
+
+
+def _check_last_checkpoint(run: RunFolder) -> None:
+    """Raises ValueError if the run's last checkpoint is damaged or has vanished, so that the run would begin again."""
+    if run.last_checkpoint.is_file():
+        check_undamaged(run.last_checkpoint)
+    elif run.previous_checkpoint.is_file():
+        copy = shlex.join(["cp", str(run.previous_checkpoint), str(run.last_checkpoint)])
+        raise ValueError(
+            f"{run.last_checkpoint} is missing, and {run.previous_checkpoint.name} is there. To continue from that: "
+            f"{copy}; to begin again, choose another name="
+        )
 
 
 def _refuse_from_checkpoint(choices: Mapping[str, str]) -> None:

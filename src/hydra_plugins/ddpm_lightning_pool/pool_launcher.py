@@ -4,7 +4,6 @@ import logging
 import os
 import queue
 import subprocess
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -85,7 +84,8 @@ class PoolLauncher(Launcher):
         with open_dict(config):
             config.hydra.runtime.output_dir = str(folder)
         log.info("begins: %s", " ".join(filter_overrides(overrides)))
-        began = time.time()
+        run = RunFolder(folder)
+        record = _record(run)
         with (folder / "console.log").open("a") as console:
             ended = subprocess.run(
                 job_command(config.hydra, overrides, folder),
@@ -95,11 +95,10 @@ class PoolLauncher(Launcher):
                 check=False,
             )
         result = JobReturn(overrides=overrides, cfg=without_hydra(config))
-        run = RunFolder(folder)
         if ended.returncode == 0:
             result.status, result.return_value = JobStatus.COMPLETED, optimized_score(config, run)
         else:
-            recorded = _recorded_failure(run, began)
+            recorded = "" if _record(run) == record else _recorded_failure(run)
             message = recorded or f"see {folder / 'console.log'}"
             if recorded and optimises(config):  # the sweeper gets the penalty
                 result.status, result.return_value = JobStatus.COMPLETED, optimized_score(config, run)
@@ -109,13 +108,18 @@ class PoolLauncher(Launcher):
         return result
 
 
-def _recorded_failure(run: RunFolder, began: float) -> str:
-    """The message of a failure since then in the run's status; empty if there is none."""
-    if run.status_file.is_file() and run.status_file.stat().st_mtime >= began:
-        status = run.read_status()
-        if status["state"] == "failed":
-            return str(status["error"])
-    return ""
+def _record(run: RunFolder) -> tuple[int, int] | None:
+    """What identifies the present record in a run's status; None if there is none."""
+    if not run.status_file.is_file():
+        return None
+    status = run.status_file.stat()
+    return status.st_ino, status.st_mtime_ns
+
+
+def _recorded_failure(run: RunFolder) -> str:
+    """The message of a failure in the run's status; empty if there is none."""
+    status = run.read_status()
+    return str(status["error"]) if status["state"] == "failed" else ""
 
 
 def _visible(numbers: str) -> str:
