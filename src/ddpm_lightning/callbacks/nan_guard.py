@@ -47,9 +47,13 @@ class NanGuard(Callback):
 
     def _stop(self, trainer: Trainer, culprit: str, step: int) -> NoReturn:
         last = RunFolder(Path(trainer.default_root_dir)).last_checkpoint
-        good = f"the last good checkpoint is {last}" if last.is_file() else "no checkpoint was written before"
         rates = [group["lr"] for optimizer in trainer.optimizers for group in optimizer.param_groups]
+        remedy = "a lower optimizer.lr, a longer optimizer.warmup_steps or trainer.precision=32-true"
         raise FloatingPointError(
-            f"{culprit} became NaN or infinite at optimizer step {step} (learning rate now {rates[0]:.3g}); {good}. "
-            "Try a lower optimizer.lr, a longer optimizer.warmup_steps or trainer.precision=32-true"
+            f"{culprit} became NaN or infinite at optimizer step {step} (learning rate now {rates[0]:.3g}); "
+            + (
+                f"the last good checkpoint is {last}. Start a new run from it with init_from={last} and {remedy}"
+                if last.is_file()
+                else f"no checkpoint was written before. Try {remedy}"
+            )
         )

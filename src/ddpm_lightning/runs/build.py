@@ -18,6 +18,7 @@ from ddpm_lightning.diffusion.objective import Objective
 from ddpm_lightning.diffusion.target import Target
 from ddpm_lightning.metrics.features.extractor import FeatureExtractor
 from ddpm_lightning.metrics.scoring_plan import ScoringPlan
+from ddpm_lightning.runs.initial_weights import load_initial_weights
 from ddpm_lightning.runs.network_options import network_options
 from ddpm_lightning.runs.option_types import with_right_types
 from ddpm_lightning.runs.quiet import hide_messages
@@ -156,7 +157,7 @@ def check_buildable(config: DictConfig) -> None:
     That is found by building the parts, so that a run which cannot begin has no folder.
     """
     data = build_data(config)
-    build_module(config, data.image_shape, data.num_classes)
+    load_initial_weights(build_module(config, data.image_shape, data.num_classes), config)
     check_scoring(config)
     build_callbacks(config)
     interval = config.trainer.get("val_check_interval")

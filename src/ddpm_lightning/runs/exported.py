@@ -52,12 +52,12 @@ def write_exported(model: SavedModel, folder: str | Path) -> None:
         write_json(temporary / EXPORT_CONFIG, content)
 
 
-def read_exported(folder: str | Path, trust: tuple[str, ...] = ()) -> SavedModel:
+def read_exported(folder: str | Path, trust: tuple[str, ...] | None = ()) -> SavedModel:
     """The model that `write_exported` wrote; runs no code of the files.
 
     Args:
         folder: of the two files.
-        trust: packages, besides this one, whose classes the config may name.
+        trust: packages, besides this one, whose classes the config may name; None to build nothing of it.
 
     Raises:
         ValueError: a file is missing, damaged, of a newer version, or does not belong to the other; or the config names
@@ -79,7 +79,7 @@ def read_exported(folder: str | Path, trust: tuple[str, ...] = ()) -> SavedModel
     channels, height, width = content["image_shape"]
     return SavedModel(
         origin=folder,
-        config=modernized(content["config"], folder, Trust(trust), WATCHERS),
+        config=modernized(content["config"], folder, None if trust is None else Trust(trust), WATCHERS),
         state=state,
         weights=content["weights"],
         image_shape=(channels, height, width),

@@ -28,6 +28,4 @@ def failure_message(error: BaseException) -> str:
     One of the operating system is explained instead.
     """
     cause = cause_of(error)
-    if isinstance(cause, OSError) and (explained := explain_system_error(cause)):
-        return explained
-    return f"{type(cause).__name__}: {cause}"
+    return explain_system_error(cause) or f"{type(cause).__name__}: {cause}"

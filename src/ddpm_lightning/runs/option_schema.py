@@ -38,6 +38,8 @@ SCHEMA: dict[str, Any] = {
     "name": str | None,
     "experiment_name": str,
     "resume": str | None,
+    "init_from": str | None,
+    "init_weights": Literal["ema", "raw"] | None,
     "checkpoint": str | Mapping[str, Any],
     "paths.data_dir": str,
     "paths.cache_dir": str,

@@ -74,7 +74,7 @@ def restore_run(command: DictConfig, groups: tuple[str, ...]) -> RestoredRun:
     for group in groups:
         config[group] = _overridden(stored[group], command[group], group)
     # A verb without metrics draws samples only, without the data.
-    unused = () if "metrics" in groups or IMAGES_KEY not in checkpoint else ("dataset", "metrics")
+    unused = ("init_from", *(() if "metrics" in groups or IMAGES_KEY not in checkpoint else ("dataset", "metrics")))
     used = OmegaConf.masked_copy(config, [str(key) for key in config if key not in unused])
     check_places(resolved_values(used), path, list(command.paths.values()), says)
     image_shape, num_classes = _images_of(checkpoint, config)

@@ -45,12 +45,12 @@ class SavedModel:
     card: dict[str, Any] | None
 
 
-def read_trained(path: str | Path, trust: tuple[str, ...] = (), weights: str | None = None) -> SavedModel:
+def read_trained(path: str | Path, trust: tuple[str, ...] | None = (), weights: str | None = None) -> SavedModel:
     """The model of a run's folder or of a checkpoint.
 
     Args:
         path: a run's folder, or a checkpoint.
-        trust: packages, besides this one, whose classes the run's config may name.
+        trust: packages, besides this one, whose classes the run's config may name; None to build nothing of it.
         weights: "ema" or "raw"; None for those that the run is scored with.
 
     Raises:
@@ -59,7 +59,7 @@ def read_trained(path: str | Path, trust: tuple[str, ...] = (), weights: str | N
     """
     file = find_checkpoint(path)
     checkpoint = read_checkpoint(file)
-    config = modernized(checkpoint[CONFIG_KEY], file, Trust(trust), WATCHERS)
+    config = modernized(checkpoint[CONFIG_KEY], file, None if trust is None else Trust(trust), WATCHERS)
     scored = "ema" if "ema" in checkpoint and config["weights"] != "raw" else "raw"
     chosen = weights or scored
     if chosen not in WEIGHTS:
@@ -69,7 +69,7 @@ def read_trained(path: str | Path, trust: tuple[str, ...] = (), weights: str | N
     state = {k: v for k, v in checkpoint["state_dict"].items() if k.startswith(("denoiser.", NORMALIZER))}
     if chosen == "ema":
         state |= {NETWORK + k: v for k, v in checkpoint["ema"]["network"].items()}
-    image_shape, num_classes = _images(checkpoint, config, trust)
+    image_shape, num_classes = _images(checkpoint, config, trust or ())
     return SavedModel(
         origin=file,
         config=config,

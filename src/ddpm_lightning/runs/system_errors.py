@@ -1,4 +1,4 @@
-"""What a user needs to know about an error of the operating system."""
+"""Errors of the operating system, explained to a user."""
 
 import errno
 
@@ -6,18 +6,20 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
-def explain_system_error(error: OSError) -> str | None:
+def explain_system_error(error: BaseException) -> str | None:
     """One sentence about a full disk, or a place where nothing may be written or read; None for other errors."""
+    while error.__cause__ is not None and not isinstance(error, OSError):
+        error = error.__cause__  # logging, among others, wraps the error of a file in its own
+    if not isinstance(error, OSError):
+        return None
     place = f" at {error.filename}" if error.filename else ""
+    elsewhere = "another place with paths.output_dir=, paths.cache_dir= or out="
     if error.errno in FULL:
         return (
             f"no space is left on the disk{place}. What was saved before is whole: free some space and repeat the "
-            "command (resume=RUN for a run without name=), or set another paths.output_dir= or paths.cache_dir="
+            f"command (resume=RUN for a run without name=), or choose {elsewhere}"
         )
     if error.errno in FORBIDDEN:
         why = "the disk is read-only" if error.errno == errno.EROFS else "this user has no permission"
-        return (
-            f"nothing can be read or written{place}, since {why}: set another paths.output_dir= or paths.cache_dir=, "
-            "or change the permissions"
-        )
+        return f"nothing can be read or written{place}, since {why}: choose {elsewhere}, or change the permissions"
     return None

@@ -108,6 +108,16 @@ class DiffusionModule(LightningModule):
             return own
         return Denoiser(self.ema.network, own.schedule, own.target, own.knows_none)
 
+    def start_from(self, weights: Mapping[str, Tensor]) -> None:
+        """Sets the weights of the network, by name, and lets the average start from them.
+
+        Raises:
+            RuntimeError: they are not those of this network.
+        """
+        self.network.load_state_dict(weights)
+        if self.ema is not None:
+            self.ema.network.load_state_dict(weights)
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The mean loss, (), of one micro-batch of images (B, C, H, W), uint8."""
         micro_batch = batch_idx % self.trainer.accumulate_grad_batches

@@ -37,7 +37,7 @@ def message_of(error: Exception, conf: Path, config_name: str) -> str | None:
     cause = cause_of(error)  # an object that refuses its options does so inside Hydra's `instantiate`
     if isinstance(cause, RankError):
         return str(cause)
-    if isinstance(cause, OSError) and (explained := explain_system_error(cause)):
+    if explained := explain_system_error(cause):
         return explained
     if isinstance(cause, USER_ERRORS):
         return str(cause) if _is_ours(cause) else f"{cause}\n{SHOW_WHERE}"

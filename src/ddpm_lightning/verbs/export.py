@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from ddpm_lightning.atomic_files import check_new
+from ddpm_lightning.runs.system_errors import explain_system_error
 from ddpm_lightning.verbs.program import program_call, program_name
 from ddpm_lightning.verbs.words import read_words
 
@@ -42,7 +43,7 @@ def main() -> None:
             export(Path(runs[0]).expanduser(), Path(options["out"]).expanduser(), kind, options.get("weights"), trust)
         )
     except (ValueError, OSError) as error:
-        sys.exit(f"{program_name()}: {error}")
+        sys.exit(f"{program_name()}: {explain_system_error(error) or error}")
 
 
 def export(run: Path, out: Path, kind: str, weights: str | None, trust: tuple[str, ...]) -> str:

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from ddpm_lightning.report.score_names import NAMES
+from ddpm_lightning.runs.system_errors import explain_system_error
 from ddpm_lightning.verbs.program import program_call, program_name
 from ddpm_lightning.verbs.words import read_words
 
@@ -39,7 +40,7 @@ def main() -> None:
                 out=Path(options["out"]) if "out" in options else None,
             )
     except (ValueError, OSError) as error:
-        sys.exit(f"{program_name()}: {error}")
+        sys.exit(f"{program_name()}: {explain_system_error(error) or error}")
     print_report(written)
 
 

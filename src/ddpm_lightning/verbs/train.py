@@ -21,6 +21,7 @@ from ddpm_lightning.runs.build import (
 )
 from ddpm_lightning.runs.config import RunConfig
 from ddpm_lightning.runs.from_checkpoint import FROM_CHECKPOINT
+from ddpm_lightning.runs.initial_weights import load_initial_weights
 from ddpm_lightning.runs.job import run_job
 from ddpm_lightning.runs.launch import ranks_to_start
 from ddpm_lightning.runs.optimized_score import optimises, optimized_score
@@ -41,6 +42,7 @@ def fit_and_test(config: RunConfig, run: RunFolder) -> dict[str, float]:
         module = build_module(options, data.image_shape, data.num_classes)
     else:
         module = build_fitted_module(options, data)
+        load_initial_weights(module, options)
     module.run_config = config.stored
     callbacks = build_callbacks(options)
     loggers = build_loggers(options, run.path)
@@ -70,7 +72,10 @@ def train(command: DictConfig) -> dict[str, float]:
         stored = run.read_config(trust_of_command(command, run.path))
         config = RunConfig.resumed(stored, command, status["state"] == "done", run.last_checkpoint)
         places = [run.path, *command.paths.values()]
-        check_places(resolved_values(DictConfig(config.stored)), run.path, places, said_by(command))
+        opened = dict(config.stored)
+        if run.last_checkpoint.is_file():
+            opened.pop("init_from", None)
+        check_places(resolved_values(DictConfig(opened)), run.path, places, said_by(command))
     else:
         config = RunConfig.of_command(command, previous=run.read_config() if run.holds_results else None)
         run.check(config)
