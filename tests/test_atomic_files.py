@@ -21,10 +21,10 @@ def test_a_file_appears_when_it_is_complete(tmp_path: Path) -> None:
     assert names(path.parent) == ["file.txt"]
 
 
-def test_the_temporary_file_is_hidden_in_the_same_folder(tmp_path: Path) -> None:
+def test_the_temporary_file_is_hidden_below_the_same_folder(tmp_path: Path) -> None:
     """A rename to another file system would be a copy, and `*.ckpt` must not match the temporary name."""
     with atomic_path(tmp_path / "file.ckpt") as temporary:
-        assert temporary.parent == tmp_path
+        assert temporary.is_relative_to(tmp_path)
         assert temporary.name.startswith(".")
         assert temporary.suffix == ".ckpt"
         temporary.touch()

@@ -2,40 +2,40 @@
 
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
+
+from ddpm_lightning.temporary_folder import temporary_folder
 
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """A temporary path in the same folder; the file written there is synced, then renamed to `path`.
+    """A path in a temporary folder beside `path`; the file written there is synced, then renamed to `path`.
 
-    The folder is created if absent. If the block raises, `path` is unchanged and the temporary file is removed.
+    Its folder is created if absent. If the block raises, `path` is unchanged. What the block of a killed process has
+    written is removed by the next one for this path.
 
     Raises:
         FileNotFoundError: the block wrote no file.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # The name keeps its suffix: many writers append their own to a name without it.
-    temporary = path.with_name(f".{path.stem}.{uuid4().hex[:8]}{path.suffix}")
     try:
-        yield temporary
-        _sync_file(temporary)
-        temporary.replace(path)
-        sync_folder(path.parent)
+        with temporary_folder(path) as folder:
+            # The name keeps its suffix, because many writers append their own to a name without it, and is hidden: a
+            # search for files of the final name must not find it.
+            temporary = folder / f".{path.name}"
+            yield temporary
+            _sync_file(temporary)
+            temporary.replace(path)
+            sync_folder(path.parent)
     except OSError as error:
         if error.errno is not None:  # the system names no file when a disk is full
             error.filename = error.filename or str(path)
         raise
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def check_new(path: str | Path) -> None:
@@ -49,18 +49,18 @@ def check_new(path: str | Path) -> None:
 
 @contextmanager
 def new_folder(path: str | Path) -> Iterator[Path]:
-    """A temporary folder beside `path`; all that the block writes there is synced, then it is renamed to `path`.
+    """A folder in a temporary one beside `path`; what the block writes there is synced, then it is renamed to `path`.
 
-    Folders above it are created if absent. If the block raises, `path` is as before and the temporary folder removed.
+    Folders above it are created if absent. If the block raises, `path` is as before.
 
     Raises:
         FileExistsError: there is something at `path` other than an empty folder.
     """
     path = Path(path).resolve()
     check_new(path)
-    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
-    temporary.mkdir(parents=True)
-    try:
+    with temporary_folder(path) as folder:
+        temporary = folder / f".{path.name}"
+        temporary.mkdir()
         yield temporary
         for written in temporary.rglob("*"):
             if written.is_dir():
@@ -71,8 +71,6 @@ def new_folder(path: str | Path) -> Iterator[Path]:
         check_new(path)
         temporary.replace(path)  # the system replaces an empty folder, and refuses any other
         sync_folder(path.parent)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _sync_file(path: Path) -> None:

@@ -11,6 +11,7 @@ from ddpm_lightning.runs.failure import RankError, failure_message
 from ddpm_lightning.runs.launch import record_error, run_ranks
 from ddpm_lightning.runs.ranks import global_rank, is_own_rank, started_from_outside
 from ddpm_lightning.runs.run_folder import RunFolder, shown_path
+from ddpm_lightning.temporary_folder import remove_leftovers
 
 log = logging.getLogger(__name__)
 Scores = dict[str, float]
@@ -50,6 +51,7 @@ def run_job(run: RunFolder, config: RunConfig, ranks: int, work: Callable[[], Sc
 def _work_on_record(run: RunFolder, config: RunConfig, ranks: int, work: Callable[[], Scores]) -> Scores:
     with run.locked():
         run.check(config)
+        remove_leftovers(run.path)
         if (state := run.read_status()["state"]) != "new" and not run.holds_results:
             log.info("the last attempt in %s (%s) has saved nothing: starting from the beginning", run.path, state)
             run.set_aside_other(config)

@@ -11,7 +11,6 @@ import logging
 import os
 import signal
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +30,7 @@ from ddpm_lightning.processes import child_environment, threads_for_each
 from ddpm_lightning.runs.failure import RankError, cause_of
 from ddpm_lightning.runs.job_command import job_command
 from ddpm_lightning.runs.ranks import started_from_outside
+from ddpm_lightning.temporary_folder import temporary_folder
 
 SECONDS_UNTIL_KILL = 30
 """How long torch's agent waits for a rank to end before it kills it; fixed there."""
@@ -68,7 +68,7 @@ def run_ranks(count: int) -> None:
     """
     hydra = HydraConfig.get()
     _, *words = job_command(hydra, hydra.overrides.task, hydra.runtime.output_dir)
-    with tempfile.TemporaryDirectory() as errors, _environment_restored():
+    with temporary_folder(Path(hydra.runtime.output_dir) / "ranks") as errors, _environment_restored():
         os.environ.update(child_environment(**threads_for_each(count)))
         launch = LaunchConfig(
             min_nodes=1,
@@ -79,14 +79,14 @@ def run_ranks(count: int) -> None:
             rdzv_endpoint="localhost:0",
             max_restarts=0,
             monitor_interval=0.2,
-            logs_specs=DefaultLogsSpecs(log_dir=errors),
+            logs_specs=DefaultLogsSpecs(log_dir=str(errors)),
         )
         for reporter in ("agent.server.api", "multiprocessing.api"):  # the errors below say more
             logging.getLogger(f"torch.distributed.elastic.{reporter}").setLevel(logging.CRITICAL)
         try:
             elastic_launch(launch, sys.executable)(*words)
         except ChildFailedError as error:
-            _raise_first_failure(error, Path(errors))
+            _raise_first_failure(error, errors)
         except SignalException as error:  # as without an agent: a sweep must not go on after Ctrl-C
             if error.sigval == signal.SIGINT:
                 raise KeyboardInterrupt from error

@@ -109,7 +109,7 @@ def test_the_next_build_removes_the_files_of_a_killed_one(start_build, tmp_path)
     wait_for_reads(tmp_path / "log", killed)
     killed.kill()
     assert killed.wait() == -signal.SIGKILL
-    assert [*cache_dir.glob(".*.building/images.npy")]
+    assert [*cache_dir.glob(".*/number-*/images.npy")]
     assert not [*cache_dir.glob("number-*")], "nothing is taken for a whole entry"
 
     _, errors = (build := start_build(cache_dir, tmp_path / "again", size=2500)).communicate()

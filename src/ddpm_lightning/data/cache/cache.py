@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 from ddpm_lightning.atomic_files import atomic_path, sync_folder, write_json, write_text
 from ddpm_lightning.data.cache.fill import fill
 from ddpm_lightning.data.sources.source import DataFileError, ImageSource
+from ddpm_lightning.temporary_folder import remove_leftovers, temporary_folder
 
 log = logging.getLogger(__name__)
 
@@ -106,11 +107,10 @@ def _open(entry: Path) -> CacheEntry | None:
 def _build(entry: Path, source: ImageSource, made_from: dict[str, Any]) -> None:
     """Writes the entry under another name, and renames it when it is whole. The caller holds the lock."""
     labels = _checked_labels(source)
-    building = entry.with_name(f".{entry.name}.building")
-    shutil.rmtree(building, ignore_errors=True)  # left by a build that was killed
-    with _explained(entry.parent), contextlib.ExitStack() as cleanup:
+    remove_leftovers(entry.parent)
+    with _explained(entry.parent), temporary_folder(entry) as temporary_place:
+        building = temporary_place / entry.name
         building.mkdir()
-        cleanup.callback(shutil.rmtree, building, ignore_errors=True)
         images = _allocate(building / _IMAGES, (len(labels), *source.image_shape))
         damaged = fill(source, images)
         images.flush()
