@@ -29,7 +29,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             # search for files of the final name must not find it.
             temporary = folder / f".{path.name}"
             yield temporary
-            _sync_file(temporary)
+            sync_file(temporary)
             temporary.replace(path)
             sync_folder(path.parent)
     except OSError as error:
@@ -66,14 +66,15 @@ def new_folder(path: str | Path) -> Iterator[Path]:
             if written.is_dir():
                 sync_folder(written)
             else:
-                _sync_file(written)
+                sync_file(written)
         sync_folder(temporary)
         check_new(path)
         temporary.replace(path)  # the system replaces an empty folder, and refuses any other
         sync_folder(path.parent)
 
 
-def _sync_file(path: Path) -> None:
+def sync_file(path: Path) -> None:
+    """Syncs a file, so that its content survives a power failure."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
 

@@ -15,11 +15,12 @@ import pytest
 import torch
 
 from ddpm_lightning.runs.run_folder import RunFolder
+from ddpm_lightning.training.logged_once import LOGS_KEY
 
 Logged = dict[tuple[int, str], str]
-COSTS = ("cost", "CostMeter")
-"""Left out everywhere, since no two runs take the same time: a section of metrics.json, a callback's state, and what is
-logged below that name."""
+COSTS = ("cost", "CostMeter", LOGS_KEY)
+"""Left out everywhere, since no two runs take the same time: a section of metrics.json, a callback's state, what is
+logged below that name, and the lengths of the logs' files."""
 
 
 @pytest.fixture(scope="session")

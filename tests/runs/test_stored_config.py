@@ -56,8 +56,9 @@ def test_every_renamed_class_exists_and_its_old_name_does_not():
     for old, new in RENAMED.items():
         assert callable(get_object(new))
         module, _, name = old.rpartition(".")
-        with suppress(ModuleNotFoundError):
-            assert not hasattr(import_module(module), name)
+        if module.startswith("ddpm_lightning."):  # Lightning still has those that ours have replaced
+            with suppress(ModuleNotFoundError):
+                assert not hasattr(import_module(module), name)
 
 
 @pytest.mark.parametrize("name", SCHEDULES)

@@ -24,6 +24,7 @@ from ddpm_lightning.runs.option_types import with_right_types
 from ddpm_lightning.runs.quiet import hide_messages
 from ddpm_lightning.runs.ranks import started_from_outside
 from ddpm_lightning.training.checkpoint_io import AtomicCheckpointIO
+from ddpm_lightning.training.logged_once import LoggedOnce
 from ddpm_lightning.training.module import DiffusionModule
 
 
@@ -183,7 +184,7 @@ def build_trainer(config: DictConfig, folder: Path, callbacks: list[Callback], l
         plugins.append(LightningEnvironment())
     fixed = {
         "default_root_dir": str(folder),
-        "callbacks": callbacks,
+        "callbacks": [LoggedOnce(), *callbacks],
         "logger": loggers,
         "plugins": plugins,
         "use_distributed_sampler": False,  # the data module shards the data itself, without padding

@@ -43,6 +43,8 @@ RENAMED = {
     "ddpm_lightning.metrics.inception.shared_inception_features": (
         "ddpm_lightning.metrics.features.inception.shared_inception_features"
     ),
+    "lightning.pytorch.loggers.CSVLogger": "ddpm_lightning.training.csv_log.CSVLogger",
+    "lightning.pytorch.loggers.TensorBoardLogger": "ddpm_lightning.training.event_log.TensorBoardLogger",
     "ddpm_lightning.callbacks.progress.ImageProgressBar": "ddpm_lightning.callbacks.progress.RunProgress",
     **{f"ddpm_lightning.data.{source}": f"ddpm_lightning.data.sources.{source}" for source in _SOURCES},
 }
