@@ -25,38 +25,25 @@ from ddpm_lightning.metrics.card import MetricCard
 from ddpm_lightning.runs.build import build_data, build_fitted_module, build_trainer
 from ddpm_lightning.runs.plain_config import plain, resolved
 from ddpm_lightning.training.module import DiffusionModule
+from tiny_runs import TINY_OPTIONS, write_tiny_data
+from tiny_runs import write_idx as write_idx_file
 
 REPOSITORY = Path(__file__).parents[1]
 CONF = REPOSITORY / "conf"
 Shell = Callable[..., "subprocess.CompletedProcess[str]"]
-TRAIN_IMAGES, TEST_IMAGES = 60, 40
 
 
 @pytest.fixture(scope="session")
 def write_idx() -> Callable[[Path, np.ndarray], None]:
     """`write_idx(path, array)`: an idx file of unsigned bytes."""
-
-    def write(path: Path, array: np.ndarray) -> None:
-        header = bytes([0, 0, 8, array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape)
-        path.write_bytes(header + array.astype(np.uint8).tobytes())
-
-    return write
+    return write_idx_file
 
 
 @pytest.fixture(scope="session")
-def tiny_data(tmp_path_factory: pytest.TempPathFactory, write_idx: Callable[[Path, np.ndarray], None]) -> Path:
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder with blobs in place of digits and clothes, as unpacked files."""
     root = tmp_path_factory.mktemp("data")
-    rng = np.random.default_rng(0)
-    rows, columns = np.mgrid[:28, :28]
-    for name in ("MNIST", "FashionMNIST"):
-        raw = root / name / "raw"
-        raw.mkdir(parents=True)
-        for prefix, count in (("train", TRAIN_IMAGES), ("t10k", TEST_IMAGES)):
-            centres = rng.uniform(8, 20, (2, count, 1, 1))
-            images = 255 * np.exp(-((rows - centres[0]) ** 2 + (columns - centres[1]) ** 2) / 30)
-            write_idx(raw / f"{prefix}-images-idx3-ubyte", images)
-            write_idx(raw / f"{prefix}-labels-idx1-ubyte", np.arange(count) % 10)
+    write_tiny_data(root)
     return root
 
 
@@ -76,26 +63,7 @@ def tiny_environment(tiny_paths: list[str], monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.fixture(scope="session")
 def tiny_options(tiny_paths: list[str]) -> list[str]:
     """Options of train.py that make a run take a second: 10 steps an epoch, 8 images to validate on."""
-    return [
-        *tiny_paths,
-        "model.channels=[16,16]",
-        "model.attention_levels=[1]",
-        "model.head_channels=16",
-        "dataset.batch_size=4",
-        "dataset.split.val_size=20",
-        "dataset.diagnostic_size=8",
-        "sampler.steps=2",
-        "optimizer.warmup_steps=1",
-        "metrics.num_samples=16",
-        "metrics.num_real=16",
-        "metrics.kid_subset_size=8",
-        "metrics.kid_subsets=4",
-        "trainer.accelerator=cpu",
-        "trainer.precision=32-true",
-        "trainer.max_steps=3",
-        "trainer.val_check_interval=1.0",
-        "trainer.check_val_every_n_epoch=1",
-    ]
+    return [*tiny_paths, *TINY_OPTIONS]
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""What it means for two trainings to be equal to the bit, and places in which sweeps are run and watched."""
+"""What a run has logged, and places in which sweeps are run and watched."""
 
 import csv
 import json
@@ -12,15 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
+import equality
 from ddpm_lightning.runs.run_folder import RunFolder
-from ddpm_lightning.training.logged_once import LOGS_KEY
 
 Logged = dict[tuple[int, str], str]
-COSTS = ("cost", "CostMeter", LOGS_KEY)
-"""Left out everywhere, since no two runs take the same time: a section of metrics.json, a callback's state, what is
-logged below that name, and the lengths of the logs' files."""
 
 
 @pytest.fixture(scope="session")
@@ -44,19 +40,7 @@ def resumable(tiny_options: list[str]) -> list[str]:
 @pytest.fixture(scope="session")
 def differences() -> Callable[[Any, Any], list[str]]:
     """`differences(ours, theirs)`: the places at which two nested states differ."""
-    return _differences
-
-
-def _differences(ours: Any, theirs: Any, where: str = "") -> list[str]:
-    if isinstance(ours, dict) and isinstance(theirs, dict):
-        keys = sorted((ours.keys() | theirs.keys()) - {*COSTS}, key=str)
-        return [d for key in keys for d in _differences(ours.get(key), theirs.get(key), f"{where}/{key}")]
-    if isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
-        pairs = enumerate(zip(ours, theirs, strict=True))
-        return [d for place, (a, b) in pairs for d in _differences(a, b, f"{where}/{place}")]
-    if isinstance(ours, torch.Tensor) and isinstance(theirs, torch.Tensor):
-        return [] if torch.equal(ours, theirs) else [where]
-    return [] if ours == theirs else [f"{where}: {ours!r} != {theirs!r}"]
+    return equality.differences
 
 
 @pytest.fixture(scope="session")
@@ -72,12 +56,10 @@ def _logged(folder: Path) -> Logged:
         with path.open() as file:
             for row in csv.DictReader(file):
                 step = int(row.pop("step"))
-                values |= {(step, name): value for name, value in row.items() if value != "" and not _is_cost(name)}
+                values |= {
+                    (step, name): value for name, value in row.items() if value != "" and not equality.is_cost(name)
+                }
     return values
-
-
-def _is_cost(name: str) -> bool:
-    return name.split("/")[0] in COSTS
 
 
 REPOSITORY = Path(__file__).parents[2]
