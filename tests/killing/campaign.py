@@ -4,7 +4,7 @@ import random
 import shutil
 import statistics
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,6 @@ from killing.moments import MOMENTS, Lengths, Watched, life
 from killing.outcome import outcome
 from killing.place import Place, environment
 from tiny_runs import write_tiny_data
-
-SECONDS_FOR_A_START = 300
 
 
 @dataclass(frozen=True)
@@ -83,10 +81,17 @@ class Campaign:
         folder: for all that the sweeps need and leave.
         seed: of the random moments.
         cold_every: one in so many commands starts in a new interpreter, the others are forked.
+        moments: draws, for each sweep, the kinds of moments at which it is killed, in their order.
     """
 
-    def __init__(self, folder: Path, seed: int = 0, cold_every: int = 10) -> None:
-        self.folder, self.dice, self.cold_every = folder, random.Random(seed), cold_every
+    def __init__(
+        self,
+        folder: Path,
+        seed: int = 0,
+        cold_every: int = 10,
+        moments: Callable[[random.Random], Iterable[str]] = life,
+    ) -> None:
+        self.folder, self.dice, self.cold_every, self.moments = folder, random.Random(seed), cold_every, moments
         self.result = Result()
         self.data = folder / "data"
         write_tiny_data(self.data)
@@ -99,7 +104,7 @@ class Campaign:
         yield f"undisturbed: {lengths.whole:.1f} s"
         while len(self.result.kills) < kills:
             place = Place(self.folder / f"sweep-{self.result.sweeps}", self.data)
-            self.kill_one_sweep(place, lengths, life(self.dice), kills)
+            self._kill_one_sweep(place, lengths, kills)
             found = differences(outcome(place), reference)
             self.result.differences += [f"{place.sweep.parents[2].name}{where[:200]}" for where in found]
             self.result.sweeps += 1
@@ -118,10 +123,10 @@ class Campaign:
         done = max(path.stat().st_mtime for path in place.sweep.glob("*/status"))
         return outcome(place), Lengths(ended - began, done - scoring, ended - done)
 
-    def kill_one_sweep(self, place: Place, lengths: Lengths, moments: Iterable[str], at_most: int) -> None:
-        """Starts the sweep and kills it at each of these moments, until there are `at_most` kills in all."""
+    def _kill_one_sweep(self, place: Place, lengths: Lengths, at_most: int) -> None:
+        """Starts a sweep and kills it moment by moment, until it is done or there are `at_most` kills in all."""
         killed: tuple[str, float, int] | None = None  # the kind of moment, when, and how many beats came before
-        for moment in [*moments, ""]:
+        for moment in [*self.moments(self.dice), ""]:
             if len(self.result.kills) + (killed is not None) >= at_most:
                 moment = ""
             if moment == "cache building":

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from killing.commands import Started
-from killing.place import JOBS, Place
+from killing.place import Place
 
 
 class Lengths(NamedTuple):
@@ -41,8 +41,8 @@ Moment = Callable[[Watched], bool]
 
 
 def anywhere(watched: Watched) -> bool:
-    """At any time of the command, its start included."""
-    return watched.comes(lambda: True, watched.lengths.whole)
+    """At any time of the command's first half, its start included."""
+    return watched.comes(lambda: True, watched.lengths.whole / 2)
 
 
 def in_training(watched: Watched) -> bool:
@@ -74,19 +74,20 @@ def between_jobs(watched: Watched) -> bool:
 
 
 def in_the_report(watched: Watched) -> bool:
-    """While the report of the sweep is written, once all jobs are done."""
-    return watched.comes(lambda: watched.place.done_jobs() == JOBS, watched.lengths.report)
+    """While the report of the sweep is written."""
+    return watched.comes(_appearances(watched, watched.place.sweep, "report/.*"), watched.lengths.report / 2)
 
 
 MOMENTS: dict[str, Moment] = {
-    "any time": anywhere,
     "cache building": in_the_cache,
     "training": in_training,
+    "any time": anywhere,
     "checkpoint writing": in_a_checkpoint,
     "scoring": in_scoring,
     "between jobs": between_jobs,
     "reporting": in_the_report,
 }
+"""By name, in the order in which a sweep comes to them."""
 
 
 def _tests(place: Place) -> int:

@@ -29,10 +29,10 @@ JOBS = 2
 
 
 class Place:
-    """The folders of one sweep; `data` is shared by all."""
+    """The folders of one sweep, with more options if there are some; `data` is shared by all."""
 
-    def __init__(self, folder: Path, data: Path) -> None:
-        self.data = data
+    def __init__(self, folder: Path, data: Path, *options: str) -> None:
+        self.data, self.options = data, options
         self.work, self.cache, self.temporary = folder / "work", folder / "cache", folder / "tmp"
         self.sweep = self.work / "multirun" / "sweep"
         self.log, self._beats = folder / "printed", folder / "beats"
@@ -42,7 +42,7 @@ class Place:
     def start(self, start: Start) -> Started:
         """Starts the sweep's command, always the same."""
         words = ["-m", *OPTIONS, f"paths.data_dir={self.data}", f"paths.cache_dir={self.cache}"]
-        words.append(f"seed={','.join(map(str, range(JOBS)))}")
+        words += [f"seed={','.join(map(str, range(JOBS)))}", *self.options]
         changes = {"OMP_NUM_THREADS": "1", "TMPDIR": str(self.temporary), VARIABLE: str(self._beats)}
         return start(words, self.work, environment(**changes), self.log)
 
@@ -63,4 +63,5 @@ class Place:
 
 def environment(**changes: str) -> dict[str, str]:
     """The environment of commands, in which they find the callback `Beats`."""
-    return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "COLUMNS": "200", **changes}
+    modules = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PYTHONPATH": modules, "COLUMNS": "200", **changes}

@@ -32,6 +32,7 @@ from ddpm_lightning.runs.job_command import job_command
 from ddpm_lightning.runs.ranks import started_from_outside
 from ddpm_lightning.temporary_folder import temporary_folder
 
+_GO_ON = ", and the others were ended; to go on, repeat the command (a single training: with name=, or resume=RUN)"
 SECONDS_UNTIL_KILL = 30
 """How long torch's agent waits for a rank to end before it kills it; fixed there."""
 
@@ -131,7 +132,7 @@ def _raise_first_failure(error: ChildFailedError, logs: Path) -> NoReturn:
         raise RankError(message, record["extraInfo"]["py_callstack"]) from None
     rank = min(silent, default=next(iter(error.failures)))  # the agent notes first those that ended by themselves
     message = str(error.failures[rank].message)
-    raise RankError(f"rank {rank} of this job failed: {message}", message) from None
+    raise RankError(f"rank {rank} of this job failed: {message}{_GO_ON}", message) from None
 
 
 def record_error(error: BaseException) -> None:
