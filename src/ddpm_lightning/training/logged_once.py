@@ -6,6 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from lightning.fabric.utilities.apply_func import convert_tensors_to_scalars
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import Logger
 
 LOGS_KEY = "ddpm_lightning_logs"
 """Key of this callback's entry in a checkpoint; earlier versions have none."""
@@ -14,10 +15,6 @@ LOGS_KEY = "ddpm_lightning_logs"
 @runtime_checkable
 class ReturningLogger(Protocol):
     """A logger with files that can be cut back to an earlier moment."""
-
-    @property
-    def log_dir(self) -> str | None:
-        """The folder of its files, below that of the run."""
 
     def position(self) -> dict[str, int]:
         """How much it has logged; writes everything first. Called on the first rank alone, as `return_to`."""
@@ -40,36 +37,41 @@ class LoggedOnce(Callback):
     """
 
     def __init__(self) -> None:
-        self._positions: dict[str, dict[str, int]] = {}  # also of loggers that this start does without
-        self._unlogged: dict[str, Any] = {}
+        self._logs: dict[str, dict[str, Any]] = {}  # by logger, also of those that this start does without
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        unlogged = _unlogged(trainer)
         if trainer.is_global_zero:
-            self._positions |= {name: logger.position() for name, logger in _returning_loggers(trainer).items()}
-        checkpoint[LOGS_KEY] = {"positions": dict(self._positions), "unlogged": _unlogged(trainer)}
+            for logger in trainer.loggers:
+                position = logger.position() if isinstance(logger, ReturningLogger) else {}
+                self._logs[_name(logger, trainer)] = {"position": position, "unlogged": unlogged}
+        checkpoint[LOGS_KEY] = dict(self._logs)
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if LOGS_KEY in checkpoint:
-            self._positions = checkpoint[LOGS_KEY]["positions"]
-            self._unlogged = checkpoint[LOGS_KEY]["unlogged"]
-            self._return_all(trainer)
+            self._logs = checkpoint[LOGS_KEY]
+            self._return(trainer)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.ckpt_path is None:
-            self._return_all(trainer)
-        if self._unlogged:
-            trainer._logger_connector.log_metrics(self._unlogged["values"], self._unlogged["step"])
+            self._return(trainer)
 
-    def _return_all(self, trainer: Trainer) -> None:
-        if trainer.is_global_zero:
-            for name, logger in _returning_loggers(trainer).items():
-                logger.return_to(self._positions.get(name, {}))
+    def _return(self, trainer: Trainer) -> None:
+        if not trainer.is_global_zero:
+            return
+        for logger in trainer.loggers:
+            log = self._logs.get(_name(logger, trainer), {"position": {}, "unlogged": {}})
+            if isinstance(logger, ReturningLogger):
+                logger.return_to(log["position"])
+            if log["unlogged"]:
+                logger.log_metrics(log["unlogged"]["values"], log["unlogged"]["step"])
+                logger.save()
 
 
-def _returning_loggers(trainer: Trainer) -> dict[str, ReturningLogger]:
-    """The loggers that can be cut back, by their folders within the run's."""
-    loggers = [logger for logger in trainer.loggers if isinstance(logger, ReturningLogger)]
-    return {os.path.relpath(str(logger.log_dir), trainer.default_root_dir): logger for logger in loggers}
+def _name(logger: Logger, trainer: Trainer) -> str:
+    """The logger's class and its folder within that of the run."""
+    folder = os.path.relpath(logger.log_dir, trainer.default_root_dir) if logger.log_dir else ""
+    return f"{type(logger).__qualname__} {folder}"
 
 
 def _unlogged(trainer: Trainer) -> dict[str, Any]:
