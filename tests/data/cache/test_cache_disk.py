@@ -6,10 +6,12 @@ The tests of a full and of a read-only disk mount one, which needs root's rights
 import errno
 import os
 import subprocess
+import sys
 
 import pytest
 
 from ddpm_lightning.data.cache.cache import cached_images
+from ddpm_lightning.metrics.features import inception_weights
 
 
 def test_no_place_to_write_says_what_to_set(counting_source, tmp_path):
@@ -69,3 +71,36 @@ def test_a_read_only_folder_serves_its_entries(may_mount, start_build, tmp_path)
     refused = start_build(cache_dir, tmp_path / "log", size=300, before=read_only)
     assert f"cannot write the image cache in {cache_dir} (Read-only file system)" in refused.communicate()[1]
     assert refused.returncode == 1
+
+
+EVERYTHING_FROM_THE_CACHE = """
+import sys
+from ddpm_lightning.data.cache.cache import cached_images
+from ddpm_lightning.data.sources.mnist import MNISTSource
+from ddpm_lightning.metrics.features.inception_weights import find_inception_weights
+from ddpm_lightning.metrics.features.lenet import LeNetFeatures
+from ddpm_lightning.metrics.features.reference import reference_features
+
+data, cache_dir = sys.argv[1:]
+images = cached_images(MNISTSource(data), cache_dir).images[:8]
+features = reference_features(LeNetFeatures("mnist"), images, cache_dir, "eight images")
+print(find_inception_weights(None, cache_dir), features.shape, float(features.sum()))
+"""
+
+
+def test_a_read_only_folder_serves_everything(may_mount, tiny_data, tmp_path, monkeypatch, capsys):
+    """Images, features of real images, and the Inception weights; no lock is needed for what is there."""
+    cache_dir = tmp_path / "cache"
+    cache_dir.mkdir()
+    (cache_dir / inception_weights.CONVERTED_NAME).touch()
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "no_hub"))
+    monkeypatch.setattr(sys, "argv", ["", str(tiny_data), str(cache_dir)])
+    exec(EVERYTHING_FROM_THE_CACHE, {})
+    printed = capsys.readouterr().out
+    files = sorted(cache_dir.rglob("*"))
+    command = [*in_a_mount("--bind", "-o", "ro", str(cache_dir)), str(cache_dir)]
+    command += [sys.executable, "-c", EVERYTHING_FROM_THE_CACHE, str(tiny_data), str(cache_dir)]
+    again = subprocess.run(command, capture_output=True, text=True)
+    assert (again.stdout, again.stderr) == (printed, "")
+    assert printed.startswith(str(cache_dir / inception_weights.CONVERTED_NAME))
+    assert sorted(cache_dir.rglob("*")) == files

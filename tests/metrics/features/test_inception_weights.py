@@ -1,5 +1,6 @@
 """The search order with fake files; no test needs the real weights or a network."""
 
+import errno
 import hashlib
 import io
 from collections.abc import Callable
@@ -10,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from ddpm_lightning import shared_folder
 from ddpm_lightning.metrics.features import inception_weights as search
 from ddpm_lightning.metrics.features.inception_weights import (
     find_inception_weights,
@@ -134,6 +136,33 @@ def test_the_wheel_comes_first_and_is_converted_once(machine, fake_torchscript):
     assert content_sha256(load_inception_weights(found)) == content_sha256(rename_wheel_tensors(wheel_tensors()))
     assert find_inception_weights(None, machine.cache) == found
     assert (fake_torchscript(), machine.downloads) == (1, 0)
+
+
+def read_only(path: Path, **_: object) -> None:
+    raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+
+def test_converted_weights_are_found_in_a_read_only_folder(machine, fake_torchscript, monkeypatch):
+    machine.install_wheel(b"script")
+    found = find_inception_weights(None, machine.cache)
+    monkeypatch.setattr(shared_folder, "FileLock", read_only)
+    assert find_inception_weights(None, machine.cache) == found
+
+
+def test_a_read_only_folder_without_them_is_named(machine, fake_torchscript, monkeypatch):
+    machine.install_wheel(b"script")
+    monkeypatch.setattr(shared_folder, "FileLock", read_only)
+    with pytest.raises(OSError, match=rf"to {machine.cache} \(Read-only file system\): set paths\.cache_dir"):
+        find_inception_weights(None, machine.cache)
+
+
+def test_a_download_needs_no_writable_cache(machine, monkeypatch):
+    """The official file belongs into torch.hub's folder."""
+    machine.serve(b"official")
+    machine.expect_official(b"official")
+    machine.cache.mkdir()
+    assert find_inception_weights(None, machine.cache) == machine.official
+    assert not [*machine.cache.iterdir()]
 
 
 def test_a_wheel_of_another_hash_is_refused_before_it_is_opened(machine, fake_torchscript, monkeypatch):

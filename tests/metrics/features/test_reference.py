@@ -1,3 +1,4 @@
+import errno
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -5,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from ddpm_lightning.metrics.features import reference
 from ddpm_lightning.metrics.features.extractor import extract_features
 from ddpm_lightning.metrics.features.reference import choose_real_indices, reference_features
 
@@ -46,6 +48,23 @@ def test_damaged_cache_is_rebuilt_with_a_warning(mean_colours, colour_images, tm
     calls = mean_colours.calls
     reference_features(mean_colours, colour_images, tmp_path, "data")
     assert mean_colours.calls == calls
+
+
+def test_a_folder_that_cannot_be_written_costs_a_warning_only(mean_colours, colour_images, tmp_path, monkeypatch):
+    def read_only(*_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(reference, "save_tensors", read_only)
+    with pytest.warns(UserWarning, match=r"\(Read-only file system\).*: set paths\.cache_dir to a writable folder"):
+        features = reference_features(mean_colours, colour_images, tmp_path, "data")
+    assert torch.equal(features, extract_features(mean_colours, colour_images))
+
+
+def test_another_versions_features_are_not_read(mean_colours, colour_images, tmp_path, monkeypatch):
+    reference_features(mean_colours, colour_images, tmp_path, "data")
+    monkeypatch.setattr(reference, "_FORMAT_VERSION", reference._FORMAT_VERSION + 1)
+    reference_features(mean_colours, colour_images, tmp_path, "data")
+    assert mean_colours.calls == 2
 
 
 def test_builders_at_the_same_time_do_no_harm(mean_colours, colour_images, tmp_path: Path):

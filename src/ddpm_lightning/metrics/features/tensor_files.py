@@ -9,6 +9,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ddpm_lightning.atomic_files import atomic_path
+from ddpm_lightning.shared_folder import share
 
 
 def content_sha256(tensors: Mapping[str, Tensor]) -> str:
@@ -35,3 +36,4 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
     content = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, dict(metadata))
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
+        share(temporary)
