@@ -84,11 +84,6 @@ def test_the_best_has_the_lowest_monitored_value(saved, values, best):
     assert steps(written, "best") == best
 
 
-def test_without_the_monitored_value_there_is_no_best(saved):
-    written = saved(Checkpointing(1000, monitor="val/absent"), f"trainer.max_steps={EPOCH}")
-    assert written == [("last", EPOCH)]
-
-
 def test_a_checkpoint_holds_what_exact_resumption_needs(tiny_run, tmp_path):
     run = tiny_run(callbacks=[Checkpointing(1)])
     run.fit()

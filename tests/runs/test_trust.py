@@ -198,3 +198,13 @@ def test_links_within_a_run_may_stay(tmp_path: Path) -> None:
     with pytest.raises(RefusedError, match="its logs is a link to"):
         check_links(run)
     check_links(run, [tmp_path])
+
+
+def test_the_log_that_wandb_links_is_no_reason_to_refuse(tmp_path: Path) -> None:
+    logs = tmp_path / "run" / "wandb" / "offline-run-20260101_120000-abc" / "logs"
+    logs.mkdir(parents=True)
+    (logs / "debug-core.log").symlink_to(tmp_path / "cache.log")
+    check_links(tmp_path / "run")
+    (logs.parents[1] / "id").symlink_to(tmp_path / "cache.log")
+    with pytest.raises(RefusedError, match="its wandb/id is a link to"):
+        check_links(tmp_path / "run")

@@ -10,6 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning_utilities.core.rank_zero import rank_zero_only
 
 from ddpm_lightning.callbacks.stop_signals import STEPS_BETWEEN_AGREEMENTS, StopSignals
+from ddpm_lightning.runs.logged_values import check_logged
 from ddpm_lightning.runs.run_folder import RunFolder
 from ddpm_lightning.training.module import DiffusionModule
 
@@ -32,7 +33,8 @@ class Checkpointing(Callback):
 
     Args:
         every_n_steps: optimizer steps between checkpoints, at least 1.
-        monitor: logged value whose minimum makes a checkpoint the best; it may be absent at some validations.
+        monitor: logged value whose minimum makes a checkpoint the best. It may be absent at some validations; if no
+            part of the run can ever log it, the first validation raises ValueError.
 
     Raises:
         ValueError: `every_n_steps` is below 1.
@@ -69,6 +71,8 @@ class Checkpointing(Callback):
         if trainer.sanity_checking or not trainer.fit_loop.epoch_loop.batch_progress.total.ready:
             return
         value = trainer.callback_metrics.get(self.monitor)
+        if value is None and self.best_value is None:
+            check_logged("callbacks.checkpointing.monitor", self.monitor, trainer, pl_module)
         if value is not None and self._better(float(value)):
             self.best_value = float(value)
             trainer.save_checkpoint(RunFolder(Path(trainer.default_root_dir)).best_checkpoint)
@@ -130,10 +134,11 @@ class Checkpointing(Callback):
                 )
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best_value": self.best_value}
+        return {"best_value": self.best_value, "monitor": self.monitor}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best_value = state_dict["best_value"]
+        if state_dict.get("monitor", self.monitor) == self.monitor:  # else it is another value's
+            self.best_value = state_dict["best_value"]
 
 
 def _epoch_end_or_validation_follows(trainer: Trainer, batch_idx: int) -> bool:

@@ -67,6 +67,11 @@ class CostMeter(Callback):
             costs["wall_seconds"] = self._wall_seconds
         log_costs(trainer, pl_module, costs)
 
+    def logged_values(self, module: DiffusionModule, stage: str) -> set[str]:
+        """The names of all values that it may log in a stage: "train", "val" or "test"."""
+        costs = ("parameters", "train_images_per_second", "wall_seconds")
+        return {f"{PREFIX}{name}" for name in costs} if stage == "test" else set()
+
     def _wall_seconds_now(self) -> float:
         running = 0.0 if self._fit_start is None else perf_counter() - self._fit_start
         return self._wall_seconds + running

@@ -12,7 +12,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from ddpm_lightning.atomic_files import write_arrays, write_json
-from ddpm_lightning.callbacks.cost import log_costs, logged_costs
+from ddpm_lightning.callbacks.cost import PREFIX, log_costs, logged_costs
 from ddpm_lightning.callbacks.periodic_picture import show_picture
 from ddpm_lightning.callbacks.training_clock import wait_for
 from ddpm_lightning.data.datamodule import ImageDataModule
@@ -22,7 +22,7 @@ from ddpm_lightning.diffusion.guidance import Guidance
 from ddpm_lightning.metrics.card import MetricCard
 from ddpm_lightning.metrics.features.extractor import extract_features
 from ddpm_lightning.metrics.features.reference import choose_real_indices, reference_features
-from ddpm_lightning.metrics.scores import Scores, compare_features
+from ddpm_lightning.metrics.scores import Scores, compare_features, score_names
 from ddpm_lightning.metrics.scoring_plan import ScoringPlan
 from ddpm_lightning.pictures import image_grid, save_picture
 from ddpm_lightning.runs.drawing import draw_images, gathered_rows, sample_stream
@@ -90,6 +90,15 @@ class GenerativeMetrics(Callback):
         self.plan.features.check_images(data.image_shape)
         for split in ("test",) if self.plan.every_n_epochs is None else ("val", "test"):
             self._choose_real_images(data.split(split))
+
+    def logged_values(self, module: DiffusionModule, stage: str) -> set[str]:
+        """The names of all values that it may log in a stage: "train", "val" or "test"."""
+        if stage == "train" or (stage == "val" and self.plan.every_n_epochs is None):
+            return set()
+        costs = (
+            {f"{PREFIX}{name}" for name in ("sampling_seconds", "network_evaluations")} if stage == "test" else set()
+        )
+        return costs | {f"{stage}/{name}" for name in score_names(self.plan.features.name)}
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.sanity_checking or not self.plan.scores_epoch(trainer.current_epoch):

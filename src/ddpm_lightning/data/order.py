@@ -59,7 +59,8 @@ def rank_slice(batch_size: int, rank: int, world_size: int) -> slice:
     share, rest = divmod(batch_size, world_size)
     if rest or share == 0:
         raise ValueError(
-            f"batch_size {batch_size} is the global batch and must be a multiple of the {world_size} processes: "
+            f"dataset.batch_size={batch_size} is that of all devices together, and must be a multiple of the "
+            f"{world_size} processes: "
             f"set it to {(share + 1) * world_size}, or choose a number of devices that divides it"
         )
     return slice(rank * share, (rank + 1) * share)

@@ -12,6 +12,18 @@ from ddpm_lightning.metrics.precision_recall import precision_recall
 from ddpm_lightning.tracking import advance, work
 
 
+def score_names(features: str) -> tuple[str, ...]:
+    """The names of the scores that are computed from features of this name, in the order of `compare_features`."""
+    return (
+        f"kid_{features}",
+        f"fid_{features}",
+        f"precision_{features}",
+        f"recall_{features}",
+        f"kid_{features}_subsets_mean",
+        f"kid_{features}_subsets_std",
+    )
+
+
 @dataclass(frozen=True)
 class Scores:
     """Scores of one set of samples.
@@ -64,12 +76,5 @@ def compare_features(
         advance()
         fid = frechet_distance(real_features, generated_features)
         advance()
-    values = {
-        f"kid_{name}": kid,
-        f"fid_{name}": fid,
-        f"precision_{name}": precision,
-        f"recall_{name}": recall,
-        f"kid_{name}_subsets_mean": mean,
-        f"kid_{name}_subsets_std": deviation,
-    }
-    return Scores(values, card)
+    values = (kid, fid, precision, recall, mean, deviation)
+    return Scores(dict(zip(score_names(name), values, strict=True)), card)

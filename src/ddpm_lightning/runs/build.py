@@ -1,16 +1,20 @@
 """From a resolved config to the objects of a run, and to the scores of its test pass."""
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 import torch
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ProgressBar
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.strategies import StrategyRegistry
 from omegaconf import DictConfig
 
 from ddpm_lightning.data.datamodule import ImageDataModule
@@ -18,11 +22,15 @@ from ddpm_lightning.diffusion.objective import Objective
 from ddpm_lightning.diffusion.target import Target
 from ddpm_lightning.metrics.features.extractor import FeatureExtractor
 from ddpm_lightning.metrics.scoring_plan import ScoringPlan
+from ddpm_lightning.runs.failure import cause_of
 from ddpm_lightning.runs.initial_weights import load_initial_weights
+from ddpm_lightning.runs.logged_values import check_named_values
 from ddpm_lightning.runs.network_options import network_options
 from ddpm_lightning.runs.option_types import with_right_types
+from ddpm_lightning.runs.plain_config import plain
 from ddpm_lightning.runs.quiet import hide_messages
 from ddpm_lightning.runs.ranks import started_from_outside
+from ddpm_lightning.runs.wandb_run import WandbRun
 from ddpm_lightning.training.checkpoint_io import AtomicCheckpointIO
 from ddpm_lightning.training.logged_once import LoggedOnce
 from ddpm_lightning.training.module import DiffusionModule
@@ -158,9 +166,12 @@ def check_buildable(config: DictConfig) -> None:
     That is found by building the parts, so that a run which cannot begin has no folder.
     """
     data = build_data(config)
-    load_initial_weights(build_module(config, data.image_shape, data.num_classes), config)
+    module = build_module(config, data.image_shape, data.num_classes)
+    load_initial_weights(module, config)
     check_scoring(config)
-    build_callbacks(config)
+    callbacks = build_callbacks(config)
+    check_named_values(config, module, callbacks)
+    _make_trainer(config, Path(), callbacks, build_loggers(config, Path()))
     interval = config.trainer.get("val_check_interval")
     if isinstance(interval, float) and config.trainer.get("check_val_every_n_epoch") is None:
         raise ValueError(
@@ -175,6 +186,18 @@ def build_trainer(config: DictConfig, folder: Path, callbacks: list[Callback], l
     Raises:
         ValueError: for options that Lightning refuses, and for several devices with a strategy that would start the
             whole command again in each process.
+    """
+    trainer = _make_trainer(config, folder, callbacks, loggers)
+    if trainer.world_size > 1 and not started_from_outside():
+        raise ValueError("several devices need a process each: start the run with train.py, evaluate.py or torchrun")
+    return trainer
+
+
+def _make_trainer(config: DictConfig, folder: Path, callbacks: list[Callback], loggers: list[Logger]) -> Trainer:
+    """Lightning's trainer, whatever the number of processes; nothing is written.
+
+    Raises:
+        ValueError: for options that Lightning refuses, or needs other packages for.
     """
     torch.set_float32_matmul_precision("high")
     hide_messages()
@@ -197,13 +220,23 @@ def build_trainer(config: DictConfig, folder: Path, callbacks: list[Callback], l
     if given := [option for option in fixed if option in config.trainer]:
         raise ValueError(f"trainer.{given[0]} cannot be set: it follows from the other options")
     make_trainer = instantiate(config.trainer, _partial_=True)  # as an argument, OmegaConf would copy a callback
+    _check_strategy(config.trainer)
     try:
-        trainer: Trainer = make_trainer(**fixed)
-    except MisconfigurationException as error:
-        raise ValueError(f"trainer cannot be made with these options: {error}") from error
-    if trainer.world_size > 1 and not started_from_outside():
-        raise ValueError("several devices need a process each: start the run with train.py, evaluate.py or torchrun")
-    return trainer
+        return make_trainer(**fixed)
+    except (MisconfigurationException, InstantiationException, ValueError, ImportError) as error:
+        reason = " ".join(str(cause_of(error)).split())
+        raise ValueError(f"trainer cannot be made with these options: {reason}") from error
+
+
+def _check_strategy(trainer: DictConfig) -> None:
+    strategy = trainer.get("strategy")
+    known = ["auto", *StrategyRegistry.available_strategies()]
+    if isinstance(strategy, str) and strategy not in known:
+        names = [name for name in known if "_" not in name]  # without their many variants
+        raise ValueError(
+            f"unknown trainer.strategy {strategy!r}: trainer=ddp and trainer=ddp_cpu bring one for several devices; "
+            f"Lightning has {', '.join(names)} and variants"
+        )
 
 
 def build_callbacks(config: DictConfig) -> list[Callback]:
@@ -213,8 +246,30 @@ def build_callbacks(config: DictConfig) -> list[Callback]:
 
 
 def build_loggers(config: DictConfig, folder: Path) -> list[Logger]:
-    """The loggers of the config, writing to `folder`."""
-    return [instantiate(options, save_dir=str(folder)) for options in config.logger.values() if options]
+    """The loggers of the config, which will write to `folder`; W&B's also gets the config.
+
+    Raises:
+        ValueError: the package of one is not installed.
+    """
+    loggers = [instantiate(options, save_dir=str(folder)) for options in config.logger.values() if options]
+    for logger in loggers:
+        if isinstance(logger, WandbRun):
+            logger.run_config = plain(config)
+    return loggers
+
+
+@contextmanager
+def open_loggers(config: DictConfig, folder: Path) -> Iterator[list[Logger]]:
+    """The loggers of the config while a run works; W&B's run ends with it, well or not."""
+    loggers = build_loggers(config, folder)
+    failed = True
+    try:
+        yield loggers
+        failed = False
+    finally:
+        for logger in loggers:
+            if isinstance(logger, WandbRun):
+                logger.close(failed)
 
 
 def final_scores(trainer: Trainer, module: DiffusionModule, data: ImageDataModule) -> dict[str, float]:

@@ -56,7 +56,8 @@ def ranks_to_start(trainer: DictConfig) -> int:
         parsed = accelerator.parse_devices(devices)
     except (TypeError, KeyError, MisconfigurationException) as error:
         raise ValueError(
-            f"trainer.accelerator={trainer.accelerator} with trainer.devices={devices} is not possible: {error.args[0]}"
+            f"trainer.accelerator={trainer.accelerator} with trainer.devices={devices} is not possible: "
+            f"{' '.join(str(error.args[0]).split())}"
         ) from error
     return max(1, parsed if isinstance(parsed, int) else len(parsed or ()))
 

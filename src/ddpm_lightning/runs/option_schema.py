@@ -54,7 +54,8 @@ SCHEMA: dict[str, Any] = {
     "dataset.path": str,
     "dataset.image_size": int,
     "dataset.flip": bool,
-    "trainer.accelerator": str,
+    "dataset.num_workers": Annotated[int, Where(lambda number: 0 <= number <= 256, "a whole number from 0 to 256")],
+    "trainer.accelerator": Literal["auto", "cpu", "gpu", "cuda"],  # Apple's has no float64, as noise schedules are
     "trainer.devices": int | Sequence[int] | _Devices,
     "trainer.num_nodes": _at_least(1),
     "trainer.strategy.broadcast_buffers": bool,

@@ -83,6 +83,10 @@ def check_places(
         )
 
 
+LOG_OF_WANDB = "wandb/*run-*/logs/debug-core.log"
+"""A link that W&B makes to a log of its own; nothing is written there when a run is resumed."""
+
+
 def check_links(folder: Path, places: Sequence[str | Path] = ()) -> None:
     """Checks that what is written below a run's folder stays there.
 
@@ -91,7 +95,7 @@ def check_links(folder: Path, places: Sequence[str | Path] = ()) -> None:
     """
     allowed = [Path(place).expanduser().resolve() for place in (folder, *places)]
     for path in folder.rglob("*"):
-        if path.is_symlink() and not _is_in(str(path), allowed):
+        if path.is_symlink() and not path.relative_to(folder).match(LOG_OF_WANDB) and not _is_in(str(path), allowed):
             raise RefusedError(
                 f"{folder} is refused: its {path.relative_to(folder)} is a link to {path.resolve()}, outside the run's "
                 "folder. Replace the link by what it leads to"

@@ -13,6 +13,7 @@ from ddpm_lightning.runs.build import build_data, build_module
 from ddpm_lightning.runs.config import command_record, merged_records
 from ddpm_lightning.runs.find_checkpoint import find_checkpoint
 from ddpm_lightning.runs.from_checkpoint import FROM_CHECKPOINT
+from ddpm_lightning.runs.hardware import missing_to_compile
 from ddpm_lightning.runs.options import Role, role_of
 from ddpm_lightning.runs.places import check_places, resolved_values, said_by
 from ddpm_lightning.runs.stored_config import modernized
@@ -69,6 +70,8 @@ def restore_run(command: DictConfig, groups: tuple[str, ...]) -> RestoredRun:
     config.trainer = {**training, **{key: command.trainer._get_node(key) for key in command.trainer}}
     if config.trainer.precision == "auto":
         config.trainer.precision = stored.trainer.precision
+    if config.get("compile") and missing_to_compile(config.trainer.accelerator):
+        config.compile = False  # slower, with the same results
     if command.weights is not None:
         config.weights = command.weights
     for group in groups:

@@ -45,6 +45,7 @@ RENAMED = {
     ),
     "lightning.pytorch.loggers.CSVLogger": "ddpm_lightning.training.csv_log.CSVLogger",
     "lightning.pytorch.loggers.TensorBoardLogger": "ddpm_lightning.training.event_log.TensorBoardLogger",
+    "lightning.pytorch.loggers.WandbLogger": "ddpm_lightning.runs.wandb_run.WandbRun",
     "ddpm_lightning.callbacks.progress.ImageProgressBar": "ddpm_lightning.callbacks.progress.RunProgress",
     **{f"ddpm_lightning.data.{source}": f"ddpm_lightning.data.sources.{source}" for source in _SOURCES},
 }

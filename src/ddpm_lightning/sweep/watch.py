@@ -34,6 +34,7 @@ from ddpm_lightning.runs.option_types import with_right_types
 from ddpm_lightning.runs.ranks import global_rank, num_ranks
 from ddpm_lightning.runs.run_folder import RunFolder
 from ddpm_lightning.runs.sweep_folder import JobState, SweepFolder
+from ddpm_lightning.sweep.back_ends import check_back_ends
 from ddpm_lightning.sweep.status import print_table, summary
 
 _current: "LockedSweep | None" = None
@@ -168,6 +169,7 @@ def _begin(config: DictConfig, overrides: list[Override]) -> SweepFolder:
     """Locks the folder and writes the plan."""
     global _current
     jobs = _planned_jobs(config, overrides)  # before there is a folder: an option may be misspelt
+    check_back_ends(config)
     _current = LockedSweep(Path(config.hydra.sweep.dir), has_scores=config.hydra.job.config_name != "sample")
     _current.sweep.write_plan(jobs, config.hydra.overrides.task)
     return _current.sweep

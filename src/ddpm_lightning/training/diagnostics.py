@@ -39,6 +39,13 @@ def bucket_names() -> list[str]:
     return [f"log_snr_{low:g}_{high:g}" for low, high in pairwise(LOG_SNR_EDGES)]
 
 
+def covered_buckets(schedule: Schedule) -> list[str]:
+    """The names of the buckets that the schedule covers, in the order of `LOG_SNR_EDGES`."""
+    centres = torch.tensor([(low + high) / 2 for low, high in pairwise(LOG_SNR_EDGES)])
+    covered = covers_bucket(schedule, centres).tolist()
+    return [name for name, is_covered in zip(bucket_names(), covered, strict=True) if is_covered]
+
+
 class BucketedMean(Metric):
     """Means of a value within buckets of log SNR and over all samples; exact for any split over devices."""
 

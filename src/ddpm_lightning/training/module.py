@@ -21,13 +21,23 @@ from ddpm_lightning.diffusion.schedule import Schedule
 from ddpm_lightning.diffusion.target import Target
 from ddpm_lightning.diffusion.timesteps import TimestepDistribution
 from ddpm_lightning.training.checkpoint import CONFIG_KEY, IMAGES_KEY
-from ddpm_lightning.training.diagnostics import BucketedMean, bucket_names, covers_bucket, fixed_log_snr
+from ddpm_lightning.training.diagnostics import (
+    BucketedMean,
+    bucket_names,
+    covered_buckets,
+    covers_bucket,
+    fixed_log_snr,
+)
 from ddpm_lightning.training.draws import StepDraws
 from ddpm_lightning.training.ema import ExponentialMovingAverage
 from ddpm_lightning.training.optimizer import AdamW
 
 VALIDATION_SEED = 0
 """Seed of the validation noise; fixed so that runs are comparable."""
+
+
+ERRORS = ("noise_mae", "image_mae")
+"""Errors of predictions that are measured in each bucket of noise levels."""
 
 
 class DiffusionModule(LightningModule):
@@ -92,9 +102,7 @@ class DiffusionModule(LightningModule):
             raise ValueError(f"unknown weights {weights!r}: this model has {', '.join(choices)}")
         self.weights = weights or ("raw" if self.ema is None else "ema")
         self._optimizer = optimizer
-        self.diagnostics = nn.ModuleDict(
-            {"loss": MeanMetric(), "noise_mae": BucketedMean(), "image_mae": BucketedMean()}
-        )
+        self.diagnostics = nn.ModuleDict({"loss": MeanMetric(), **{name: BucketedMean() for name in ERRORS}})
 
     @property
     def network(self) -> nn.Module:
@@ -184,7 +192,7 @@ class DiffusionModule(LightningModule):
         x_0_error = self.normalizer.clamp(prediction.x_0) - x_0
         low, high = self.normalizer.value_range
         image_error = x_0_error * (2 / (high - low))  # on the scale of -1 to 1 with every normaliser
-        for name, error in (("noise_mae", prediction.eps - eps), ("image_mae", image_error)):
+        for name, error in zip(ERRORS, (prediction.eps - eps, image_error), strict=True):
             per_sample = error.abs().flatten(1).mean(1)
             self.diagnostics[name].update(per_sample[covered], log_snr[covered])  # type: ignore[operator]
 
@@ -193,7 +201,7 @@ class DiffusionModule(LightningModule):
 
     def _log_diagnostics(self, stage: str) -> None:
         values: dict[str, Tensor] = {"loss": self.diagnostics["loss"].compute()}  # type: ignore[operator]
-        for name in ("noise_mae", "image_mae"):
+        for name in ERRORS:
             means: Tensor = self.diagnostics[name].compute()  # type: ignore[operator]
             values[name] = means[-1]
             for bucket, mean, missing in zip(bucket_names(), means[:-1], means[:-1].isnan().tolist(), strict=True):
@@ -201,6 +209,13 @@ class DiffusionModule(LightningModule):
                 if not missing:
                     values[f"{name}/{bucket}"] = mean
         self.log_shared({f"{stage}/{name}": value for name, value in values.items()})
+
+    def logged_values(self, module: "DiffusionModule", stage: str) -> set[str]:
+        """The names of all values that are logged in a stage: "train", "val" or "test"."""
+        if stage == "train":
+            return {"train/loss", "train/gradient_norm"}
+        ends = ("", *(f"/{bucket}" for bucket in covered_buckets(self.denoiser.schedule)))
+        return {f"{stage}/{name}" for name in ("loss", *(f"{error}{end}" for error in ERRORS for end in ends))}
 
     def log_shared(self, values: Mapping[str, Tensor | float]) -> None:
         """Logs, at the end of an epoch, values that are the same on every rank; all ranks must call it.

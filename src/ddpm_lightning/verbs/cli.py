@@ -1,5 +1,6 @@
 """Start of the commands that use Hydra, and their end: a message and an exit code."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -121,7 +122,7 @@ def _keeping_error(
             return main(config)
         except BaseException as error:
             if is_single:
-                _remove_unused_folder(config_name)
+                _remove_unused_folder(config_name, Path(config.paths.output_dir).absolute())
             if not is_single or not isinstance(error, Exception):
                 raise
             errors.append(error)
@@ -130,11 +131,14 @@ def _keeping_error(
     return task
 
 
-def _remove_unused_folder(config_name: str) -> None:
-    """Removes the folder that Hydra has made for a command that was refused before it began."""
+def _remove_unused_folder(config_name: str, outputs: Path) -> None:
+    """Removes the folder that Hydra has made in `outputs` for a command that was refused before it began."""
     folder = RunFolder(Path(HydraConfig.get().runtime.output_dir))
     if global_rank() == 0 and folder.is_unused(config_name):
         shutil.rmtree(folder.path, ignore_errors=True)
+        with contextlib.suppress(OSError):  # others' runs are in it
+            if (above := folder.path.parent).is_relative_to(outputs) and above != outputs:
+                above.rmdir()
 
 
 def import_from_current_folder() -> None:

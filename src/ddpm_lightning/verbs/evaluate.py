@@ -8,6 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ddpm_lightning.runs.build import build_callbacks, build_data, build_trainer, check_scoring, final_scores
 from ddpm_lightning.runs.config import RunConfig
+from ddpm_lightning.runs.hardware import check_hardware
 from ddpm_lightning.runs.job import run_job
 from ddpm_lightning.runs.launch import ranks_to_start
 from ddpm_lightning.runs.option_types import with_right_types
@@ -30,6 +31,8 @@ def evaluate(command: DictConfig) -> dict[str, float]:
     # Keep interpolations, so that they resolve against the checkpoint's config.
     run.config.callbacks = OmegaConf.to_container(command.callbacks)
     config = RunConfig.of(run.config)
+    check_hardware(config.options)
+    ranks = ranks_to_start(config.options.trainer)
     data = build_data(config.options)
     check_scoring(config.options)
     check_split(run.checkpoint, data)
@@ -43,4 +46,4 @@ def evaluate(command: DictConfig) -> dict[str, float]:
         trainer = build_trainer(config.options, folder.path, build_callbacks(config.options), [])
         return final_scores(trainer, run.module, data)
 
-    return run_job(folder, config, ranks_to_start(config.options.trainer), score)
+    return run_job(folder, config, ranks, score)

@@ -77,10 +77,10 @@ def _explain_type_error(message: str, cause: TypeError, conf: Path, config_name:
 def _explain(error: HydraException, conf: Path, config_name: str) -> str:
     """Hydra's message, with the choices or keys that exist where it met one that does not."""
     message = str(error).strip()
-    if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
-        group, _, choice = error.missing_cfg_file.rpartition("/")
-        if choice in EXTRAS:
-            return f"{group}={choice} needs: pip install 'ddpm-lightning[{EXTRAS[choice]}]'"
+    group, _, choice = (getattr(error, "missing_cfg_file", None) or "").rpartition("/")
+    if choice in EXTRAS:
+        return f"{group}={choice} needs: pip install 'ddpm-lightning[{EXTRAS[choice]}]'"
+    if isinstance(error, MissingConfigException) and error.options and choice:
         options = [o for o in error.options if o != FROM_CHECKPOINT or config_name != "train"]
         close = difflib.get_close_matches(choice, options, n=1, cutoff=0.5)
         guess = f" Did you mean {group}={close[0]}?" if close else ""

@@ -15,6 +15,7 @@ from ddpm_lightning.pictures import image_grid, save_animation, save_picture
 from ddpm_lightning.runs.build import build_trainer
 from ddpm_lightning.runs.config import RunConfig
 from ddpm_lightning.runs.drawing import draw_images, sample_stream
+from ddpm_lightning.runs.hardware import check_hardware
 from ddpm_lightning.runs.job import run_job
 from ddpm_lightning.runs.launch import ranks_to_start
 from ddpm_lightning.runs.option_types import with_right_types
@@ -54,6 +55,8 @@ def sample(command: DictConfig) -> Path:
     run = restore_run(command, groups=("grid", "sampler", "guidance"))
     run.config.sample = {key: command[key] for key in ("num", "seed", "label", "chunk_size", "format", "trajectory")}
     config = RunConfig.of(run.config)
+    check_hardware(config.options)
+    ranks = ranks_to_start(config.options.trainer)
     guidance, sampler = instantiate(config.options.guidance), instantiate(config.options.sampler)
     guided = guidance(run.module.evaluation_denoiser())
     labels_of = None if command.label is None else one_label(command.label, guided.num_classes)
@@ -75,7 +78,6 @@ def sample(command: DictConfig) -> Path:
             save_animation(pictures, folder.path / "trajectory.gif")
         return {}
 
-    ranks = ranks_to_start(config.options.trainer)
     keeps_record = global_rank() == 0 and not is_own_rank()
     was_unused = keeps_record and folder.is_unused("sample")  # it may hold files of the user's, as with hydra.run.dir=
     try:

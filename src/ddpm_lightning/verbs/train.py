@@ -9,23 +9,27 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from ddpm_lightning.data.order import rank_slice
 from ddpm_lightning.runs.build import (
     build_callbacks,
     build_data,
-    build_fitted_module,
-    build_loggers,
     build_module,
     build_trainer,
     check_buildable,
+    check_scoring,
     final_scores,
+    open_loggers,
 )
 from ddpm_lightning.runs.config import RunConfig
 from ddpm_lightning.runs.from_checkpoint import FROM_CHECKPOINT
+from ddpm_lightning.runs.hardware import check_hardware
 from ddpm_lightning.runs.initial_weights import load_initial_weights
 from ddpm_lightning.runs.job import run_job
 from ddpm_lightning.runs.launch import ranks_to_start
+from ddpm_lightning.runs.logged_values import UnknownValueError, check_named_values
 from ddpm_lightning.runs.optimized_score import optimises, optimized_score
 from ddpm_lightning.runs.places import check_links, check_places, resolved_values, said_by
+from ddpm_lightning.runs.ranks import num_ranks
 from ddpm_lightning.runs.run_folder import RunFolder
 from ddpm_lightning.runs.trust import trust_of_command
 from ddpm_lightning.training.checkpoint import check_undamaged
@@ -38,21 +42,22 @@ def fit_and_test(config: RunConfig, run: RunFolder) -> dict[str, float]:
     options = config.options
     resuming = run.last_checkpoint.is_file()
     data = build_data(options)
-    if resuming:  # what the normaliser has learnt is in the checkpoint
-        module = build_module(options, data.image_shape, data.num_classes)
-    else:
-        module = build_fitted_module(options, data)
-        load_initial_weights(module, options)
+    module = build_module(options, data.image_shape, data.num_classes)
     module.run_config = config.stored
     callbacks = build_callbacks(options)
-    loggers = build_loggers(options, run.path)
-    trainer = build_trainer(options, run.path, callbacks, loggers)
-    if "checkpointing" not in options.callbacks:
-        log.warning("callbacks without `checkpointing`: this run keeps no weights and cannot be resumed")
-    if resuming:
-        log.info("continuing from %s", run.last_checkpoint)
-    trainer.fit(module, data, ckpt_path=str(run.last_checkpoint) if resuming else None)
-    return final_scores(trainer, module, data)
+    check_scoring(options)
+    check_named_values(options, module, callbacks)
+    with open_loggers(options, run.path) as loggers:
+        trainer = build_trainer(options, run.path, callbacks, loggers)
+        if not resuming:  # else what the normaliser has learnt is in the checkpoint
+            module.normalizer.fit(data.split("train"))
+            load_initial_weights(module, options)
+        if "checkpointing" not in options.callbacks:
+            log.warning("callbacks without `checkpointing`: this run keeps no weights and cannot be resumed")
+        if resuming:
+            log.info("continuing from %s", run.last_checkpoint)
+        trainer.fit(module, data, ckpt_path=str(run.last_checkpoint) if resuming else None)
+        return final_scores(trainer, module, data)
 
 
 def train(command: DictConfig) -> dict[str, float]:
@@ -84,9 +89,12 @@ def train(command: DictConfig) -> dict[str, float]:
         log.info("this run is done: %s", run.path)
         return dict(status["scores"])
     _check_last_checkpoint(run)
+    check_hardware(config.options)
+    ranks = ranks_to_start(config.options.trainer)
+    rank_slice(config.options.dataset.batch_size, 0, max(ranks, num_ranks()))  # each takes an equal share of a batch
     if status["state"] == "new" and hydra.mode is RunMode.RUN:  # a sweep keeps a record of what cannot begin
         check_buildable(config.options)
-    return run_job(run, config, ranks_to_start(config.options.trainer), lambda: fit_and_test(config, run))
+    return run_job(run, config, ranks, lambda: fit_and_test(config, run))
 
 
 def _check_last_checkpoint(run: RunFolder) -> None:
@@ -114,6 +122,8 @@ def train_for_sweeper(config: DictConfig) -> float | None:
     run = RunFolder(Path(hydra.runtime.output_dir))
     try:
         train(config)
+    except UnknownValueError:  # no run of the sweep would have the score
+        raise
     except Exception:
         in_sweep = not OmegaConf.is_missing(hydra.job, "num")
         if not in_sweep or not optimises(config) or run.read_status()["state"] != "failed":
