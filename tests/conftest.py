@@ -6,7 +6,7 @@ import runpy
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,6 +31,12 @@ from tiny_runs import write_idx as write_idx_file
 REPOSITORY = Path(__file__).parents[1]
 CONF = REPOSITORY / "conf"
 Shell = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def last_of_each(words: Sequence[str]) -> list[str]:
+    """The words of a command line, of which an option that comes again replaces the earlier one."""
+    last = {word.partition("=")[0]: place for place, word in enumerate(words)}
+    return [word for place, word in enumerate(words) if "=" not in word or last[word.partition("=")[0]] == place]
 
 
 @pytest.fixture(scope="session")
@@ -114,7 +120,7 @@ def shell() -> Shell:
 
     def run(script: str | Path, *overrides: str, cwd: Path = REPOSITORY, **environment: str):
         return subprocess.run(
-            [sys.executable, str(script), *overrides],
+            [sys.executable, str(script), *last_of_each(overrides)],
             cwd=cwd,
             env={**os.environ, "COLUMNS": "200", **environment},
             capture_output=True,
@@ -135,7 +141,7 @@ def shell_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[st
     handlers, level = root.handlers[:], root.level
 
     def run(script: str | Path, *overrides: str, cwd: Path = REPOSITORY, **environment: str):
-        words = [str(script), *overrides]
+        words = [str(script), *last_of_each(overrides)]
         code: object = 0
         capsys.readouterr()
         GlobalHydra.instance().clear()

@@ -14,6 +14,7 @@ from ddpm_lightning.diffusion.guidance import Guidance
 from ddpm_lightning.diffusion.target import Prediction
 from ddpm_lightning.runs.exported import read_exported
 from ddpm_lightning.runs.find_checkpoint import is_exported
+from ddpm_lightning.runs.home_folder import at_home
 from ddpm_lightning.runs.instantiate import instantiate
 from ddpm_lightning.runs.network_options import network_options
 from ddpm_lightning.runs.saved_model import NORMALIZER, SavedModel, read_trained
@@ -136,6 +137,7 @@ def load(path: str | Path, device: str | torch.device = "cpu", trust: str | Sequ
         ValueError: a file is damaged, or the config names a class of a package that is not trusted.
     """
     packages = (trust,) if isinstance(trust, str) else tuple(trust)
+    path = at_home(str(path))
     saved = read_exported(path, packages) if is_exported(path) else read_trained(path, packages)
     return build_model(saved, device, packages)
 

@@ -11,6 +11,17 @@ from typing import Annotated, Any, Literal
 
 from ddpm_lightning.runs.value_types import Where, takes_text
 
+LONGEST_NAME = 200
+"""Bytes in the name of a folder: file systems take 255, of which files in it that are being written need some."""
+
+
+def is_folder_name(text: str) -> bool:
+    """Whether a text can name a folder within another one; `a/b` names two."""
+    parts = text.split("/")
+    return "\0" not in text and all(
+        part not in ("", ".", "..") and len(part.encode(errors="surrogateescape")) <= LONGEST_NAME for part in parts
+    )
+
 
 def _at_least(least: int, meaning: str = "") -> Any:
     return Annotated[int, Where(lambda number: number >= least, f"a whole number of at least {least}{meaning}")]
@@ -21,6 +32,7 @@ _ShareOrNone = Annotated[float, Where(lambda share: 0 <= share <= 1, "a fraction
 _Norm = Annotated[float, Where(lambda norm: 0 <= norm < math.inf, "a number of at least 0")]
 _Probability = Annotated[float, Where(lambda number: 0 <= number <= 1, "a probability from 0 to 1")]
 _Devices = Annotated[str, Where(re.compile(r"auto|(\d+,)+\d*").fullmatch, "auto")]
+_Name = Annotated[str, Where(is_folder_name, "the name of a folder (at most 200 bytes, no .. and no / in front)")]
 _Limit = _at_least(-1, " (-1 for no limit)")
 
 _OF_SAMPLE: dict[str, Any] = {
@@ -35,8 +47,8 @@ SCHEMA: dict[str, Any] = {
     **_OF_SAMPLE,
     **{f"sample.{option}": kind for option, kind in _OF_SAMPLE.items()},
     **{f"seeds.{part}": int for part in ("init", "order", "noise", "samples")},
-    "name": str | None,
-    "experiment_name": str,
+    "name": _Name | None,
+    "experiment_name": _Name,
     "resume": str | None,
     "init_from": str | None,
     "init_weights": Literal["ema", "raw"] | None,

@@ -15,9 +15,13 @@ from omegaconf import DictConfig, Node, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from ddpm_lightning.runs.dotted_name import imported
+from ddpm_lightning.runs.home_folder import expand_home
 from ddpm_lightning.runs.option_schema import SCHEMA, SECTION_CLASSES
 from ddpm_lightning.runs.stored_values import REFERENCE
 from ddpm_lightning.runs.value_types import MisfitError, described, fitted
+
+LONGEST_SHOWN = 60
+"""Characters of a value in a message."""
 
 
 class Parameter(NamedTuple):
@@ -32,8 +36,11 @@ class Parameter(NamedTuple):
     default: Any = inspect.Parameter.empty
 
 
-def with_right_types(config: DictConfig) -> DictConfig:
+def with_right_types(config: DictConfig, root: str = "") -> DictConfig:
     """A copy of a composed or stored config in which every value has the type of its option: 100 where 1e2 is written.
+
+    A text that begins with `~` is a path in the home folder. With a `root`, options of that section alone are checked;
+    else all but Hydra's.
 
     An option without a value, and one that refers to what is not there, is left to whoever needs it. So is null in the
     command line of a verb with a `checkpoint`, where it stands for the checkpoint's value.
@@ -42,8 +49,9 @@ def with_right_types(config: DictConfig) -> DictConfig:
         ValueError: a value is not possible; names the option, or the one that it refers to.
     """
     result = config.copy()
+    expand_home(result)
     has_checkpoint = "checkpoint" in result or OmegaConf.is_missing(result, "checkpoint")
-    for option, parameter in _declared_options(result):
+    for option, parameter in _declared_options(result, root):
         try:
             value = OmegaConf.select(result, option, throw_on_missing=True)
             if OmegaConf.is_config(value):
@@ -63,9 +71,9 @@ def with_right_types(config: DictConfig) -> DictConfig:
     return result
 
 
-def _declared_options(config: DictConfig) -> Iterator[tuple[str, Parameter]]:
+def _declared_options(config: DictConfig, root: str) -> Iterator[tuple[str, Parameter]]:
     """Each option of a config that has a declared type, by its path."""
-    for path, section in _sections(config):
+    for path, section in _sections(config[root], root) if root else _sections(config):
         of_class = parameters_of(SECTION_CLASSES.get(path) or str(section.get("_target_") or ""))
         for key in map(str, section):
             option = f"{path}.{key}" if path else key
@@ -112,7 +120,8 @@ def _shown(value: Any) -> str:
         return f"[{', '.join(map(_shown, value))}]"
     if isinstance(value, Mapping):
         return "a section"
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    text = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
 
 
 @cache

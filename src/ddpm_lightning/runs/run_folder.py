@@ -1,6 +1,5 @@
 """The folder of a run: where things are in it, and the state of the run."""
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,12 +13,15 @@ from omegaconf import OmegaConf
 from omegaconf._utils import get_yaml_loader
 
 from ddpm_lightning.atomic_files import write_json, write_text
+from ddpm_lightning.json_files import read_json
 from ddpm_lightning.runs.config import RunConfig
 from ddpm_lightning.runs.find_checkpoint import LAST_CHECKPOINT
 from ddpm_lightning.runs.identity import differences, without_length
 from ddpm_lightning.runs.stored_config import modernized
 from ddpm_lightning.runs.trust import Trust
 
+STATES = ("running", "done", "failed", "interrupted")
+"""States of a run that has begun."""
 MOST_SHOWN = 5
 """Maximum number of options named in a message; another class differs in all of them."""
 
@@ -61,10 +63,16 @@ class RunFolder:
         return self.path / ".lock"
 
     def read_status(self) -> dict[str, Any]:
-        """{"state": "new" | "running" | "done" | "failed" | "interrupted", ...}; "new" where no run has begun."""
+        """{"state": "new" | "running" | "done" | "failed" | "interrupted", ...}; "new" where no run has begun.
+
+        Raises:
+            ValueError: the file is damaged.
+        """
         if not self.status_file.is_file():
             return {"state": "new"}
-        status: dict[str, Any] = json.loads(self.status_file.read_text())
+        status = read_json(self.status_file, ["state"], "delete it, and the run continues from its last checkpoint")
+        if (state := status["state"]) not in STATES:
+            raise ValueError(f"{self.status_file} has an unknown state {state!r}: there are {', '.join(STATES)}")
         return status
 
     def write_status(self, state: str, **details: Any) -> None:
@@ -90,7 +98,10 @@ class RunFolder:
         try:
             return yaml.load(self.config_file.read_text(encoding="utf-8"), Loader=get_yaml_loader())
         except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-            raise ValueError(f"{self.config_file} is damaged, or not the config of a run ({error})") from error
+            raise ValueError(
+                f"{self.config_file} is damaged, or not the config of a run ({' '.join(str(error).split())}): restore "
+                "it from a copy, or choose another folder"
+            ) from error
 
     def is_unused(self, verb: str) -> bool:
         """Whether it holds nothing but the log of this verb, as when a command has just begun."""

@@ -1,6 +1,5 @@
 """What is saved of a trained model, in a checkpoint or in an export: plain values and tensors, nothing built yet."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ddpm_lightning.json_files import read_json
 from ddpm_lightning.runs.find_checkpoint import LAST_CHECKPOINT, find_checkpoint
 from ddpm_lightning.runs.instantiate import instantiate
 from ddpm_lightning.runs.stored_config import modernized
@@ -100,5 +100,5 @@ def _card_beside(checkpoint: Path) -> dict[str, Any] | None:
     scores = folder.parent / "metrics.json"
     if Path(folder.name, checkpoint.name) != LAST_CHECKPOINT or not scores.is_file():
         return None
-    card: dict[str, Any] = json.loads(scores.read_text())["card"]
+    card: dict[str, Any] = read_json(scores, ["card"], "evaluate the run again, or delete the file")["card"]
     return card

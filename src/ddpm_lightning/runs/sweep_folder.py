@@ -3,7 +3,6 @@
 So it is the same whichever launcher runs the jobs, and wherever.
 """
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ddpm_lightning.atomic_files import write_json
+from ddpm_lightning.json_files import read_json
 from ddpm_lightning.runs.run_folder import RunFolder
 
 PLAN_FILE = "sweep.json"
@@ -75,7 +75,7 @@ class SweepFolder:
         file = self.path / PLAN_FILE
         if not file.is_file():
             raise FileNotFoundError(f"{self.path} is not the folder of a sweep: it holds no {PLAN_FILE}")
-        plan: dict[str, Any] = json.loads(file.read_text())
+        plan = read_json(file, ["jobs", "began"], "run the command of the sweep again, which writes it anew")
         if outside := [job for job in plan["jobs"] or () if Path(job).name != job]:
             raise ValueError(f"{file} is refused: its job {outside[0]!r} is not a folder in that of the sweep")
         return plan

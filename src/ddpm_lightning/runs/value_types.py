@@ -18,6 +18,8 @@ from typing import Annotated, Any, Literal, NewType, TypeVar, Union, get_args, g
 
 LISTS = (list, tuple, set, frozenset, collections.abc.Sequence, collections.abc.Iterable, collections.abc.Collection)
 MAPPINGS = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
+LARGEST = 2**63 - 1
+"""The largest whole number that tensors hold."""
 NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text", None: "null"}
 """Plain type -> its description in a message."""
 
@@ -76,7 +78,7 @@ def is_object(value: Any) -> bool:
 
 def takes_text(annotation: Any) -> bool:
     """Whether text is meant wherever a number could be: the types are text, and perhaps null or a section."""
-    kinds = _alternatives(annotation)
+    kinds = [get_args(kind)[0] if _origin(kind) is Annotated else kind for kind in _alternatives(annotation)]
     return str in kinds and all(kind in (str, None) or _origin(kind) in MAPPINGS for kind in kinds)
 
 
@@ -104,6 +106,8 @@ def _is(value: Any, kind: Any) -> bool:
         return any(type(choice) is type(value) and choice == value for choice in parameters)
     if kind is None:
         return value is None
+    if kind is int:
+        return type(value) is int and -LARGEST <= value <= LARGEST
     if kind is float:
         return type(value) in (int, float)
     if kind in NAMES:
@@ -130,7 +134,7 @@ def _converted(value: Any, kind: Any) -> Any:
         number = _number(value)
         if kind is float:
             return number
-        if math.isfinite(number) and number % 1 == 0:
+        if math.isfinite(number) and number % 1 == 0 and abs(number) <= LARGEST:
             return int(number)
     elif kind is bool and str(value).lower() in ("true", "false", "1", "0"):
         return str(value).lower() in ("true", "1")

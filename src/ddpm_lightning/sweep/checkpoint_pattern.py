@@ -1,6 +1,7 @@
 """`checkpoint='multirun/NAME/*'`: all runs whose folders match, as a sweep over them."""
 
 import glob
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,15 +30,20 @@ _typed: dict[str, str] = {}
 def name_checkpoint(words: Sequence[str]) -> list[str]:
     """The command line's words, with `checkpoint=` before a path, or a pattern of paths, that stands alone."""
     return [
-        KEY + word
-        if "=" not in word
-        and word[0] not in "-~"
-        and before not in TAKES_A_VALUE
-        and (Path(word).exists() or glob.has_magic(word))
-        else word
+        KEY + word if before not in TAKES_A_VALUE and _is_path(word) else word
         for before, word in zip(["", *words], words, strict=False)
         if word
     ]
+
+
+def _is_path(word: str) -> bool:
+    """Whether a word is a path or a pattern, and not an option; `epoch=1.ckpt` is a path if there is such a file."""
+    if word[0] in "-~":
+        return False
+    key, equals, _ = word.partition("=")
+    if equals:
+        return (word.endswith(".ckpt") or "/" in key) and os.path.exists(word)
+    return os.path.exists(word) or glob.has_magic(word)
 
 
 def expand_checkpoints(words: Sequence[str]) -> list[str]:
@@ -82,6 +88,11 @@ def _is_finished(path: Path) -> bool:
 def pattern_as_typed(word: str) -> str:
     """The pattern as typed, so that the sweep's folder does not depend on how many runs match."""
     return _typed.get(word, word)
+
+
+def is_pattern(word: str) -> bool:
+    """Whether a word stands for a pattern that was typed, even if one run alone matches it."""
+    return word in _typed
 
 
 def _quoted(path: str) -> str:

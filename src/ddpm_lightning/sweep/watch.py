@@ -9,6 +9,7 @@ nothing that a verb could return to: `verbs/cli.py` calls `end_sweep` when Hydra
 """
 
 import os
+import shutil
 import sys
 import threading
 import time
@@ -28,13 +29,17 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, flag_override
 
 import ddpm_lightning.sweep.folder_names  # noqa: F401  # registers the names, also where a launcher sends a job
+from ddpm_lightning.runs.check_command import check_command
 from ddpm_lightning.runs.failure import failure_message
+from ddpm_lightning.runs.home_folder import expand_home
 from ddpm_lightning.runs.identity import job_hash
+from ddpm_lightning.runs.new_folders import note_existing, remove_new_parents
 from ddpm_lightning.runs.option_types import with_right_types
 from ddpm_lightning.runs.ranks import global_rank, num_ranks
 from ddpm_lightning.runs.run_folder import RunFolder
-from ddpm_lightning.runs.sweep_folder import JobState, SweepFolder
+from ddpm_lightning.runs.sweep_folder import PLAN_FILE, JobState, SweepFolder
 from ddpm_lightning.sweep.back_ends import check_back_ends
+from ddpm_lightning.sweep.checkpoint_pattern import is_pattern
 from ddpm_lightning.sweep.status import print_table, summary
 
 _current: "LockedSweep | None" = None
@@ -50,6 +55,7 @@ class LockedSweep:
 
     def __init__(self, folder: Path, has_scores: bool) -> None:
         self.has_scores = has_scores
+        self.is_new = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
         self.sweep = SweepFolder(folder)
         self.failed: set[str] = set()  # folders of jobs; one that is another run's has no status to say so
@@ -68,20 +74,37 @@ class LockedSweep:
         return len(self.failed | {job.folder for job in jobs if job.state is JobState.FAILED and job.changed >= began})
 
     def release(self) -> None:
-        """Unlocks the folder."""
+        """Unlocks the folder, and removes it if this start has made it and no job has begun."""
         self._lock.release()
+        folder = self.sweep.path
+        if self.is_new and {path.name for path in folder.iterdir()} <= {PLAN_FILE, ".lock", "multirun.yaml"}:
+            shutil.rmtree(folder, ignore_errors=True)
+            remove_new_parents(folder)
 
 
 class CannotBeginError(SystemExit):
-    """Raised if a sweep cannot begin; a SystemExit, because Hydra turns other exceptions here into warnings."""
+    """Raised if a command cannot begin; a SystemExit, because Hydra turns other exceptions here into warnings."""
 
     def __init__(self, cause: Exception) -> None:
-        super().__init__(f"the sweep cannot begin: {str(cause) or repr(cause)}")
+        super().__init__(f"the command cannot begin: {str(cause) or repr(cause)}")
         self.cause = cause
 
 
 class SweepWatch(Callback):
     """The entry of `hydra.callbacks`. It has no state of its own: launchers send it to other processes."""
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Checks the types of a single run's options before Hydra makes its folder, and expands `~` in that.
+
+        Raises:
+            SystemExit: a value is not possible.
+        """
+        try:
+            expand_home(config)
+            check_command(config)
+            note_existing(Path(config.hydra.run.dir), "paths.output_dir= or hydra.run.dir=")
+        except Exception as error:
+            raise CannotBeginError(error) from error
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Locks the sweep's folder and writes its plan.
@@ -94,6 +117,7 @@ class SweepWatch(Callback):
         if num_ranks() > 1 and not _runs_jobs_itself(config):
             raise SystemExit("under torchrun or srun jobs run in these very processes: leave out hydra/launcher")
         try:
+            expand_home(config)
             overrides = _parsed_overrides(config)
             _fix_job_names(config, overrides)
             if global_rank() > 0:
@@ -170,6 +194,7 @@ def _begin(config: DictConfig, overrides: list[Override]) -> SweepFolder:
     global _current
     jobs = _planned_jobs(config, overrides)  # before there is a folder: an option may be misspelt
     check_back_ends(config)
+    note_existing(Path(config.hydra.sweep.dir), "hydra.sweep.dir=")
     _current = LockedSweep(Path(config.hydra.sweep.dir), has_scores=config.hydra.job.config_name != "sample")
     _current.sweep.write_plan(jobs, config.hydra.overrides.task)
     return _current.sweep
@@ -214,19 +239,33 @@ def _fix_job_names(config: DictConfig, overrides: list[Override]) -> None:
 
 def _planned_jobs(config: DictConfig, overrides: list[Override]) -> list[str] | None:
     """The folder of each job; None if the sweeper decides as it goes, as Optuna's does."""
+    with_right_types(DictConfig({"hydra": {part: config.hydra[part] for part in ("launcher", "sweeper")}}), "hydra")
     if not _is_grid(config):
         with_right_types(config)  # what is the same for all jobs
+        if config.get("optimize") and config.optimize.score is None:
+            raise ValueError(
+                "this sweeper looks for the best score, and needs to know which: set optimize.score, as in "
+                "optimize.score=test/kid_lenet_mnist, or leave out hydra/sweeper"
+            )
         return None
+    if config.hydra.sweeper.max_batch_size is not None and config.hydra.sweeper.max_batch_size < 1:
+        raise ValueError(f"hydra.sweeper.max_batch_size must be at least 1, not {config.hydra.sweeper.max_batch_size}")
     if any(override.key_or_group == "resume" for override in overrides):
         raise ValueError("resume continues one run, in its own folder: leave out -m, or run one command for each")
     loader = GlobalHydra.instance().config_loader()
     (jobs,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
+    if not jobs:
+        raise ValueError("there is nothing to sweep over: an option has no values at all")
+    if len(jobs) == 1 and not any(o.is_sweep_override() or is_pattern(str(o.input_line)) for o in overrides):
+        raise ValueError(
+            "-m runs a sweep, but no option has several values: write them with commas, as in seed=0,1, or leave out -m"
+        )
     composed = [loader.load_sweep_config(config, list(words)) for words in jobs]
     varied = {override.key_or_group for override in overrides if override.is_sweep_override()}
     names = [" ".join(word for word in words if word.partition("=")[0].lstrip("+~") in varied) for words in jobs]
     for name, job in zip(names, composed, strict=True):
         _check_grid(name, job, {override.key_or_group for override in overrides})
-        with_right_types(job)  # a wrong value in a grid is refused before the first job
+        check_command(job)  # a wrong value in a grid is refused before the first job
     folders = [str(job.hydra.sweep.subdir) for job in composed]
     _check_distinct(names, [job_hash(job) for job in composed])
     _check_distinct(names, folders)

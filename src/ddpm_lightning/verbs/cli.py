@@ -1,7 +1,7 @@
 """Start of the commands that use Hydra, and their end: a message and an exit code."""
 
-import contextlib
 import os
+import re
 import shutil
 import signal
 import sys
@@ -16,13 +16,17 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from ddpm_lightning.processes import end_with_parent
+from ddpm_lightning.processes import end_with_parent, is_child
+from ddpm_lightning.runs.home_folder import use_environment_at_home, words_at_home
+from ddpm_lightning.runs.new_folders import remove_new_parents
 from ddpm_lightning.runs.own_yaml import conf_folder
 from ddpm_lightning.runs.ranks import global_rank, is_own_rank
 from ddpm_lightning.runs.run_folder import RunFolder
 from ddpm_lightning.sweep.checkpoint_pattern import expand_checkpoints, name_checkpoint
 from ddpm_lightning.sweep.watch import CannotBeginError, end_sweep
+from ddpm_lightning.verbs.check_options import check_options
 from ddpm_lightning.verbs.explain import message_of
+from ddpm_lightning.verbs.grammar import check_flags, misplaced, read_overrides
 from ddpm_lightning.verbs.help.page import help_text
 from ddpm_lightning.verbs.program import print_page, program_call, program_name
 from ddpm_lightning.verbs.text_options import quote_text_options
@@ -52,15 +56,18 @@ def run_verb(main: Callable[[DictConfig], Any], config_name: str) -> None:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     errors: list[Exception] = []
     try:
-        words = quote_text_options(sys.argv[1:])
+        use_environment_at_home()
+        words = words_at_home(sys.argv[1:])
         if config_name != "train":
             words = name_checkpoint(words)
         if {"-h", "--help"} & set(words):
-            print_page(help_text(conf, config_name, words, program_call()))
+            print_page(help_text(conf, config_name, _readable(words), program_call()))
             sys.exit(0)
-        sys.argv[1:] = expand_checkpoints(_flags_first(words))
+        sys.argv[1:] = _readable(expand_checkpoints(_flags_first(words)))
         # A place for YAML files that does not exist, which Hydra passes over.
         warnings.filterwarnings("error", "provider=.* is not available", UserWarning)
+        if not is_child():  # a job's words come from a command that is checked already
+            check_options(conf, config_name, sys.argv[1:])
         task = _keeping_error(main, config_name, errors)
         hydra.main(version_base="1.3", config_path=str(conf), config_name=config_name)(task)()
         if errors:
@@ -86,22 +93,36 @@ def run_verb(main: Callable[[DictConfig], Any], config_name: str) -> None:
     sys.exit(min(end_sweep() or 0, LARGEST_EXIT_CODE))
 
 
+def _readable(words: Sequence[str]) -> list[str]:
+    """The words with quotes where Hydra needs them.
+
+    Raises:
+        ValueError: it cannot read an option anyway.
+    """
+    quoted = quote_text_options(words)
+    read_overrides(get_args_parser().parse_intermixed_args(quoted).overrides)
+    return quoted
+
+
 def _flags_first(words: Sequence[str]) -> list[str]:
     """The words with Hydra's flags in front, since it takes no flag between options, as in `seed=0 -m loss=mse,mae`.
 
     Raises:
-        ValueError: a word is neither a flag nor an option.
+        ValueError: a word is neither a flag nor an option, or a flag cannot be used.
     """
+    check_flags(words)
     parser = get_args_parser()
     parser.error = _refuse_flag  # type: ignore[method-assign]
     arguments = parser.parse_intermixed_args(list(words))
     if arguments.experimental_rerun:
         raise ValueError("--experimental-rerun loads a pickle, which may run code: repeat the command instead")
+    if arguments.package and not arguments.cfg:
+        raise ValueError("--package selects what --cfg prints: add --cfg job, or leave it out")
     options: list[str] = arguments.overrides
-    for word in options:
-        if "=" not in word and not word.startswith("~"):
-            hint = f" (resume={word} continues a run)" if Path(word).exists() else ""
-            raise ValueError(f"{word!r} is neither a path of a run nor an option, as in KEY=VALUE{hint}")
+    for place, word in enumerate(options):
+        if not (re.search("[^=]=", word) or word.startswith("~")):
+            hint = f" (resume={word} continues a run)" if word and Path(word).exists() else ""
+            raise ValueError(misplaced(word, options[:place], options[place + 1 :]) + hint)
     left = list(options)
     flags = [word for word in words if not (left and word == left[0] and left.pop(0))]
     return [*flags, *options]
@@ -122,7 +143,7 @@ def _keeping_error(
             return main(config)
         except BaseException as error:
             if is_single:
-                _remove_unused_folder(config_name, Path(config.paths.output_dir).absolute())
+                _remove_unused_folder(config_name)
             if not is_single or not isinstance(error, Exception):
                 raise
             errors.append(error)
@@ -131,14 +152,13 @@ def _keeping_error(
     return task
 
 
-def _remove_unused_folder(config_name: str, outputs: Path) -> None:
-    """Removes the folder that Hydra has made in `outputs` for a command that was refused before it began."""
+def _remove_unused_folder(config_name: str) -> None:
+    """Removes the folder that Hydra has made for a command that was refused before it began, and those around it."""
     folder = RunFolder(Path(HydraConfig.get().runtime.output_dir))
     if global_rank() == 0 and folder.is_unused(config_name):
         shutil.rmtree(folder.path, ignore_errors=True)
-        with contextlib.suppress(OSError):  # others' runs are in it
-            if (above := folder.path.parent).is_relative_to(outputs) and above != outputs:
-                above.rmdir()
+    if global_rank() == 0 and not folder.path.exists():
+        remove_new_parents(folder.path)
 
 
 def import_from_current_folder() -> None:

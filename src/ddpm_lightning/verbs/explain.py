@@ -4,6 +4,8 @@ import difflib
 import os
 import re
 import sys
+from collections.abc import Iterator
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from ddpm_lightning.runs.failure import RankError, cause_of
 from ddpm_lightning.runs.from_checkpoint import FROM_CHECKPOINT
 from ddpm_lightning.runs.system_errors import explain_system_error
 from ddpm_lightning.verbs.composition import Composition
+from ddpm_lightning.verbs.guesses import guess_option
 
 USER_ERRORS = (ValueError, OSError, FloatingPointError, UserWarning)
 """Errors whose message says all that a user needs; others come with a traceback."""
@@ -27,9 +30,7 @@ SHOW_WHERE = "(set DDPM_TRACEBACK=1 to see where)"
 def message_of(error: Exception, conf: Path, config_name: str) -> str | None:
     """All that a user needs to know about an error; None for one that needs its traceback."""
     if isinstance(error, OmegaConfBaseException):
-        message = re.sub(r"^\w+ raised while resolving interpolation: ", "", str(error).splitlines()[0])
-        missing = re.search(r"Missing mandatory value: (\S+)", message)
-        return f"give {missing.group(1)}=..., which has no default" if missing else message
+        return _explain_config(error)
     if isinstance(error, HydraException) and not isinstance(error, InstantiationException):
         return _explain(error, conf, config_name)
     if "DDPM_TRACEBACK" in os.environ:
@@ -39,6 +40,12 @@ def message_of(error: Exception, conf: Path, config_name: str) -> str | None:
         return str(cause)
     if explained := explain_system_error(cause):
         return explained
+    if isinstance(cause, MemoryError) or re.search("can't allocate memory|out of memory", str(cause)):
+        asked = re.search(r"tried to allocate ([^.]*)\.", str(cause))
+        return (
+            f"there is not enough memory{f' for {asked.group(1)}' if asked else ''}: lower the number of images "
+            "computed together (dataset.batch_size, chunk_size, metrics.chunk_size), their number, or the model's size"
+        )
     if isinstance(cause, USER_ERRORS):
         return str(cause) if _is_ours(cause) else f"{cause}\n{SHOW_WHERE}"
     if missing := re.match(r"Error locating target '([^']+)'(?s:.*)full_key: (\S+)", str(error)):
@@ -52,6 +59,27 @@ def message_of(error: Exception, conf: Path, config_name: str) -> str | None:
     if isinstance(error, InstantiationException) and isinstance(cause, TypeError):
         return f"{_explain_type_error(str(error), cause, conf, config_name)}\n{SHOW_WHERE}"
     return None
+
+
+def _explain_config(error: OmegaConfBaseException) -> str:
+    """OmegaConf's message in one sentence, with the option that it is about."""
+    message = re.sub(r"^\w+ raised while resolving interpolation: ", "", str(error).splitlines()[0])
+    if missing := re.search(r"Missing mandatory value: (\S+)", message):
+        return f"give {missing.group(1)}=..., which has no default"
+    ours = (c for c in _causes(error) if _is_ours(c) and not isinstance(c, OmegaConfBaseException))
+    if cause := next(ours, None):
+        return str(cause)  # one of our own, raised while Hydra asked for the name of a folder
+    if unknown := re.fullmatch(r"Interpolation key '([^']+)' not found", message):
+        message = f"${{{unknown.group(1)}}} refers to an option that does not exist"
+    where = f"{error.full_key}: " if error.full_key and error.full_key not in message else ""
+    return where + message.strip('"')
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The errors that led to an error."""
+    while following := error.__cause__ or error.__context__:
+        error = following
+        yield error
 
 
 def _is_ours(error: BaseException) -> bool:
@@ -85,9 +113,21 @@ def _explain(error: HydraException, conf: Path, config_name: str) -> str:
         close = difflib.get_close_matches(choice, options, n=1, cutoff=0.5)
         guess = f" Did you mean {group}={close[0]}?" if close else ""
         return f"unknown {group} {choice!r}: choose from {', '.join(options)}.{guess}"
+    if isinstance(error, MissingConfigException) and (name := re.match(r"Cannot find primary config '(.*?)'", message)):
+        return (
+            f"there is no config {name.group(1)!r}: leave out --config-name, or name a YAML file in the folder of "
+            "--config-dir"
+        )
+    if merging := re.match(r"Error merging override ([^=]+)=(.*)", message):
+        why = f": {str(error.__cause__).splitlines()[0]}" if error.__cause__ else ""
+        return f"{merging.group(1)}={merging.group(2)} is not possible{why}"
+    if removed := re.match(r"Could not delete from config. '(?:(\S+)\.)?(\S+)' does not exist", message):
+        section, last = removed.groups(default="")
+        existing = _existing(conf, config_name, section.split(".") if section else [])
+        return f"there is no {section}.{last} to remove: {section or 'the config'} has {', '.join(existing)}"
     match = re.search(r"Could not override '([^']+)'|full_key: (\S+)", message)
     if match is None:
-        return message
+        return " ".join(line.strip() for line in message.splitlines())
     key = (match.group(1) or match.group(2)).partition("@")[0]
     *parents, last = re.split(r"[./]", key)
     options = _existing(conf, config_name, parents)
@@ -97,25 +137,34 @@ def _explain(error: HydraException, conf: Path, config_name: str) -> str:
     where = f" of {'.'.join(parents)}" if parents else ""
     valid = f"Options{where}: {', '.join(options)}"
     if not parents and (conf / last).is_dir():
-        if last in Composition(conf, config_name, _own_folders()).chosen:
+        if last in _composition(conf, config_name).chosen:
             return f"{key!r} is not an option of the selected {last}: choose another one with {last}=..."
         if last not in options:
             return f"{key!r} cannot be changed here: {last} comes from the checkpoint.\n{valid}"
         return f"{key!r} cannot be changed here: of {last}, only single options can.\n{valid}"
-    close = difflib.get_close_matches(last, options, n=1, cutoff=0.5)
-    guess = f" Did you mean {'.'.join([*parents, *close])}?" if close else ""
-    return f"unknown option {key!r}.{guess}\n{valid}"
+    config = _composition(conf, config_name).config
+    return f"unknown option {key!r}.{guess_option(key, parents, options, config, config_name)}\n{valid}"
 
 
 def _existing(conf: Path, config_name: str, parents: list[str]) -> list[str]:
     """The keys below `parents` in the config as the command line's group choices make it; at the top, groups too."""
-    groups = Composition(conf, config_name, _own_folders()).chosen
+    groups = _composition(conf, config_name).chosen
     choices = [w for w in sys.argv[1:] if re.match(r"^[\w/]+=[\w/]+$", w) and w.partition("=")[0] in groups]
-    node: Any = Composition(conf, config_name, [*_own_folders(), *choices]).config
+    node: Any = _composition(conf, config_name, *choices).config
     for parent in parents:
         node = node.get(parent) if isinstance(node, DictConfig) else None
     keys = {str(key) for key in node if key != "_target_"} if isinstance(node, DictConfig) else set()
     return sorted(keys | ({group.partition("/")[0] for group in groups} if not parents else set()))
+
+
+def _composition(conf: Path, config_name: str, *choices: str) -> Composition:
+    """The config without the command line's options, but with its folders and these choices."""
+    return _composed(conf, config_name, (*_own_folders(), *choices))
+
+
+@cache
+def _composed(conf: Path, config_name: str, words: tuple[str, ...]) -> Composition:
+    return Composition(conf, config_name, words)
 
 
 def _own_folders() -> list[str]:

@@ -39,9 +39,7 @@ def main() -> None:
         if kind not in FORMATS:
             raise ValueError(f"unknown format {kind!r}: choose from {', '.join(FORMATS)}")
         trust = tuple(options["trust"].split(",")) if "trust" in options else ()
-        print(
-            export(Path(runs[0]).expanduser(), Path(options["out"]).expanduser(), kind, options.get("weights"), trust)
-        )
+        print(export(Path(runs[0]), Path(options["out"]), kind, options.get("weights"), trust))
     except (ValueError, OSError) as error:
         sys.exit(f"{program_name()}: {explain_system_error(error) or error}")
 

@@ -29,6 +29,8 @@ def main() -> None:
         sweeps = [path for word in words.paths for path in _matching(word)]
         if not sweeps:
             raise ValueError("name the folder of a sweep, as in multirun/NAME")
+        if "out" in words.options and Path(words.options["out"]).is_file():
+            raise ValueError(f"out={words.options['out']} is a file: name a folder")
         from ddpm_lightning.report.make_report import make_report, plain_warnings, print_report  # not needed for --help
 
         options = words.options

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from ddpm_lightning.runs.home_folder import words_at_home
 from ddpm_lightning.verbs.program import print_page
 
 
@@ -36,7 +37,7 @@ def read_words(words: Sequence[str], known: Sequence[str], usage: str) -> Words:
         sys.exit(0 if words else 2)
     paths: list[str] = []
     options: dict[str, str] = {}
-    for word in words:
+    for word in words_at_home(words):
         key, equals, value = word.partition("=")
         if os.path.exists(word):
             paths.append(word)

@@ -1,0 +1,151 @@
+"""The checks of a command line that Hydra does not make: what it would take silently, or refuse without a remedy."""
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf
+
+from ddpm_lightning.verbs.composition import Composition
+from ddpm_lightning.verbs.grammar import read_overrides
+
+_SEVERAL = ("callbacks", "logger", "experiment", "debug")
+"""Groups of which several choices make sense together."""
+_REMOVABLE = ("callbacks.", "logger.")
+
+
+def check_options(conf: Path, config_name: str, words: Sequence[str]) -> None:
+    """Checks the options of a command line before Hydra composes a config from them.
+
+    Args:
+        conf: folder of the YAML files.
+        config_name: the verb's file there.
+        words: the command line, flags first.
+
+    Raises:
+        ValueError: an option is given twice, empty, not there to be added or removed, or has several values without
+            -m; a group is given something else than one of its choices.
+    """
+    flags = list(words[: len(words) - len(Composition(conf, config_name, words).option_words)])
+    options = list(words[len(flags) :])
+    overrides = read_overrides(options)
+    _check_repeated(overrides)
+    for override in overrides:
+        _check_value(override, is_sweep=bool({"-m", "--multirun"} & set(flags)))
+        _check_removal(override)
+    without = [word for word, override in zip(options, overrides, strict=True) if not _adds(override)]
+    composition = Composition(conf, config_name, [*_places(flags), *(w for w in without if w.startswith("hydra.s"))])
+    for override in overrides:
+        _check_choice(override, composition)
+    if added := [override for override in overrides if _adds(override)]:
+        config = Composition(conf, config_name, [*_places(flags), *without]).config
+        for override in added:
+            _check_added(override, config, composition, options)
+
+
+def _adds(override: Override) -> bool:
+    return override.is_add() or override.is_force_add()
+
+
+def _text(override: Override) -> str:
+    """The value as it is typed."""
+    return str(override.input_line).partition("=")[2]
+
+
+def _places(flags: Sequence[str]) -> list[str]:
+    """The flags that name folders of YAML files."""
+    return [word for word in flags if word not in ("-m", "--multirun", "--cfg", "-c")]
+
+
+def _check_repeated(overrides: Sequence[Override]) -> None:
+    given: dict[str, Override] = {}
+    for override in overrides:
+        key = f"{override.key_or_group}@{override.package}"
+        if key in given and _text(given[key]) != _text(override):
+            first, last = _text(given[key]), _text(override)
+            raise ValueError(f"{override.key_or_group}= is given twice, as {first} and as {last}: leave out one")
+        given[key] = override
+
+
+def _check_value(override: Override, is_sweep: bool) -> None:
+    key, text = override.key_or_group, _text(override)
+    if override.is_delete():
+        return
+    if text == "":
+        raise ValueError(f"{key}= has no value: give one ({key}=null for none), or leave it out")
+    if override.is_sweep_override() and not is_sweep:
+        values = (
+            f"""; a list is written {key}=[{text}], and text with commas '{key}="{text}"'"""
+            if override.is_choice_sweep()
+            else ""
+        )
+        raise ValueError(f"{key}={text} has several values: add -m to sweep over them{values}")
+
+
+def _check_removal(override: Override) -> None:
+    if override.is_delete() and not override.key_or_group.startswith(_REMOVABLE):
+        key = override.key_or_group
+        raise ValueError(
+            f"~{key} would remove an option that every run has: give it another value with {key}=... (only callbacks "
+            "and loggers can be removed, as in ~callbacks.pictures)"
+        )
+
+
+def _check_choice(override: Override, composition: Composition) -> None:
+    """Checks that a group is given one of its choices, and that its choice is not set as if it were an option."""
+    key = override.key_or_group
+    group = key.replace(".", "/")
+    choices = composition.choices(group)
+    if not choices or override.is_delete():
+        return
+    values = list(override.sweep_string_iterator()) if override.is_sweep_override() else [override.value()]
+    if key != group:
+        if isinstance(values[0], str) and not values[0].startswith("${"):
+            raise ValueError(f"{key} is a group: choose with {group}={_text(override)} (from {', '.join(choices)})")
+        return
+    for value in values:
+        _check_choices(group, value, choices, composition)
+
+
+def _check_choices(group: str, value: Any, choices: Sequence[str], composition: Composition) -> None:
+    possible = f"choose from {', '.join(choices)}"
+    if isinstance(value, dict):
+        return
+    if isinstance(value, list) and group not in _SEVERAL and group in composition.chosen:
+        listed = ",".join(map(str, value))
+        raise ValueError(f"{group} takes one choice, not a list: {possible}; a sweep is written -m {group}={listed}")
+    for choice in value if isinstance(value, list) else [value]:
+        if not isinstance(choice, str):
+            shown = "null" if choice is None else str(choice).lower()
+            raise ValueError(f"{group}={shown} is not possible: {possible}, or leave it out")
+        folder, _, name = choice.strip("'\"").rpartition("/")
+        if name not in composition.choices(f"{group}/{folder}".rstrip("/")) and not name.startswith("${"):
+            stem = name.removesuffix(".yaml").removesuffix(".yml")
+            close = difflib.get_close_matches(stem.lower(), choices, n=1, cutoff=0.5)
+            guess = f". Did you mean {group}={close[0]}?" if close else "."
+            raise ValueError(f"unknown {group} {choice!r}: {possible}{guess}")
+
+
+def _check_added(override: Override, config: DictConfig, composition: Composition, words: Sequence[str]) -> None:
+    """Checks that `+` adds something that is not there, and that something reads it."""
+    key = override.key_or_group
+    if composition.choices(key):
+        if key in composition.chosen or override.is_force_add():
+            raise ValueError(f"{key} is a group that every run has: leave out the +, as in {key}={_text(override)}")
+        return
+    parent, _, last = key.rpartition(".")
+    section = OmegaConf.select(config, parent, throw_on_resolution_failure=False) if parent else config
+    if isinstance(section, DictConfig) and last in section:
+        if override.is_add():
+            raise ValueError(f"{key} exists already: leave out the +, as in {key}={_text(override)}")
+        return
+    if parent and parent not in ("seeds", "paths", "optimize"):
+        return  # a constructor refuses what it does not know
+    if any(f"${{{key}" in text for text in (*words, OmegaConf.to_yaml(config))):
+        return
+    if isinstance(section, DictConfig) and (close := difflib.get_close_matches(last, map(str, section), n=1)):
+        meant = f"{parent}.{close[0]}".lstrip(".")
+        raise ValueError(f"+{key} adds an option that nothing reads. Did you mean {meant}=?")
+    raise ValueError(f"+{key} adds an option that nothing reads: no other option refers to it as ${{{key}}}")
