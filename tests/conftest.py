@@ -33,8 +33,10 @@ CONF = REPOSITORY / "conf"
 Shell = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-def last_of_each(words: Sequence[str]) -> list[str]:
-    """The words of a command line, of which an option that comes again replaces the earlier one."""
+def _words(script: str | Path, words: Sequence[str]) -> Sequence[str]:
+    """The words of a command line; of a training's, an option that comes again replaces a tiny one."""
+    if Path(script).stem != "train":
+        return words
     last = {word.partition("=")[0]: place for place, word in enumerate(words)}
     return [word for place, word in enumerate(words) if "=" not in word or last[word.partition("=")[0]] == place]
 
@@ -120,7 +122,7 @@ def shell() -> Shell:
 
     def run(script: str | Path, *overrides: str, cwd: Path = REPOSITORY, **environment: str):
         return subprocess.run(
-            [sys.executable, str(script), *last_of_each(overrides)],
+            [sys.executable, str(script), *_words(script, overrides)],
             cwd=cwd,
             env={**os.environ, "COLUMNS": "200", **environment},
             capture_output=True,
@@ -141,7 +143,7 @@ def shell_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[st
     handlers, level = root.handlers[:], root.level
 
     def run(script: str | Path, *overrides: str, cwd: Path = REPOSITORY, **environment: str):
-        words = [str(script), *last_of_each(overrides)]
+        words = [str(script), *_words(script, overrides)]
         code: object = 0
         capsys.readouterr()
         GlobalHydra.instance().clear()

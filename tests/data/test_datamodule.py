@@ -131,11 +131,13 @@ def test_impossible_sizes_are_refused(make: MakeModule) -> None:
     with pytest.raises(ValueError, match="batch_size must be between 1 and the 32 training images, got 33"):
         make(batch_size=33).train_dataloader()
     for name in ("batch_size", "diagnostic_size"):
-        with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
+        with pytest.raises(ValueError, match=f"{name} must be at least 1, not 0"):
             make(**{name: 0})
-    for name in ("seed", "num_workers"):
-        with pytest.raises(ValueError, match=f"{name} must not be negative, got -1"):
-            make(**{name: -1})
+    with pytest.raises(ValueError, match="seed must not be negative, not -1"):
+        make(seed=-1)
+    for workers in (-1, 10**6):
+        with pytest.raises(ValueError, match=rf"dataset\.num_workers must be from 0 to 512, not {workers}"):
+            make(num_workers=workers)
     with pytest.raises(ValueError, match=r"dataset\.in_memory must be true, false or auto, not sometimes"):
         make(in_memory="sometimes")
 

@@ -26,6 +26,9 @@ EVAL_BATCH_SIZE = 250
 IN_MEMORY_BYTES = 256 * 2**20
 """With `in_memory="auto"`, larger arrays stay on disk."""
 
+MOST_WORKERS = 512
+"""More processes than any machine has cores for would only exhaust it."""
+
 
 class ImageDataModule(LightningDataModule):
     """Train, val and test splits of an `ImageSource`.
@@ -62,10 +65,11 @@ class ImageDataModule(LightningDataModule):
         super().__init__()
         for name, value in {"batch_size": batch_size, "diagnostic_size": diagnostic_size}.items():
             if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
-        for name, value in {"seed": seed, "num_workers": num_workers}.items():
-            if value < 0:
-                raise ValueError(f"{name} must not be negative, got {value}")
+                raise ValueError(f"dataset.{name} must be at least 1, not {value}")
+        if seed < 0:
+            raise ValueError(f"seed must not be negative, not {seed}")
+        if not 0 <= num_workers <= MOST_WORKERS:
+            raise ValueError(f"dataset.num_workers must be from 0 to {MOST_WORKERS}, not {num_workers}")
         if in_memory not in (True, False, "auto"):
             raise ValueError(f"dataset.in_memory must be true, false or auto, not {in_memory}")
         split.prepare(source)

@@ -2,13 +2,20 @@
 
 from collections.abc import Sequence
 
+WIDEST, MOST_BLOCKS = 8192, 100
+"""Bounds far above any network that trains, so that a digit too many does not fill the memory."""
+
 
 def check_levels(channels: Sequence[int], blocks: int) -> None:
     """Raises ValueError unless there is a level, each level has channels, and there is a block for each."""
     if not channels or min(channels) < 1:
         raise ValueError(f"model.channels must be widths of at least 1, one for each level, not {list(channels)}")
+    if max(channels) > WIDEST:
+        raise ValueError(f"model.channels must be widths of at most {WIDEST}, not {list(channels)}")
     if blocks < 1:
         raise ValueError(f"model.blocks must be at least 1, not {blocks}")
+    if blocks > MOST_BLOCKS:
+        raise ValueError(f"model.blocks must be at most {MOST_BLOCKS}, not {blocks}")
 
 
 def check_options(

@@ -1,5 +1,6 @@
 """The checkpoint that a user means by a path."""
 
+import os
 from pathlib import Path
 
 LAST_CHECKPOINT = Path("checkpoints", "last.ckpt")
@@ -20,6 +21,8 @@ def find_checkpoint(path: str | Path) -> Path:
         FileNotFoundError: if there is none; says what the folder holds.
     """
     path = Path(path)
+    if not os.path.exists(path):  # unlike Path.exists, for a name of any length
+        raise FileNotFoundError(f"there is no checkpoint or run folder {path}")
     if is_exported(path):
         raise FileNotFoundError(
             f"{path} is an exported model, which only ddpm_lightning.load opens: name the run that it was made from"

@@ -62,7 +62,7 @@ def with_right_types(config: DictConfig, root: str = "") -> DictConfig:
             continue
         named = _referred(result, option)
         try:
-            right = fitted(value, parameter.annotation)
+            right = fitted(value, parameter.annotation, objects=option not in SCHEMA)
         except MisfitError:
             raise ValueError(_message(named, value, parameter.annotation)) from None
         if right is not value:

@@ -41,16 +41,17 @@ class Where:
     description: str
 
 
-def fitted(value: Any, annotation: Any) -> Any:
+def fitted(value: Any, annotation: Any, objects: bool = True) -> Any:
     """The value, or what it means as one of the annotation's types: 100 for 1e2, a number for its text.
 
-    A section with `_target_` fits everything, since only its own class knows what it gives. An annotation of any other
+    A section with `_target_` fits everything, since only its own class knows what it gives, unless `objects` is False,
+    for an option that nobody makes an object of. An annotation of any other
     class than the plain ones is met by text, lists and sections, which a constructor may convert.
 
     Raises:
         MisfitError: the value is not possible.
     """
-    if _fits_as_is(value, annotation):
+    if _fits_as_is(value, annotation, objects):
         return value
     for kind in _alternatives(annotation):
         try:
@@ -165,8 +166,8 @@ def _in_range(value: Any, metadata: Sequence[Any]) -> bool:
     return all(condition.holds(value) for condition in metadata if isinstance(condition, Where))
 
 
-def _fits_as_is(value: Any, annotation: Any) -> bool:
-    return is_object(value) or any(_is(value, kind) for kind in _alternatives(annotation))
+def _fits_as_is(value: Any, annotation: Any, objects: bool = True) -> bool:
+    return (objects and is_object(value)) or any(_is(value, kind) for kind in _alternatives(annotation))
 
 
 def _is_list_for(value: Any, kind: Any) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
@@ -28,19 +29,20 @@ def check_options(conf: Path, config_name: str, words: Sequence[str]) -> None:
         ValueError: an option is given twice, empty, not there to be added or removed, or has several values without
             -m; a group is given something else than one of its choices.
     """
-    flags = list(words[: len(words) - len(Composition(conf, config_name, words).option_words)])
-    options = list(words[len(flags) :])
+    flags = get_args_parser().parse_intermixed_args(list(words))
+    options: list[str] = flags.overrides
     overrides = read_overrides(options)
-    _check_repeated(overrides)
     for override in overrides:
-        _check_value(override, is_sweep=bool({"-m", "--multirun"} & set(flags)))
         _check_removal(override)
+        _check_value(override, is_sweep=flags.multirun)
+    _check_repeated(overrides)
+    own = [f"--config-dir={flags.config_dir}"] if flags.config_dir else []
     without = [word for word, override in zip(options, overrides, strict=True) if not _adds(override)]
-    composition = Composition(conf, config_name, [*_places(flags), *(w for w in without if w.startswith("hydra.s"))])
+    composition = Composition(conf, config_name, [*own, *(w for w in without if w.startswith("hydra.s"))])
     for override in overrides:
         _check_choice(override, composition)
     if added := [override for override in overrides if _adds(override)]:
-        config = Composition(conf, config_name, [*_places(flags), *without]).config
+        config = Composition(conf, config_name, [*own, *without]).config
         for override in added:
             _check_added(override, config, composition, options)
 
@@ -52,11 +54,6 @@ def _adds(override: Override) -> bool:
 def _text(override: Override) -> str:
     """The value as it is typed."""
     return str(override.input_line).partition("=")[2]
-
-
-def _places(flags: Sequence[str]) -> list[str]:
-    """The flags that name folders of YAML files."""
-    return [word for word in flags if word not in ("-m", "--multirun", "--cfg", "-c")]
 
 
 def _check_repeated(overrides: Sequence[Override]) -> None:

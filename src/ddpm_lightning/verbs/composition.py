@@ -97,11 +97,6 @@ class Composition:
     def _arguments(self) -> Namespace:
         return get_args_parser().parse_intermixed_args(list(self.words))
 
-    @property
-    def option_words(self) -> list[str]:
-        """The words that are options, those that a sweep varies included."""
-        return list(self._arguments.overrides)
-
     @cached_property
     def _overrides(self) -> list[str]:
         words = self._arguments.overrides

@@ -64,7 +64,13 @@ def _read(word: str, follower: str) -> Override:
         (override,) = OverridesParser.create().parse_overrides([word])
     except HydraException:
         raise ValueError(_explanation(word, follower)) from None
+    if not _KEY.fullmatch(key := word.partition("=")[0]):
+        raise ValueError(_unknown_form(key))
     return override
+
+
+def _unknown_form(key: str) -> str:
+    return f"{key!r} cannot be the name of an option: names look like optimizer.lr, and are followed by `=` at once"
 
 
 def _explanation(word: str, follower: str) -> str:
@@ -72,9 +78,10 @@ def _explanation(word: str, follower: str) -> str:
     key, _, value = plain.partition("=")
     if plain != word and _is_readable(plain):
         return f"{word!r} has a character too many, or one that only looks right: type {shlex.quote(plain)}"
-    key = key.rstrip()
+    if key != key.rstrip() and _is_readable(tight := f"{key.rstrip()}={value.lstrip()}"):
+        return f"{word!r}: write an option without spaces, as in {shlex.quote(tight)}"
     if not _KEY.fullmatch(key):
-        return f"{key!r} cannot be the name of an option: names look like optimizer.lr, and are followed by `=` at once"
+        return _unknown_form(key)
     if value.startswith("="):
         return f"{word!r} has one `=` too many: type {key}{value}"
     if re.search(r"\s\+{0,2}\w[\w./]*=", value):

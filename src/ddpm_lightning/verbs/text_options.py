@@ -29,7 +29,7 @@ def quote_text_options(words: Sequence[str]) -> list[str]:
 
 def _quoted(word: str) -> str:
     key, _, text = word.partition("=")
-    if not text or not (key.lstrip("+") in (*TEXT_OPTIONS, *FOLDERS) or _PATH.match(text)):
+    if not text or key.startswith("-") or not (key.lstrip("+") in (*TEXT_OPTIONS, *FOLDERS) or _PATH.match(text)):
         return word
     if is_read_as_text(word) or _SLIPS.search(text) or "," in text:
         return word

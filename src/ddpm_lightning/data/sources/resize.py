@@ -9,10 +9,16 @@ RESIZED = "resized, bilinear and antialiased, in float32"
 """Human-readable description of `resize_images`."""
 
 
+LARGEST_SIZE = 8192
+"""Pixels: far more than a network here is trained on, so that a digit too many does not fill the disk."""
+
+
 def check_image_size(image_size: int) -> None:
-    """Raises ValueError if image_size is not positive."""
+    """Raises ValueError if image_size is not from 1 to `LARGEST_SIZE`."""
     if image_size < 1:
         raise ValueError(f"dataset.image_size must be at least 1, not {image_size}")
+    if image_size > LARGEST_SIZE:
+        raise ValueError(f"dataset.image_size must be at most {LARGEST_SIZE}, not {image_size}")
 
 
 def resize_images(images: np.ndarray, size: int) -> np.ndarray:
