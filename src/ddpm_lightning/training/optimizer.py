@@ -37,10 +37,10 @@ class AdamW:
         ValueError: an option is out of range.
     """
 
-    lr: float = 1e-3
+    lr: float = 2e-3
     weight_decay: float = 0.0
-    betas: tuple[float, float] = (0.9, 0.999)
-    warmup_steps: int = 100
+    betas: tuple[float, float] = (0.9, 0.99)
+    warmup_steps: int = 200
     final_fraction: float = 0.0
 
     def __post_init__(self) -> None:
