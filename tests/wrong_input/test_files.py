@@ -53,7 +53,10 @@ BEFORE_ANYTHING = [
     (damage("run/status", b"[]"), "1 report run => run/status is damaged \\(it holds no dictionary\\)"),
     (damage("run/status", b"{}"), "1 report run => run/status is damaged \\(it has no 'state'\\)"),
     (damage("run/status", b"\xff\xfe"), "1 report run => run/status is damaged"),
-    (damage("run/status", b'{"state": "over"}'), "1 report run => has an unknown state 'over': there are running, done"),
+    (
+        damage("run/status", b'{"state": "over"}'),
+        "1 report run => has an unknown state 'over': there are running, done",
+    ),
     (damage("run/config.yaml", b"a: ["), "1 train0 resume=run => config.yaml is damaged, .*: restore it from a copy"),
     (damage("run/config.yaml"), "1 train0 resume=run => run does not hold the config of a run"),
     (damage("run/config.yaml", b"- a"), "1 train0 resume=run => does not hold the config of a run"),
@@ -68,14 +71,20 @@ BEFORE_ANYTHING = [
     (damage("x.ckpt", b"version https://git-lfs.github.com/spec/v1\n"), "1 sample x.ckpt => x.ckpt is damaged or not"),
     (save({"state_dict": {}}), "1 sample x.ckpt => x.ckpt is not a checkpoint of ddpm-lightning: it holds no config"),
     (save(torch.zeros(3)), "1 export x.ckpt out=m => x.ckpt is not a checkpoint of ddpm-lightning"),
-    (save(torch.nn.Linear(1, 1)), "1 evaluate x.ckpt => x.ckpt is refused: it holds more than tensors and plain values"),
+    (
+        save(torch.nn.Linear(1, 1)),
+        "1 evaluate x.ckpt => x.ckpt is refused: it holds more than tensors and plain values",
+    ),
     (None, "1 sample run/samples.npz => run/samples.npz is damaged or not a checkpoint"),
     (None, "1 sample run/config.yaml => run/config.yaml is damaged or not a checkpoint"),
     (None, "1 sample home => home is not the folder of a run .*: it holds no checkpoint"),
     (None, "1 sample sweep => sweep is not the folder of a run .*: it holds .*: name one of these"),
     (None, "1 sample nowhere => 'nowhere' is neither a path of a run nor an option"),
     (None, "1 sample -m 'checkpoint=nowhere/*' => no checkpoint and no finished run .* matches nowhere/\\*"),
-    (damage("m/model.safetensors", b"x"), "1 sample m => m is an exported model, .*: name the run that it was made from"),
+    (
+        damage("m/model.safetensors", b"x"),
+        "1 sample m => m is an exported model, .*: name the run that it was made from",
+    ),
     (damage("m/config.json", b"{"), "1 export m out=x => m is an exported model, .*: name the run"),
     (damage("run/metrics.json", HALF), "1 export run out=m => metrics.json is damaged .*: evaluate the run again"),
     (None, "1 export run out=sweep => the folder sweep is not empty"),
@@ -84,7 +93,10 @@ BEFORE_ANYTHING = [
     (folder, "1 report e => there is no finished run with scores in e: it contains no runs"),
     (None, "1 report file.txt => there is no folder file.txt"),
     (None, "1 report 'nope*' => there is no folder that matches nope\\*"),
-    (damage("sweep/sweep.json", b'{"jobs": ['), "1 report sweep => sweep.json is damaged .*: run the command of the sweep"),
+    (
+        damage("sweep/sweep.json", b'{"jobs": ['),
+        "1 report sweep => sweep.json is damaged .*: run the command of the sweep",
+    ),
     (damage(f"{JOB}/config.yaml", b"a: ["), "1 report sweep => config.yaml is damaged"),
     (damage(f"{JOB}/samples.npz"), "1 report sweep => samples.npz cannot be used .*: evaluate the run again"),
     (damage(f"{JOB}/samples.npz", b"PK\x05\x06" + bytes(18)), "1 report sweep => samples.npz cannot be used"),
@@ -95,9 +107,15 @@ BEFORE_ANYTHING = [
     (circle, "1 export a out=m => there is no file or folder 'a'"),
     (circle, "1 train paths.output_dir=a => paths.output_dir=a leads nowhere .*: name a folder"),
     (circle, "1 train paths.data_dir=a => paths.data_dir=a leads nowhere .*: name a folder"),
-    (None, "1 train metrics/features=inception metrics.weights=nowhere.pth => no Inception weights at metrics.weights="),
+    (
+        None,
+        "1 train metrics/features=inception metrics.weights=nowhere.pth => no Inception weights at metrics.weights=",
+    ),
     (None, "1 train metrics/features=inception metrics.weights=file.txt => file.txt does not hold Inception weights"),
-    (folder, "1 train dataset=folder dataset/split=val_from_train dataset.path=e => e has no images \\(other files: none\\)"),
+    (
+        folder,
+        "1 train dataset=folder dataset/split=val_from_train dataset.path=e => e has no images \\(other files: none\\)",
+    ),
     (
         damage("e/.DS_Store", b"x"),
         "1 train dataset=folder dataset/split=val_from_train dataset.path=e => e has no images \\(other files: none\\)",
@@ -106,7 +124,10 @@ BEFORE_ANYTHING = [
         damage("e/notes.txt", b"x"),
         "1 train dataset=folder dataset/split=val_from_train dataset.path=e => e has no images \\(other files: 1 .txt\\)",
     ),
-    (None, "1 train dataset=folder dataset/split=val_from_train dataset.path=file.txt => dataset.path=file.txt must be a f"),
+    (
+        None,
+        "1 train dataset=folder dataset/split=val_from_train dataset.path=file.txt => dataset.path=file.txt must be a f",
+    ),
 ]
 
 
@@ -138,7 +159,10 @@ IDX = bytes([0, 0, 8, 3]) + b"".join(size.to_bytes(4, "big") for size in (60, 28
 FOLDER = "train dataset=folder dataset/split=val_from_train dataset.split.val_size=1 dataset.path=e"
 WHILE_READING = [
     (mnist("train-images-idx3-ubyte", b""), "1 train paths.data_dir=d => train-images-idx3-ubyte is not an idx file"),
-    (mnist("train-images-idx3-ubyte", IDX), "1 train paths.data_dir=d => is damaged: its header \\(60, 28, 28\\) asks for"),
+    (
+        mnist("train-images-idx3-ubyte", IDX),
+        "1 train paths.data_dir=d => is damaged: its header \\(60, 28, 28\\) asks for",
+    ),
     (mnist("train-images-idx3-ubyte.gz", b"\x1f\x8b\x08"), "1 train paths.data_dir=d => is truncated or altered"),
     (
         damage("d/cifar-10-batches-py/data_batch_1", pickle.dumps({"data": np.zeros(3).tolist()})),

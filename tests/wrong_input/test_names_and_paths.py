@@ -120,6 +120,8 @@ def test_yaml_and_variables_may_name_the_home_folder(world: Path, shell_here: Ca
     words = ["--config-dir", str(world / "conf"), "paths=mine", "name=x", "trainer.max_steps=-1"]
     result = shell_here("train.py", *words, HOME=str(world / "home"), DDPM_DATA_DIR="~/data")
     assert "training needs an end" in result.stderr
-    result = shell_here("train.py", *words[:-1], "--cfg", "job", "--resolve", HOME=str(world / "home"), DDPM_DATA_DIR="")
+    result = shell_here(
+        "train.py", *words[:-1], "--cfg", "job", "--resolve", HOME=str(world / "home"), DDPM_DATA_DIR=""
+    )
     assert yaml.safe_load(result.stdout)["paths"]["data_dir"] == "data"
     assert not (world / "~").exists() and not list((world / "home").glob("runs"))

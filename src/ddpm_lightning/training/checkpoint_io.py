@@ -66,7 +66,6 @@ def _verify(written: Path, path: Path) -> None:
 def _link(old: Path, new: Path) -> None:
     """Gives a file a second name, or a copy where the file system has no links."""
     with atomic_path(new) as temporary:
-        temporary.unlink(missing_ok=True)
         try:
             temporary.hardlink_to(old)
         except OSError:
