@@ -22,7 +22,7 @@ from omegaconf import DictConfig, open_dict
 import ddpm_lightning.sweep.folder_names  # noqa: F401  (registers the interpolations of conf/hydra)
 from ddpm_lightning.data.datamodule import ImageDataModule
 from ddpm_lightning.metrics.card import MetricCard
-from ddpm_lightning.runs.build import build_data, build_fitted_module, build_trainer
+from ddpm_lightning.runs.build import build_data, build_module, build_trainer
 from ddpm_lightning.runs.plain_config import plain, resolved
 from ddpm_lightning.training.module import DiffusionModule
 from tiny_runs import TINY_OPTIONS, write_tiny_data
@@ -195,7 +195,8 @@ def tiny_run(
     def make(*overrides: str, callbacks: list[Callback] | None = None, loggers: list[Logger] | None = None) -> TinyRun:
         config = resolved(compose_verb("train", *tiny_options, *overrides))
         data = build_data(config)
-        module = build_fitted_module(config, data)
+        module = build_module(config, data.image_shape, data.num_classes)
+        module.normalizer.fit(data.split("train"))
         module.run_config = plain(config)
         trainer = build_trainer(config, tmp_path / "run", callbacks or [], loggers or [])
         return TinyRun(config, trainer, module, data)

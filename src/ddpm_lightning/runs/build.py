@@ -60,7 +60,7 @@ def build_data(config: DictConfig) -> ImageDataModule:
 def build_module(config: DictConfig, image_shape: tuple[int, int, int], num_classes: int) -> DiffusionModule:
     """The module to train; its initial weights are a function of `config.seeds.init`.
 
-    Its normaliser has seen no images: load a checkpoint, or use `build_fitted_module`.
+    Its normaliser has seen no images: fit it to the training split, or load a checkpoint.
 
     Raises:
         ValueError: if an option has a wrong type, the network cannot take the images, or has another number of classes
@@ -140,18 +140,6 @@ def check_training_times(module: DiffusionModule) -> None:
             f"schedule leaves no signal to compute the loss from. Take another predict, loss_on={target.name} or "
             "timesteps=stratified"
         )
-
-
-def build_fitted_module(config: DictConfig, data: ImageDataModule) -> DiffusionModule:
-    """The module to train on these data, whose normaliser has seen the training split.
-
-    Raises:
-        ValueError: as `build_module`, or if the images cannot be normalised by `config.normalizer`.
-    """
-    module = build_module(config, data.image_shape, data.num_classes)
-    check_scoring(config)
-    module.normalizer.fit(data.split("train"))
-    return module
 
 
 def check_scoring(config: DictConfig) -> None:
