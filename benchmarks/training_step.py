@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from ddpm_lightning.runs.build import build_data, build_fitted_module, build_module, build_trainer
+from ddpm_lightning.runs.build import build_data, build_module, build_trainer
 from ddpm_lightning.runs.hardware import resolve_auto
 
 STEPS = 60
@@ -49,7 +49,8 @@ def forward_flops(network: nn.Module, image: Tensor) -> float:
 def ours(config: DictConfig, folder: Path) -> float:
     """Our training throughput, in images per second."""
     data = build_data(config)
-    module = build_fitted_module(config, data)
+    module = build_module(config, data.image_shape, data.num_classes)
+    module.normalizer.fit(data.split("train"))
     clock = StepClock()
     trainer = build_trainer(config, folder, [clock], [])
     trainer.fit(module, data)
