@@ -6,6 +6,7 @@ import runpy
 import subprocess
 import sys
 import traceback
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -171,6 +172,16 @@ def shell_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[st
         handler.close()
     root.handlers[:] = handlers
     root.setLevel(level)
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that refuses."""
+    for variable in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    for variable in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(urllib.request, "_opener", None)  # which remembers the proxies of its first use
 
 
 class TinyRun(NamedTuple):

@@ -2,7 +2,6 @@
 
 import gzip
 import os
-import urllib.request
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
@@ -41,16 +40,6 @@ def test_a_truncated_archive_is_named_with_the_way_to_restore_it(refused, tmp_pa
     assert f"{archive} is truncated or altered" in printed
     assert "git checkout -- data/MNIST/raw" in printed
     assert archive.exists()
-
-
-@pytest.fixture
-def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy that refuses."""
-    for variable in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
-        monkeypatch.setenv(variable, "http://127.0.0.1:9")
-    for variable in ("no_proxy", "NO_PROXY"):
-        monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setattr(urllib.request, "_opener", None)  # which remembers the proxies of its first use
 
 
 @pytest.mark.usefixtures("no_network")

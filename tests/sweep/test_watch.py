@@ -29,10 +29,10 @@ from ddpm_lightning.runs.run_folder import RunFolder
 def main(config):
     run = RunFolder(Path(HydraConfig.get().runtime.output_dir))
     print("RAN", run.path.name)
-    if config.outcome == "fails":
+    if config.optimizer.outcome == "fails":
         run.write_status("failed", error="ValueError: the loss is NaN")
         raise ValueError("the loss is NaN")
-    if config.outcome == "crashes":
+    if config.optimizer.outcome == "crashes":
         raise KeyError("no status")
     run.write_config({"config_version": 2, "seed": config.seed})
     run.write_status("done", scores={})
@@ -51,7 +51,7 @@ def probe(shell_here: Callable, tmp_path: Path) -> Callable:
 
 class TestAtTheCommandLine:
     def test_the_exit_code_counts_the_jobs_that_failed(self, probe) -> None:
-        result = probe("-m", "name=grid", "+outcome=fails,crashes,well", "seed=0,1")
+        result = probe("-m", "name=grid", "+optimizer.outcome=fails,crashes,well", "seed=0,1")
         assert result.returncode == 4
         assert result.stdout.count("RAN ") == 6
         assert "Traceback" not in result.stderr
@@ -63,7 +63,7 @@ class TestAtTheCommandLine:
             ("crashes", "1", "KeyError: 'no status'"),
         ]
         assert result.stdout.splitlines()[-1] == "2 done, 4 failed"
-        well = probe("-m", "name=grid", "+outcome=well", "seed=0,1")
+        well = probe("-m", "name=grid", "+optimizer.outcome=well", "seed=0,1")
         assert well.returncode == 0
         assert "no report: there is no finished run with scores" in well.stdout
 

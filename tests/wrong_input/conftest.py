@@ -12,15 +12,17 @@ from PIL import Image
 
 VERSION_1 = Path(__file__).parents[1] / "fixtures" / "version_1"
 PROGRAMS = Path(__file__).parents[2]
+FOLDER = "dataset=folder dataset/split=val_from_train"
 Refuse = Callable[..., str]
 
 
 @pytest.fixture(scope="session")
-def world_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `run`, `sweep`, `home/photos` and `file.txt`."""
+def world_template(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Path:
+    """A folder with `run`, `sweep`, `data`, `home/photos` and `file.txt`."""
     world = tmp_path_factory.mktemp("world")
     shutil.copytree(VERSION_1 / "run", world / "run")
     shutil.copytree(VERSION_1 / "sweep", world / "sweep")
+    shutil.copytree(tiny_data, world / "data")
     photos = world / "home" / "photos"
     photos.mkdir(parents=True)
     for number, pixels in enumerate(np.random.default_rng(0).integers(0, 255, (4, 9, 9, 3), np.uint8)):
@@ -40,22 +42,22 @@ def refuse(world: Path, shell_here: Callable, tiny_options: list[str], tiny_data
     """`refuse("1 train seed=abc => seed must be .*")`: tries a line of a table, and returns what was printed.
 
     A line has the exit code, perhaps variables of the environment, the verb, its words as a shell reads them, and a
-    regular expression that its one message matches. `{a*300}` stands for 300 letters. A training gets tiny options,
-    of which each may be set again.
+    regular expression that its one message matches. `{a*300}` stands for 300 letters, FOLDER for options. A training
+    gets tiny options, each of which may be set again.
     """
     for program in PROGRAMS.glob("*.py"):
         (world.parent / program.name).write_text(program.read_text())
 
     def run(line: str, keeps_record: bool = False) -> str:
         command, message = line.split(" => ")
-        code, *words = shlex.split(command.replace("{a*300}", "a" * 300))
+        code, *words = shlex.split(command.replace("{a*300}", "a" * 300).replace("FOLDER", FOLDER))
         environment = {"HOME": str(world / "home"), "DDPM_DATA_DIR": str(tiny_data)}
         environment["DDPM_CACHE_DIR"] = str(tmp_path / "cache")
         while re.match("[A-Z_]+=", words[0]):
             variable, _, value = words.pop(0).partition("=")
             environment[variable] = value
         verb, *words = words
-        if verb == "train":
+        if verb == "train" and not any(word.startswith("resume=") for word in words):
             given = {word.partition("=")[0] for word in words}
             options = [option for option in tiny_options if not option.startswith("paths.")]
             words = [*(option for option in options if option.partition("=")[0] not in given), *words]
@@ -70,6 +72,7 @@ def refuse(world: Path, shell_here: Callable, tiny_options: list[str], tiny_data
         else:
             assert re.search(message, printed), printed
         after = snapshot(world)
+        after.pop(Path("run", "train.log"), None)  # Hydra opens the log of a run that is resumed
         if keeps_record:
             after = {path: content for path, content in after.items() if path.parts[0] != "outputs"}
             assert not list((world / "outputs").rglob("*.ckpt"))

@@ -40,9 +40,9 @@ REFUSED = """
 1 train resume=~/nothing => resume=.*/home/nothing: there is no such folder
 1 train resume=file.txt => resume=file.txt: there is no such folder
 1 train resume= => resume= has no value
-1 train dataset=folder dataset/split=val_from_train dataset.path=~/nothing => dataset.path=.*/home/nothing is not a folder
-1 train dataset=folder dataset/split=val_from_train 'dataset.path=my photos (2)' => dataset.path=my photos \\(2\\) is not a folder
-1 train dataset=folder dataset/split=val_from_train 'dataset.path=Fotos für uns' => dataset.path=Fotos für uns is not a folder
+1 train FOLDER dataset.path=~/nothing => dataset.path=.*/home/nothing is not a folder
+1 train FOLDER 'dataset.path=my photos (2)' => dataset.path=my photos \\(2\\) is not a folder
+1 train FOLDER 'dataset.path=Fotos für uns' => dataset.path=Fotos für uns is not a folder
 1 train metrics/features=inception metrics.weights=~/w.pth => no Inception weights at metrics.weights=.*/home/w.pth
 1 train metrics/features=inception 'metrics.weights=/a b/ü.pth' => no Inception weights at metrics.weights=/a b/ü.pth
 1 train --config-dir ~/conf => --config-dir .*/home/conf: there is no such folder

@@ -68,7 +68,6 @@ RANGES = """
 1 train dataset.num_workers=1000000 => dataset.num_workers must be from 0 to 512, not 1000000
 1 train dataset.image_size=0 => dataset.image_size must be at least 1, not 0
 1 train dataset.image_size=1e6 => dataset.image_size must be at most 8192, not 1000000
-1 train dataset.image_size=2 => images of 2x2 are too small
 1 train model.channels=[16,-16] => model.channels must be widths of at least 1
 1 train model.channels=[1e9,16] => model.channels must be widths of at most 8192
 1 train model.channels=[] => model.channels must be widths of at least 1

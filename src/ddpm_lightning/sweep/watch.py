@@ -74,8 +74,11 @@ class LockedSweep:
         return len(self.failed | {job.folder for job in jobs if job.state is JobState.FAILED and job.changed >= began})
 
     def release(self) -> None:
-        """Unlocks the folder, and removes it if this start has made it and no job has begun."""
+        """Unlocks the folder."""
         self._lock.release()
+
+    def remove_unused(self) -> None:
+        """Removes the folder if this start has made it and no job has begun."""
         folder = self.sweep.path
         if self.is_new and {path.name for path in folder.iterdir()} <= {PLAN_FILE, ".lock", "multirun.yaml"}:
             shutil.rmtree(folder, ignore_errors=True)
@@ -86,7 +89,7 @@ class CannotBeginError(SystemExit):
     """Raised if a command cannot begin; a SystemExit, because Hydra turns other exceptions here into warnings."""
 
     def __init__(self, cause: Exception) -> None:
-        super().__init__(f"the command cannot begin: {str(cause) or repr(cause)}")
+        super().__init__(f"the sweep cannot begin: {str(cause) or repr(cause)}")
         self.cause = cause
 
 
@@ -157,8 +160,10 @@ def _note_failure(run: RunFolder, error: BaseException) -> dict[str, Any]:
     return run.read_status()
 
 
-def end_sweep() -> int | None:
+def end_sweep(has_failed: bool = False) -> int | None:
     """Prints the final states, writes the report if all jobs are done, and releases the folder.
+
+    If the sweep itself `has_failed`, nothing is left of one that has not begun a job.
 
     Returns how many jobs failed; None if no sweep has begun.
     """
@@ -173,6 +178,8 @@ def end_sweep() -> int | None:
         return held.count_failed()
     finally:
         held.release()
+        if has_failed:
+            held.remove_unused()
 
 
 def _report(sweep: SweepFolder) -> None:
@@ -256,16 +263,17 @@ def _planned_jobs(config: DictConfig, overrides: list[Override]) -> list[str] | 
     (jobs,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
     if not jobs:
         raise ValueError("there is nothing to sweep over: an option has no values at all")
-    if len(jobs) == 1 and not any(o.is_sweep_override() or is_pattern(str(o.input_line)) for o in overrides):
-        raise ValueError(
-            "-m runs a sweep, but no option has several values: write them with commas, as in seed=0,1, or leave out -m"
-        )
     composed = [loader.load_sweep_config(config, list(words)) for words in jobs]
     varied = {override.key_or_group for override in overrides if override.is_sweep_override()}
     names = [" ".join(word for word in words if word.partition("=")[0].lstrip("+~") in varied) for words in jobs]
     for name, job in zip(names, composed, strict=True):
         _check_grid(name, job, {override.key_or_group for override in overrides})
         check_command(job)  # a wrong value in a grid is refused before the first job
+    is_new = not Path(config.hydra.sweep.dir).exists()  # else this job is one more in it
+    if is_new and len(jobs) == 1 and not any(o.is_sweep_override() or is_pattern(str(o.input_line)) for o in overrides):
+        raise ValueError(
+            "-m runs a sweep, but no option has several values: write them with commas, as in seed=0,1, or leave out -m"
+        )
     folders = [str(job.hydra.sweep.subdir) for job in composed]
     _check_distinct(names, [job_hash(job) for job in composed])
     _check_distinct(names, folders)

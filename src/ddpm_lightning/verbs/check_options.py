@@ -1,7 +1,7 @@
 """The checks of a command line that Hydra does not make: what it would take silently, or refuse without a remedy."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
+from ddpm_lightning.runs.from_checkpoint import FROM_CHECKPOINT
 from ddpm_lightning.verbs.composition import Composition
 from ddpm_lightning.verbs.grammar import read_overrides
 
@@ -38,9 +39,14 @@ def check_options(conf: Path, config_name: str, words: Sequence[str]) -> None:
     _check_repeated(overrides)
     own = [f"--config-dir={flags.config_dir}"] if flags.config_dir else []
     without = [word for word, override in zip(options, overrides, strict=True) if not _adds(override)]
+    hidden = {FROM_CHECKPOINT} if config_name == "train" else set()
+
+    def shown_choices(group: str) -> str:
+        return ", ".join(choice for choice in composition.choices(group) if choice not in hidden)
+
     composition = Composition(conf, config_name, [*own, *(w for w in without if w.startswith("hydra.s"))])
     for override in overrides:
-        _check_choice(override, composition)
+        _check_choice(override, composition, shown_choices)
     if added := [override for override in overrides if _adds(override)]:
         config = Composition(conf, config_name, [*own, *without]).config
         for override in added:
@@ -90,7 +96,7 @@ def _check_removal(override: Override) -> None:
         )
 
 
-def _check_choice(override: Override, composition: Composition) -> None:
+def _check_choice(override: Override, composition: Composition, shown_choices: Callable[[str], str]) -> None:
     """Checks that a group is given one of its choices, and that its choice is not set as if it were an option."""
     key = override.key_or_group
     group = key.replace(".", "/")
@@ -100,14 +106,13 @@ def _check_choice(override: Override, composition: Composition) -> None:
     values = list(override.sweep_string_iterator()) if override.is_sweep_override() else [override.value()]
     if key != group:
         if isinstance(values[0], str) and not values[0].startswith("${"):
-            raise ValueError(f"{key} is a group: choose with {group}={_text(override)} (from {', '.join(choices)})")
+            raise ValueError(f"{key} is a group: choose with {group}={_text(override)} (from {shown_choices(group)})")
         return
     for value in values:
-        _check_choices(group, value, choices, composition)
+        _check_choices(group, value, composition, f"choose from {shown_choices(group)}")
 
 
-def _check_choices(group: str, value: Any, choices: Sequence[str], composition: Composition) -> None:
-    possible = f"choose from {', '.join(choices)}"
+def _check_choices(group: str, value: Any, composition: Composition, possible: str) -> None:
     if isinstance(value, dict):
         return
     if isinstance(value, list) and group not in _SEVERAL and group in composition.chosen:
@@ -120,7 +125,7 @@ def _check_choices(group: str, value: Any, choices: Sequence[str], composition: 
         folder, _, name = choice.strip("'\"").rpartition("/")
         if name not in composition.choices(f"{group}/{folder}".rstrip("/")) and not name.startswith("${"):
             stem = name.removesuffix(".yaml").removesuffix(".yml")
-            close = difflib.get_close_matches(stem.lower(), choices, n=1, cutoff=0.5)
+            close = difflib.get_close_matches(stem.lower(), composition.choices(group), n=1, cutoff=0.5)
             guess = f". Did you mean {group}={close[0]}?" if close else "."
             raise ValueError(f"unknown {group} {choice!r}: {possible}{guess}")
 

@@ -86,7 +86,7 @@ def run_verb(main: Callable[[DictConfig], Any], config_name: str) -> None:
     except Exception as error:
         if is_own_rank():  # the process that started it has the error, and prints it
             sys.exit(1)
-        if failed := end_sweep():  # the jobs' own tracebacks are in their status
+        if failed := end_sweep(has_failed=True):  # the jobs' own tracebacks are in their status
             print(f"{program_name()}: {message_of(error, conf, config_name) or repr(error)}", file=sys.stderr)
             sys.exit(min(failed, LARGEST_EXIT_CODE))
         _exit_with_message(error, conf, config_name)

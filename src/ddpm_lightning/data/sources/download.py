@@ -25,19 +25,22 @@ def download(fetch: Callable[[], object], title: str, folder: Path, files: str) 
     """
     was_there = next(path for path in (folder, *folder.parents) if path.exists())
     lock = folder.with_name(f".{folder.name}.lock")
+    had_lock = lock.exists()
     try:
         with shared_lock(lock), _harmless_extraction():
             fetch()
     except (RuntimeError, OSError, HTTPException, tarfile.TarError) as error:
-        _remove_empty(folder, was_there, lock)
+        if not had_lock:
+            lock.unlink(missing_ok=True)
+        _remove_empty(folder, was_there)
         raise DataFileError(
             f"{title} is not complete in {folder} and could not be downloaded. Put {files} there, or set "
             f"paths.data_dir to a folder that has {folder.name}. The download said: {' '.join(str(error).split())}"
         ) from error
 
 
-def _remove_empty(folder: Path, was_there: Path, lock: Path) -> None:
-    """Removes the folders and the lock of a download that brought nothing, up to the folder that was there before."""
+def _remove_empty(folder: Path, was_there: Path) -> None:
+    """Removes the folders of a download that brought nothing, up to the folder that was there before."""
     with suppress(OSError):  # not empty, or not there
         if folder.is_dir():
             for below in sorted((path for path in folder.rglob("*") if path.is_dir()), reverse=True):
@@ -45,7 +48,6 @@ def _remove_empty(folder: Path, was_there: Path, lock: Path) -> None:
         for path in (folder, *folder.parents):
             if path == was_there:
                 return
-            lock.unlink(missing_ok=True)
             path.rmdir()
 
 
