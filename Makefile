@@ -6,7 +6,7 @@ WORKERS ?= 2
 # Side by side, with a thread each.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m 'not slow'
 
-.PHONY: help setup demo test test-core test-slow lint benchmark clean
+.PHONY: help setup demo test test-core test-slow lint benchmark chaos clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ benchmark: setup  ## Measure training throughput, the input pipeline, the image 
 	$(BIN)/python benchmarks/input_pipeline.py
 	$(BIN)/python benchmarks/image_cache.py
 	$(BIN)/python benchmarks/sweep.py
+
+chaos: setup  ## Kill a sweep 200 times and compare it with an undisturbed one (40 minutes)
+	$(BIN)/python benchmarks/chaos.py
 
 clean:  ## Remove caches, but no results
 	rm -rf .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
