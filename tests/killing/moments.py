@@ -41,8 +41,8 @@ Moment = Callable[[Watched], bool]
 
 
 def anywhere(watched: Watched) -> bool:
-    """At any time of the command's first half, its start included."""
-    return watched.comes(lambda: True, watched.lengths.whole / 2)
+    """At any time of the first third of the command, its start included."""
+    return watched.comes(lambda: True, watched.lengths.whole / 3)
 
 
 def in_training(watched: Watched) -> bool:
