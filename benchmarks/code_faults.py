@@ -39,7 +39,11 @@ TWIN_OF = {one: other for pair in TWINS for one, other in (pair, pair[::-1])}
 DROPPED_CALLS = {"abs", "clamp", "clip", "round", "sqrt", "exp", "log", "sorted", "float", "double", "expm1", "log1p"}
 MESSAGES = {"warn", "warning", "info", "debug", "error", "print"}
 LEFT_ALONE = {"annotation", "returns", "decorator_list", "exc", "cause", "msg", "format_spec"}
-KEYWORDS_LEFT_ALONE = {"device", "strict"}  # of tensors: one machine has one kind; of zip: lengths that never differ
+KEYWORDS_LEFT_ALONE = {
+    *("description", "help"),  # texts
+    *("device", "strict"),  # of tensors: one machine has one kind; of zip: lengths that never differ
+    *("fontsize", "labelsize", "linewidth", "markersize", "zorder", "ha", "va", "pad", "h_pad", "hspace"),  # looks
+}
 
 
 @dataclass(frozen=True)
@@ -106,9 +110,7 @@ def is_left_alone(node: ast.AST) -> bool:
     match node:
         case ast.Expr(value=ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name))):
             return name in MESSAGES
-        case ast.If(test=ast.Name(id="TYPE_CHECKING")) | ast.Expr(value=ast.Constant()):
-            return True
-        case ast.Assign(targets=[ast.Name(id="__all__")]):
+        case ast.If(test=ast.Name(id="TYPE_CHECKING") | ast.Compare(left=ast.Name(id="__name__"))):
             return True
         case ast.keyword(arg=name):
             return name in KEYWORDS_LEFT_ALONE
@@ -118,6 +120,8 @@ def is_left_alone(node: ast.AST) -> bool:
 def replacements(node: ast.AST, condition: bool) -> Iterator[ast.AST]:
     """What a faulty programmer could have written in place of a node; `condition`: its truth decides a branch."""
     match node:
+        case ast.BinOp(right=ast.Constant(str()) | ast.JoinedStr()):
+            pass  # a path or a text
         case ast.BinOp(left, operator, right) if type(operator) in OPERATORS:
             yield ast.BinOp(left, OPERATORS[type(operator)](), right)
         case ast.Compare(left, [operator, *others], right):

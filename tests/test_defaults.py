@@ -9,19 +9,8 @@ from omegaconf import OmegaConf
 from choices import CONF, choices
 
 GROUPS = [
-    "schedule",
-    "predict",
-    "loss_on",
-    "loss",
-    "weighting",
-    "timesteps",
-    "grid",
-    "sampler",
-    "guidance",
-    "normalizer",
-    "optimizer",
-    "ema",
-    "metrics/features",
+    *("schedule", "predict", "loss_on", "loss", "weighting", "timesteps", "grid", "sampler", "guidance", "normalizer"),
+    *("optimizer", "ema", "metrics/features"),
 ]
 OPTIONS_THAT_MAKE_THE_CHOICE = {"uniform_continuous": {"stratified"}, "uniform_discrete": {"stratified"}}
 

@@ -7,7 +7,7 @@ drawn earlier, or on the kind of device; a resumed run needs no generator state.
 """
 
 import math
-from enum import IntEnum
+from enum import IntEnum, unique
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from torch import Tensor
 _WORD = 0xFFFFFFFF
 
 
+@unique
 class Purpose(IntEnum):
     """What numbers are drawn for: draws of different purposes are independent."""
 
