@@ -37,6 +37,9 @@ TYPES = """
 1 train callbacks.checkpointing.every_n_steps=0.5 => callbacks.checkpointing.every_n_steps must be a whole number
 1 train optimize.penalty=x => optimize.penalty must be a number, not x
 1 train seeds.init=x => seeds.init must be a whole number, not x
+1 train model.channels=[64,x] => model.channels must be a list of whole numbers such as \\[1,2\\], not \\[64, x\\]
+1 train sampler.steps=1.5 callbacks=minimal => sampler.steps must be a whole number, not 1.5
+1 train -m experiment=search sampler.steps=few => sampler.steps must be a whole number, not few
 1 sample run num=ten => num must be a whole number, not ten
 1 sample run num=1e20 => num must be a whole number, not 1e\\+20
 1 sample run label=cat => label must be a whole number or null, not cat
@@ -57,8 +60,12 @@ RANGES = """
 1 train trainer.num_nodes=0 => trainer.num_nodes must be a whole number of at least 1
 1 train trainer.limit_train_batches=0 => trainer.limit_train_batches must be a whole number of at least 1
 1 train trainer.accumulate_grad_batches=0 => trainer.accumulate_grad_batches must be a whole number of at least 1
+1 train trainer.val_check_interval=0 => trainer.val_check_interval must be a whole number of at least 1, a fraction
+1 train trainer.val_check_interval=0.5 trainer.check_val_every_n_epoch=null => needs trainer.check_val_every_n_epoch=1
+1 train trainer.gradient_clip_val=-1 => trainer.gradient_clip_val must be a number of at least 0 or null, not -1
 1 train trainer.gradient_clip_val=nan => trainer.gradient_clip_val must be a number of at least 0 or null, not nan
 1 train optimizer.lr=-1 => optimizer.lr must be a finite number of at least 0, not -1
+1 train optimizer.lr=nan => optimizer.lr must be a finite number of at least 0, not nan
 1 train optimizer.lr=1e400 => optimizer.lr must be a finite number of at least 0, not inf
 1 train optimizer.warmup_steps=-1 => optimizer.warmup_steps
 1 train optimizer.betas=[1.5,0.9] => optimizer.betas
@@ -97,6 +104,8 @@ RANGES = """
 1 sample run weights=best => unknown weights 'best': this model has ema, raw
 1 sample run trainer.devices=0 => trainer.devices=0 is not possible
 1 evaluate run metrics.num_samples=1 => metrics.num_samples=1 and .* must be at least metrics.kid_subset_size
+1 evaluate run metrics.kid_subset_size=0 => metrics.kid_subset_size must be at least 2, not 0
+1 evaluate run trainer.devices=two => trainer.devices must be a whole number
 1 report sweep by=foo => no run has the option foo of by=: these runs have
 1 report sweep by=seed => by=seed: seeds are never rows
 1 report sweep metric=foo => unknown metric 'foo': these runs have kid, fid
