@@ -176,6 +176,7 @@ WHILE_READING = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("spoil", "line"), WHILE_READING, ids=[line for _, line in WHILE_READING])
 def test_data_that_cannot_be_read_leave_a_record_alone(
     world: Path,
