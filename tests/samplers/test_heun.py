@@ -161,9 +161,23 @@ def test_churn_stops_at_the_noisiest_end():
     assert added == pytest.approx(math.sqrt(80**2 - sigma**2))
 
 
+def test_churn_without_added_noise_only_shrinks_the_image():
+    sampler, schedule = Heun(10, churn=2.0, churn_noise=0.0), make("schedule", "cosine")
+    shrunk, _ = perturbed(sampler, schedule, 0.5, 1.0, noise=3.0)
+    assert shrunk == perturbed(sampler, schedule, 0.5, 1.0, noise=-3.0)[0] < 1
+
+
+def test_churn_may_be_limited_to_a_single_level():
+    schedule = make("schedule", "flow")  # sigma / alpha is 1 at t = 0.5
+    sampler = Heun(10, churn=2.0, churn_min=1.0, churn_max=1.0)
+    raised = [t for t in (0.25, 0.5, 0.75) if perturbed(sampler, schedule, t, 0.0, 0.0)[1] > t]
+    assert raised == [0.5]
+
+
 @pytest.mark.parametrize(("options", "message"), [
     ({"churn": -0.1}, "sampler.churn and sampler.churn_noise must be at least 0, not -0.1 and 1.0"),
     ({"churn_noise": -1.0}, "sampler.churn and sampler.churn_noise must be at least 0, not 0.0 and -1.0"),
+    ({"churn_min": -0.1}, "sampler.churn_min must be at least 0, not -0.1"),
     ({"churn_min": 2.0, "churn_max": 1.0}, "sampler.churn_max=1.0 must not be below sampler.churn_min=2.0"),
 ])  # fmt: skip
 def test_churn_out_of_range_is_refused(options, message):

@@ -14,10 +14,11 @@ def test_uniform_labels_take_turns(num_classes):
     assert labels.tolist() == list(range(num_classes)) * 4
 
 
-def test_one_label_is_that_of_every_sample():
-    labels = one_label(2, 3)(torch.arange(5, 9))
+@pytest.mark.parametrize("label", range(3))
+def test_one_label_is_that_of_every_sample(label):
+    labels = one_label(label, 3)(torch.arange(5, 9))
     assert labels.dtype == torch.long
-    assert labels.tolist() == [2] * 4
+    assert labels.tolist() == [label] * 4
 
 
 @pytest.mark.parametrize("label", [-1, 3])

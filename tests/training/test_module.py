@@ -95,8 +95,28 @@ def first_inputs(tiny_run: Callable, *overrides: str) -> list[torch.Tensor]:
 
 def test_images_are_mirrored_only_when_asked(tiny_run):
     plain, flipped = (first_inputs(tiny_run, f"dataset.flip={flip}")[0] for flip in ("false", "true"))
-    same = (plain == flipped).flatten(1).all(1)
-    assert 0 < same.sum() < 40
+    change = flipped - plain
+    mirrored = StepDraws(0, 0, 0, torch.arange(40)).uniform(Purpose.FLIP) < 0.5
+    assert torch.equal(change.flatten(1).any(1), mirrored)
+    # A mirrored image minus itself is antisymmetric.
+    torch.testing.assert_close(change.flip(-1), -change)
+    assert not torch.allclose(change.flip(-2), -change, atol=1e-3)
+
+
+def test_logged_losses_are_those_of_all_ranks(tiny_run, monkeypatch):
+    """The mean in training, where each rank has its own; in validation the maximum, because all have the same."""
+    run = tiny_run("trainer.max_steps=1", "trainer.val_check_interval=1")
+
+    def reduce(value, group=None, reduce_op=None):
+        return torch.full_like(value, {"mean": 7, "max": 8}[reduce_op]) if value.is_floating_point() else value
+
+    monkeypatch.setattr(run.trainer.strategy, "reduce", reduce)
+    monkeypatch.setattr(type(run.trainer._accelerator_connector), "is_distributed", True)
+    run.fit()
+    logged = run.trainer.callback_metrics
+    assert logged["train/loss"] == 7
+    validated = [value for name, value in logged.items() if name.startswith("val/")]
+    assert len(validated) > 3 and all(value == 8 for value in validated)
 
 
 @pytest.mark.parametrize(("dropout", "withheld"), [(0.0, [0]), (1.0, [40]), (0.5, range(10, 31))])
