@@ -205,6 +205,14 @@ def test_no_graph_is_kept(sampler, make_denoiser, start, noise_source):
     assert not samples.requires_grad
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_samples_are_float32_whatever_the_start_is(dtype, make_denoiser, start, noise_source):
+    start = start.to(dtype)
+    one, other = (DDIM(3)(make_denoiser(Image()), x, noise_source(x.shape)) for x in (start, start.float()))
+    assert one.dtype == torch.float32
+    assert torch.equal(one, other)
+
+
 def test_predict_gives_float32(generator):
     x = torch.randn(2, *IMAGE_SHAPE, generator=generator)
     for clip in (None, (-1.0, 1.0)):
