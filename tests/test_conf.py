@@ -32,6 +32,7 @@ NOT_RUN = {
 NEEDS = {
     "guidance=classifier_free": ["model.num_classes=10"],
     "model=unet": ["model.blocks=1"],
+    "experiment=search": ["optimize.score=test/loss"],  # without the callback that scores samples
     "dataset=folder": ["dataset.path=pictures"],
     "dataset=gradients": ["dataset.source.held_out=20"],
 }

@@ -54,7 +54,7 @@ def test_ranks_tile_the_global_batch(world_size: int) -> None:
 
 
 def test_a_batch_that_does_not_divide_says_what_to_set() -> None:
-    with pytest.raises(ValueError, match=r"batch_size 32 .*multiple of the 3 processes: set it to 33"):
+    with pytest.raises(ValueError, match=r"dataset.batch_size=32 .*multiple of the 3 processes: set it to 33"):
         rank_slice(32, 0, 3)
     with pytest.raises(ValueError, match=r"multiple of the 4 processes: set it to 4"):
         rank_slice(2, 0, 4)

@@ -36,8 +36,8 @@ def test_slurm_needs_its_commands(refused: Callable, monkeypatch: pytest.MonkeyP
 def test_a_pool_needs_the_gpus_that_it_deals(refused: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    printed = refused("-m", "seed=0,1", "hydra/launcher=pool", "hydra.launcher.devices=[0,1]")
-    assert "hydra.launcher.devices has 1, but PyTorch finds 1 GPUs here" in printed
+    gpus = ["trainer.accelerator=auto", "hydra/launcher=pool", "hydra.launcher.devices=[0,1]"]
+    assert "hydra.launcher.devices has 1, counted from 0, but PyTorch finds 1 GPUs" in refused("-m", "seed=0,1", *gpus)
     printed = refused("-m", "seed=0,1", "hydra/launcher=pool", "hydra.launcher.jobs=0")
     assert "hydra.launcher.jobs must be at least 1, not 0" in printed
 

@@ -1,7 +1,9 @@
 """Whether the launcher and the sweeper of a sweep can work on this machine, asked before the sweep has a folder."""
 
 import logging
+import os
 import shutil
+from collections.abc import Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
 from tempfile import TemporaryDirectory
@@ -13,6 +15,7 @@ from omegaconf import DictConfig
 from ddpm_lightning.runs.failure import cause_of
 from ddpm_lightning.runs.optimized_score import optimises
 
+POOL_LAUNCHER = "hydra_plugins.ddpm_lightning_pool.pool_launcher.PoolLauncher"
 SLURM_LAUNCHER = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"
 OPTUNA_SWEEPER = "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper"
 
@@ -31,6 +34,8 @@ def check_back_ends(config: DictConfig) -> None:
             "hydra/launcher=slurm: there is no srun on this machine. Start the sweep on a login node of the cluster, "
             "or run several jobs at once here with hydra/launcher=pool"
         )
+    if config.hydra.launcher._target_ == POOL_LAUNCHER and config.trainer.accelerator != "cpu":
+        _check_gpus(config.hydra.launcher.devices or ())
     if config.hydra.sweeper._target_ == OPTUNA_SWEEPER:
         _check_optuna(config)
     for plugin in (config.hydra.launcher, config.hydra.sweeper):
@@ -46,6 +51,20 @@ def _make(plugin: DictConfig) -> None:
         if isinstance(cause := cause_of(error), ValueError):
             raise ValueError(str(cause)) from error
         raise
+
+
+def _check_gpus(dealt: Sequence[int | str]) -> None:
+    """Raises ValueError if PyTorch does not find one of the GPUs that the pool deals to its jobs."""
+    import torch  # which --help and a misspelt option do not wait for
+
+    found = torch.cuda.device_count()
+    if missing := sorted({int(number) for share in dealt for number in str(share).split(",") if int(number) >= found}):
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        why = "" if visible is None else f" with CUDA_VISIBLE_DEVICES={visible!r}"
+        raise ValueError(
+            f"hydra.launcher.devices has {missing[0]}, counted from 0, but PyTorch finds {found} GPUs{why}. Leave it "
+            "out to train on the CPU"
+        )
 
 
 def _check_optuna(config: DictConfig) -> None:

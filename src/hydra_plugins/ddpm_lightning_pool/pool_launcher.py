@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import torch
 from hydra.core.utils import JobReturn, JobStatus, filter_overrides, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
@@ -126,12 +125,10 @@ def _recorded_failure(run: RunFolder) -> str:
 def _visible(numbers: str) -> str:
     """The GPUs of these numbers, counted among those that this process may use."""
     own = os.environ.get("CUDA_VISIBLE_DEVICES")
-    found = torch.cuda.device_count()
+    if own is None:
+        return numbers
+    names = [name for name in own.split(",") if name]
     wanted = [int(number) for number in numbers.split(",")]
-    if max(wanted) >= found:
-        why = "" if own is None else f" with CUDA_VISIBLE_DEVICES={own!r}"
-        raise ValueError(
-            f"hydra.launcher.devices has {numbers}, but PyTorch finds {found} GPUs here{why}, which are counted from "
-            "0. Leave it out to train on the CPU"
-        )
-    return numbers if own is None else ",".join(own.split(",")[number].strip() for number in wanted)
+    if max(wanted) >= len(names):
+        raise ValueError(f"hydra.launcher.devices has {numbers}, but CUDA_VISIBLE_DEVICES={own!r} here")
+    return ",".join(names[number] for number in wanted)
