@@ -159,13 +159,13 @@ def check_buildable(config: DictConfig) -> None:
     check_scoring(config)
     callbacks = build_callbacks(config)
     check_named_values(config, module, callbacks)
-    _make_trainer(config, Path(), callbacks, build_loggers(config, Path()))
     interval = config.trainer.get("val_check_interval")
     if isinstance(interval, float) and config.trainer.get("check_val_every_n_epoch") is None:
         raise ValueError(
             f"trainer.val_check_interval={interval} is a fraction of an epoch, which needs "
             "trainer.check_val_every_n_epoch=1: set that as well, or give a number of batches"
         )
+    _make_trainer(config, Path(), callbacks, build_loggers(config, Path()))
 
 
 def build_trainer(config: DictConfig, folder: Path, callbacks: list[Callback], loggers: list[Logger]) -> Trainer:

@@ -55,6 +55,8 @@ class WandbRun(WandbLogger):
         if group is None and (folder.parent / PLAN_FILE).is_file():
             group = folder.parent.name
         super().__init__(name=name or folder.name, save_dir=save_dir, project=project, group=group, **options)
+        if self._wandb_init.get("anonymous") is None:  # which W&B warns about even so
+            self._wandb_init.pop("anonymous", None)
         self.run_config: dict[str, Any] = {}
         self._folder = folder / "wandb"
         self._logged_before: dict[str, int] = {}
