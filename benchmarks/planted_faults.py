@@ -37,6 +37,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "ddpm_lightning"
 LAYERS = ["diffusion", "samplers", "metrics", "training", "report"]
 SHARED_TESTS = ["tests/properties", "tests/test_every_combination.py"]
+WITH_SHARED_TESTS = ["diffusion", "samplers", "training"]  # the layers that these exercise
 TESTS_OF_DEFAULTS = "tests/test_defaults.py"  # they see class bodies and signatures, and run no function
 EQUIVALENT = Path(__file__).with_name("equivalent_faults.txt")
 MEMORY = 8 << 30  # bytes that a process may take beyond those at its start
@@ -146,9 +147,10 @@ def baseline(layer: str, log: Path) -> Baseline:
 
     def work() -> int:
         recorder = Recorder()
+        shared = SHARED_TESTS if layer in WITH_SHARED_TESTS else []
         setattr(builtins, REACH, recorder.reach)
         import_instead({str(file): with_calls(file, REACH) for file in (SOURCE / layer).rglob("*.py")})
-        ran = run_pytest([f"tests/{layer}", *SHARED_TESTS, TESTS_OF_DEFAULTS], recorder)
+        ran = run_pytest([f"tests/{layer}", *shared, TESTS_OF_DEFAULTS], recorder)
         for test in recorder.failed:
             del recorder.lines[test]
         paths = {name: getattr(module, "__file__", None) or "" for name, module in sys.modules.copy().items()}
