@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hydra.errors import InstantiationException
 
 from choices import choices
 from ddpm_lightning.metrics.card import MetricCard
@@ -239,7 +240,7 @@ def test_classes_are_drawn_in_the_proportions_of_the_split(run_with, tmp_path, m
 
 
 def test_unknown_frequencies_of_classes_are_refused(run_with):
-    with pytest.raises(ValueError, match=r"unknown metrics\.labels 'rare': choose from uniform"):
+    with pytest.raises(InstantiationException, match=r"unknown metrics\.labels 'rare': choose from uniform"):
         run_with(*METRICS, "metrics.labels=rare")
 
 

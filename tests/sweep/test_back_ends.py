@@ -48,7 +48,7 @@ class TestOptuna:
         assert refused(*SEARCH).endswith("hydra/sweeper=optuna needs: pip install 'ddpm-lightning[optuna]'")
 
     def test_it_needs_a_score(self, refused: Callable) -> None:
-        assert "this command names none: set optimize.score" in refused("-m", "hydra/sweeper=optuna")
+        assert "needs to know which: set optimize.score" in refused("-m", "hydra/sweeper=optuna")
 
     def test_a_database_that_it_cannot_use_is_no_storage(
         self, refused: Callable, monkeypatch: pytest.MonkeyPatch

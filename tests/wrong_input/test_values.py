@@ -56,7 +56,7 @@ RANGES = """
 1 train trainer.max_steps=-1 trainer.max_epochs=-1 => training needs an end
 1 train trainer.devices=0 => trainer.accelerator=cpu with trainer.devices=0 is not possible
 1 train trainer.devices=[] => trainer.devices=\\[\\] is not possible
-1 train trainer.accelerator=abacus => trainer.accelerator=abacus
+1 train trainer.accelerator=abacus => trainer.accelerator must be auto, cpu, gpu or cuda, not abacus
 1 train trainer.num_nodes=0 => trainer.num_nodes must be a whole number of at least 1
 1 train trainer.limit_train_batches=0 => trainer.limit_train_batches must be a whole number of at least 1
 1 train trainer.accumulate_grad_batches=0 => trainer.accumulate_grad_batches must be a whole number of at least 1
@@ -70,7 +70,7 @@ RANGES = """
 1 train optimizer.warmup_steps=-1 => optimizer.warmup_steps
 1 train optimizer.betas=[1.5,0.9] => optimizer.betas
 1 train ema.decay=2 => ema.decay must lie in \\[0, 1\\), not 2
-1 train dataset.batch_size=0 => dataset.batch_size must be at least 1, not 0
+1 train dataset.batch_size=0 => dataset.batch_size must be a whole number of at least 1, not 0
 1 train dataset.num_workers=-1 => dataset.num_workers must be from 0 to 512, not -1
 1 train dataset.num_workers=1000000 => dataset.num_workers must be from 0 to 512, not 1000000
 1 train dataset.image_size=0 => dataset.image_size must be at least 1, not 0

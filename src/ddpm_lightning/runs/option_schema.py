@@ -66,7 +66,7 @@ SCHEMA: dict[str, Any] = {
     "dataset.path": str,
     "dataset.image_size": int,
     "dataset.flip": bool,
-    "dataset.num_workers": Annotated[int, Where(lambda number: 0 <= number <= 256, "a whole number from 0 to 256")],
+    "dataset.batch_size": _at_least(1),
     "trainer.accelerator": Literal["auto", "cpu", "gpu", "cuda"],  # Apple's has no float64, as noise schedules are
     "trainer.devices": int | Sequence[int] | _Devices,
     "trainer.num_nodes": _at_least(1),

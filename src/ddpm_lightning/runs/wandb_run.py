@@ -32,7 +32,8 @@ class WandbRun(WandbLogger):
         project: the project there that the run belongs to.
         name: name of the run there; by default that of the folder.
         group: group of the run there; by default the name of the sweep's folder, none for a single run.
-        options: those of Lightning's logger and of `wandb.init`.
+        offline: whether to write into the job's folder only.
+        options: others of Lightning's logger and of `wandb.init`.
 
     Attributes:
         run_config: the job's config as plain values, to be set before anything is logged.
@@ -47,6 +48,7 @@ class WandbRun(WandbLogger):
         project: str,
         name: str | None = None,
         group: str | None = None,
+        offline: bool = False,
         **options: Any,
     ) -> None:
         if find_spec("wandb") is None:
@@ -54,7 +56,9 @@ class WandbRun(WandbLogger):
         folder = Path(save_dir).absolute()
         if group is None and (folder.parent / PLAN_FILE).is_file():
             group = folder.parent.name
-        super().__init__(name=name or folder.name, save_dir=save_dir, project=project, group=group, **options)
+        super().__init__(
+            name=name or folder.name, save_dir=save_dir, project=project, group=group, offline=offline, **options
+        )
         if self._wandb_init.get("anonymous") is None:  # which W&B warns about even so
             self._wandb_init.pop("anonymous", None)
         self.run_config: dict[str, Any] = {}

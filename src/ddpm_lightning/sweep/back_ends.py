@@ -13,7 +13,6 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from ddpm_lightning.runs.failure import cause_of
-from ddpm_lightning.runs.optimized_score import optimises
 
 POOL_LAUNCHER = "hydra_plugins.ddpm_lightning_pool.pool_launcher.PoolLauncher"
 SLURM_LAUNCHER = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"
@@ -70,11 +69,6 @@ def _check_gpus(dealt: Sequence[int | str]) -> None:
 def _check_optuna(config: DictConfig) -> None:
     if find_spec("optuna") is None:
         raise ValueError("hydra/sweeper=optuna needs: pip install 'ddpm-lightning[optuna]'")
-    if not optimises(config):
-        raise ValueError(
-            "hydra/sweeper=optuna searches for the best score, and this command names none: set optimize.score, as in "
-            "experiment=search, and what to vary in hydra.sweeper.params"
-        )
     if isinstance(storage := config.hydra.sweeper.storage, str):
         _check_storage(storage)
 
