@@ -49,7 +49,7 @@ SPELLING = """
 1 train seed=1,2 => seed=1,2 has several values: add -m to sweep over them
 1 train 'seed=range(3)' => seed=range\\(3\\) has several values: add -m to sweep over them
 1 train optimizer.lr=0,001 => optimizer.lr=0,001 has several values
-1 train seed=1 ++seed=2 => seed= is given twice, as 1 and as 2: leave out one
+1 train resume=run resume=sweep => resume= is given twice, as run and as sweep: leave out one
 1 sample run checkpoint=sweep => checkpoint= is given twice, as run and as sweep: leave out one
 1 report sweep metric=kid metric=fid => metric= is given twice, as kid and as fid: leave out one
 1 report sweep by= => by= needs a value

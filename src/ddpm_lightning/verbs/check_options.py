@@ -15,6 +15,7 @@ from ddpm_lightning.verbs.grammar import read_overrides
 
 _SEVERAL = ("callbacks", "logger", "experiment", "debug")
 """Groups of which several choices make sense together."""
+_RUNS = ("checkpoint", "resume")
 _REMOVABLE = ("callbacks.", "logger.")
 
 
@@ -27,8 +28,8 @@ def check_options(conf: Path, config_name: str, words: Sequence[str]) -> None:
         words: the command line, flags first.
 
     Raises:
-        ValueError: an option is given twice, empty, not there to be added or removed, or has several values without
-            -m; a group is given something else than one of its choices.
+        ValueError: two runs are named; an option is empty, not there to be added or removed, or has several values
+            without -m; a group is given something else than one of its choices.
     """
     flags = get_args_parser().parse_intermixed_args(list(words))
     options: list[str] = flags.overrides
@@ -63,13 +64,11 @@ def _text(override: Override) -> str:
 
 
 def _check_repeated(overrides: Sequence[Override]) -> None:
-    given: dict[str, Override] = {}
-    for override in overrides:
-        key = f"{override.key_or_group}@{override.package}"
-        if key in given and _text(given[key]) != _text(override):
-            first, last = _text(given[key]), _text(override)
-            raise ValueError(f"{override.key_or_group}= is given twice, as {first} and as {last}: leave out one")
-        given[key] = override
+    """Refuses two runs for one command; of other options the last one counts, so that a script's can be changed."""
+    for key in _RUNS:
+        given = [_text(override) for override in overrides if override.key_or_group == key]
+        if len({*given}) > 1:
+            raise ValueError(f"{key}= is given twice, as {given[0]} and as {given[-1]}: leave out one")
 
 
 def _check_value(override: Override, is_sweep: bool) -> None:
