@@ -32,7 +32,7 @@ def test_files_have_the_readers_of_their_folder(tmp_path: Path, folder: int, fil
     entry = tmp_path / "entry"
     entry.mkdir()
     (entry / "array").write_text("numbers")
-    share(entry)
+    share(entry, entry.parent)
     assert (mode(entry), mode(entry / "array")) == (below, file)
 
 

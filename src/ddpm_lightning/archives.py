@@ -1,6 +1,7 @@
 """Zip archives of others, such as `.npz` files and checkpoints: what they declare, before memory is taken for it."""
 
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -35,12 +36,15 @@ def check_checksums(path: str | Path) -> None:
     """Checks that every member of an archive is as it was written: reads it and compares its CRC-32.
 
     Raises:
-        ValueError: one is not.
-        zipfile.BadZipFile: the list of members is damaged.
+        ValueError: one is not, or the list of members is damaged.
     """
-    with zipfile.ZipFile(path) as archive:
-        if damaged := archive.testzip():
-            raise ValueError(f"the checksum of its part {damaged} is wrong")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except (RuntimeError, EOFError, zlib.error, zipfile.BadZipFile) as error:  # as for a flag that is set by damage
+        raise ValueError(str(error)) from error
+    if damaged:
+        raise ValueError(f"the checksum of its part {damaged} is wrong")
 
 
 def _check_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 
-def share(path: Path) -> None:
-    """Lets everybody who may read the folder around it read a file, or a folder with the files in it."""
-    readers = stat.S_IMODE(path.parent.stat().st_mode) & 0o055
+def share(path: Path, folder: Path) -> None:
+    """Makes a file, or a folder with the files in it, readable for whoever can read `folder`, in which it will be."""
+    readers = stat.S_IMODE(folder.stat().st_mode) & 0o055
     for shared in (path, *path.rglob("*")):
         executable = 0 if shared.is_file() else 0o011
         _allow(shared, readers & (0o044 | executable))

@@ -11,6 +11,8 @@ from lightning.pytorch import Callback
 from ddpm_lightning.callbacks.checkpointing import Checkpointing
 from ddpm_lightning.runs.run_folder import RunFolder
 from ddpm_lightning.training.checkpoint import CONFIG_KEY, read_checkpoint
+from ddpm_lightning.training.csv_log import CSVLogger
+from ddpm_lightning.training.event_log import TensorBoardLogger
 
 EPOCH = 10  # batches, of the tiny data
 
@@ -101,13 +103,16 @@ def test_the_state_before_the_last_is_kept(saved, tmp_path):
     assert kept == {"last.ckpt": 8, "previous.ckpt": 6}
 
 
-def test_a_folder_that_vanishes_gets_the_state_again(tiny_run, tmp_path):
+@pytest.mark.parametrize("loggers", ["none", "csv", "tensorboard"])
+def test_a_folder_that_vanishes_gets_the_state_again(tiny_run, tmp_path, loggers):
     class Vanish(Callback):
         def on_train_batch_end(self, trainer, *arguments):
             if trainer.global_step == 5:
                 shutil.rmtree(trainer.default_root_dir)
 
-    run = tiny_run("trainer.max_steps=8", callbacks=[Vanish(), Checkpointing(3)])
+    own = {"none": [], "csv": [CSVLogger(tmp_path / "run")], "tensorboard": [TensorBoardLogger(tmp_path / "run")]}
+    words = ["trainer.max_steps=8", "trainer.log_every_n_steps=1"]
+    run = tiny_run(*words, callbacks=[Vanish(), Checkpointing(3)], loggers=own[loggers])
     folder = RunFolder(tmp_path / "run")
     run.module.run_config = {"seed": 0}
     folder.write_config(run.module.run_config)

@@ -103,6 +103,20 @@ def test_a_damaged_file_is_named_with_the_newest_whole_one(checkpoint: Path) -> 
     previous.write_bytes(b"")
     with pytest.raises(ValueError, match=r"best\.ckpt, of step 300, is whole"):
         read_checkpoint(checkpoint)
+    with pytest.raises(
+        ValueError, match=r"previous\.ckpt is damaged .*best\.ckpt, of step 300, is whole: name it instead$"
+    ):
+        read_checkpoint(previous)
+
+
+def test_other_files_beside_a_damaged_one_are_not_offered(checkpoint: Path, tmp_path: Path) -> None:
+    collected = tmp_path / "collected"
+    collected.mkdir()
+    AtomicCheckpointIO().save_checkpoint(CONTENT | {"global_step": 1}, collected / "mine.ckpt")
+    (collected / "last.ckpt").write_bytes(checkpoint.read_bytes()[:-100])
+    with pytest.raises(ValueError) as refusal:  # noqa: PT011
+        read_checkpoint(collected / "last.ckpt")
+    assert "mine.ckpt" not in str(refusal.value)
 
 
 @pytest.mark.parametrize("has_links", [True, False])

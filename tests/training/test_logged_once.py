@@ -133,6 +133,23 @@ def test_logs_of_a_logger_that_was_switched_off_stay(tiny_run: Callable[..., Any
     assert [int(row["step"]) for row in rows(folder) if row["train/loss"]] == [0, 1, 2, 6, 7, 8]
 
 
+@pytest.mark.parametrize("place", ["outside the run", "unknown to the checkpoint"])
+def test_logs_of_others_stay(tiny_run: Callable[..., Any], tmp_path: Path, place: str) -> None:
+    run = tmp_path / "run"
+    theirs = {"outside the run": tmp_path / "shared", "unknown to the checkpoint": run}[place]
+    for logger in (TensorBoardLogger(str(theirs), name="", version="others"), CSVLogger(str(theirs), "others")):
+        logger.log_metrics({"theirs": 1.0}, 0)
+        logger.save()
+    for steps, others in ((3, place == "outside the run"), (6, True)):
+        loggers = [TensorBoardLogger(str(theirs), name="", version="others"), CSVLogger(str(theirs), "others")]
+        words = (f"trainer.max_steps={steps}", "trainer.log_every_n_steps=1")
+        tiny = tiny_run(*words, callbacks=[Checkpointing(every_n_steps=3)], loggers=loggers if others else [])
+        last = run / "checkpoints" / "last.ckpt"
+        tiny.trainer.fit(tiny.module, tiny.data, ckpt_path=str(last) if last.is_file() else None)
+    assert rows(theirs)[0]["theirs"] == "1.0"
+    assert [key[:2] for key in events(theirs) if key[0] == "theirs"] == [("theirs", 0)]
+
+
 def test_a_run_of_an_earlier_version_keeps_its_logs(tiny_run: Callable[..., Any], tmp_path: Path) -> None:
     folder = tmp_path / "run"
     for steps in (3, 6):

@@ -1,5 +1,6 @@
 """Callback that stops a training which has become NaN, before it overwrites a good checkpoint."""
 
+import shlex
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -49,11 +50,11 @@ class NanGuard(Callback):
         last = RunFolder(Path(trainer.default_root_dir)).last_checkpoint
         rates = [group["lr"] for optimizer in trainer.optimizers for group in optimizer.param_groups]
         remedy = "a lower optimizer.lr, a longer optimizer.warmup_steps or trainer.precision=32-true"
+        if last.is_file():
+            again = shlex.quote(f"init_from={last}")
+            advice = f"the last good checkpoint is {last}. Start a new run from it with {again} and {remedy}"
+        else:
+            advice = f"no checkpoint was written before. Try {remedy}"
         raise FloatingPointError(
-            f"{culprit} became NaN or infinite at optimizer step {step} (learning rate now {rates[0]:.3g}); "
-            + (
-                f"the last good checkpoint is {last}. Start a new run from it with init_from={last} and {remedy}"
-                if last.is_file()
-                else f"no checkpoint was written before. Try {remedy}"
-            )
+            f"{culprit} became NaN or infinite at optimizer step {step} (learning rate now {rates[0]:.3g}); {advice}"
         )

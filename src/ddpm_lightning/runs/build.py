@@ -254,6 +254,9 @@ def open_loggers(config: DictConfig, folder: Path) -> Iterator[list[Logger]]:
     try:
         yield loggers
         failed = False
+    except (KeyboardInterrupt, SystemExit):  # the run continues another time
+        failed = False
+        raise
     finally:
         for logger in loggers:
             if isinstance(logger, WandbRun):

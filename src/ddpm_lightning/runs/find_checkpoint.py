@@ -5,6 +5,8 @@ from pathlib import Path
 
 LAST_CHECKPOINT = Path("checkpoints", "last.ckpt")
 """The newest state of a run, within its folder."""
+PREVIOUS_CHECKPOINT = Path("checkpoints", "previous.ckpt")
+"""The state that it has replaced."""
 EXPORT_CONFIG, EXPORT_WEIGHTS = "config.json", "model.safetensors"
 """The two files of an exported model."""
 

@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 from uuid import uuid4
@@ -30,6 +30,7 @@ from ddpm_lightning.processes import child_environment, threads_for_each
 from ddpm_lightning.runs.failure import RankError, cause_of
 from ddpm_lightning.runs.job_command import job_command
 from ddpm_lightning.runs.ranks import started_from_outside
+from ddpm_lightning.runs.system_errors import explain_system_error
 from ddpm_lightning.temporary_folder import temporary_folder
 
 _GO_ON = ", and the others were ended; to go on, repeat the command (a single training: with name=, or resume=RUN)"
@@ -138,4 +139,8 @@ def _raise_first_failure(error: ChildFailedError, logs: Path) -> NoReturn:
 
 def record_error(error: BaseException) -> None:
     """In a rank: reports an error to the process that started it."""
-    get_error_handler().record_exception(cause_of(error))
+    cause = cause_of(error)
+    if explained := explain_system_error(cause):
+        cause = OSError(explained)
+    with suppress(OSError):  # on a full disk
+        get_error_handler().record_exception(cause)

@@ -15,7 +15,7 @@ from omegaconf._utils import get_yaml_loader
 from ddpm_lightning.atomic_files import write_json, write_text
 from ddpm_lightning.json_files import read_json
 from ddpm_lightning.runs.config import RunConfig
-from ddpm_lightning.runs.find_checkpoint import LAST_CHECKPOINT
+from ddpm_lightning.runs.find_checkpoint import LAST_CHECKPOINT, PREVIOUS_CHECKPOINT
 from ddpm_lightning.runs.identity import differences, without_length
 from ddpm_lightning.runs.stored_config import modernized
 from ddpm_lightning.runs.trust import Trust
@@ -45,7 +45,7 @@ class RunFolder:
     @property
     def previous_checkpoint(self) -> Path:
         """The state that `last_checkpoint` has replaced."""
-        return self.path / "checkpoints" / "previous.ckpt"
+        return self.path / PREVIOUS_CHECKPOINT
 
     @property
     def best_checkpoint(self) -> Path:

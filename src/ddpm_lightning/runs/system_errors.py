@@ -1,6 +1,7 @@
 """Errors of the operating system, explained to a user."""
 
 import errno
+import os
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -8,10 +9,12 @@ FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 def explain_system_error(error: BaseException) -> str | None:
     """One sentence about a full disk, or a place where nothing may be written or read; None for other errors."""
-    while error.__cause__ is not None and not isinstance(error, OSError):
-        error = error.__cause__  # logging, among others, wraps the error of a file in its own
-    if not isinstance(error, OSError):
+    if isinstance(error, ValueError) and str(error).startswith("Unable to configure handler"):
+        error = error.__cause__ or error  # logging wraps the error of its file in its own
+    if not isinstance(error, OSError) or error.errno is None:
         return None
+    if error.strerror != os.strerror(error.errno):
+        return error.strerror  # ours, which says more
     place = f" at {error.filename}" if error.filename else ""
     elsewhere = "another place with paths.output_dir=, paths.cache_dir= or out="
     if error.errno in FULL:

@@ -89,6 +89,7 @@ class WandbRun(WandbLogger):
         new = {name: v for name, v in metrics.items() if step is None or step > self._logged_before.get(name, -1)}
         if new.keys() - {"epoch"}:
             super().log_metrics(new, step)
+            self._folder.mkdir(parents=True, exist_ok=True)  # it may have vanished since
             with self._log_file.open("a") as file:
                 file.write(json.dumps({"step": step, "names": sorted(new)}) + "\n")
 

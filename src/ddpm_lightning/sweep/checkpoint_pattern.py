@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hydra.core.override_parser.types import Quote, QuotedString
 
+from ddpm_lightning.runs.find_checkpoint import PREVIOUS_CHECKPOINT
 from ddpm_lightning.runs.run_folder import RunFolder
 
 KEY = "checkpoint="
@@ -77,7 +78,7 @@ def _expanded(word: str, words: Sequence[str]) -> str:
 
 def _is_finished(path: Path) -> bool:
     if path.is_file():
-        return path.suffix == ".ckpt"
+        return path.suffix == ".ckpt" and path.name != PREVIOUS_CHECKPOINT.name
     run = RunFolder(path)
     state = run.read_status()["state"]
     if state not in ("new", "done"):

@@ -50,13 +50,15 @@ def _damage(path: Path) -> str | None:
     try:
         check_declared_sizes(path)  # before anything is unpacked
         check_checksums(path)
-    except (ValueError, OSError, EOFError, NotImplementedError, zipfile.BadZipFile) as error:
+    except (ValueError, OSError, RuntimeError, zipfile.BadZipFile) as error:
         return str(error)
     return None
 
 
 def _offer(damaged: Path) -> str:
-    """The newest whole checkpoint of the same folder, and how to continue from it; a sentence, or nothing."""
+    """The newest whole checkpoint of the same run, and how to continue from it; a sentence, or nothing."""
+    if damaged.parent.name != "checkpoints":
+        return ""
     whole = {}
     for path in damaged.parent.glob("[!.]*.ckpt"):  # a leading dot: an interrupted write
         with suppress(ValueError):
@@ -65,8 +67,12 @@ def _offer(damaged: Path) -> str:
     if not whole:
         return ""
     newest = max(whole, key=lambda path: whole[path])
-    copy = shlex.join(["cp", str(newest), str(damaged)])
-    return f". {newest}, of step {whole[newest]}, is whole: name it, or put it in the place of the damaged one: {copy}"
+    offer = f". {newest}, of step {whole[newest]}, is whole"
+    if damaged.name != "last.ckpt":
+        return f"{offer}: name it instead"
+    return (
+        f"{offer}: name it, or put it in the place of the damaged one: {shlex.join(['cp', str(newest), str(damaged)])}"
+    )
 
 
 def _content(path: str | Path) -> dict[str, Any]:

@@ -67,6 +67,7 @@ class Table(ExperimentWriter):
     def save(self) -> None:
         """Appends the rows that were logged since the last call."""
         self.num_rows += len(self.metrics)
+        self.file.parent.mkdir(parents=True, exist_ok=True)  # it may have vanished since
         super().save()
 
     def keep(self, count: int) -> None:

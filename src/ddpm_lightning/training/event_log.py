@@ -26,6 +26,8 @@ class TensorBoardLogger(loggers.TensorBoardLogger):
         """The writer of this start's file, which is begun at the first use."""
         if self._experiment is None:
             self._earlier = self._files()
+        # It may have vanished since, and the writer opens its file for each event.
+        Path(self.log_dir).mkdir(parents=True, exist_ok=True)
         return super().experiment
 
     def position(self) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from lightning.fabric.utilities.apply_func import convert_tensors_to_scalars
@@ -30,7 +31,8 @@ class LoggedOnce(Callback):
     """Stores in each checkpoint how much is logged, and cuts the logs back to it when a run continues from there.
 
     What a killed run logged after its last checkpoint is logged again by the run that continues, since it computes the
-    same again. A run that begins anew removes what an earlier attempt without a checkpoint has logged.
+    same again. A run that restarts removes what an earlier attempt without a checkpoint has logged. Logs that may
+    belong to other runs are left alone: those outside its folder, and those that its checkpoint does not know.
 
     Lightning logs a step after the hooks in which checkpoints are written, so a checkpoint also holds the values of
     its own step, and a run that continues logs them first.
@@ -43,7 +45,7 @@ class LoggedOnce(Callback):
         unlogged = _unlogged(trainer)
         if trainer.is_global_zero:
             for logger in trainer.loggers:
-                position = logger.position() if isinstance(logger, ReturningLogger) else {}
+                position = logger.position() if isinstance(logger, ReturningLogger) else None
                 self._logs[_name(logger, trainer)] = {"position": position, "unlogged": unlogged}
         checkpoint[LOGS_KEY] = dict(self._logs)
 
@@ -59,9 +61,10 @@ class LoggedOnce(Callback):
     def _return(self, trainer: Trainer) -> None:
         if not trainer.is_global_zero:
             return
+        restarts = trainer.ckpt_path is None
         for logger in trainer.loggers:
             log = self._logs.get(_name(logger, trainer), {"position": {}, "unlogged": {}})
-            if isinstance(logger, ReturningLogger):
+            if isinstance(logger, ReturningLogger) and _is_in_run(logger, trainer) and (log["position"] or restarts):
                 logger.return_to(log["position"])
             if log["unlogged"]:
                 logger.log_metrics(log["unlogged"]["values"], log["unlogged"]["step"])
@@ -72,6 +75,12 @@ def _name(logger: Logger, trainer: Trainer) -> str:
     """The logger's class and its folder within that of the run."""
     folder = os.path.relpath(logger.log_dir, trainer.default_root_dir) if logger.log_dir else ""
     return f"{type(logger).__qualname__} {folder}"
+
+
+def _is_in_run(logger: Logger, trainer: Trainer) -> bool:
+    return bool(logger.log_dir) and Path(str(logger.log_dir)).resolve().is_relative_to(
+        Path(trainer.default_root_dir).resolve()
+    )
 
 
 def _unlogged(trainer: Trainer) -> dict[str, Any]:

@@ -115,6 +115,7 @@ def _build(entry: Path, source: ImageSource, made_from: dict[str, Any]) -> None:
     """Writes the entry under another name, and renames it when it is whole. The caller holds the lock."""
     labels = _checked_labels(source)
     remove_leftovers(entry.parent)
+    shutil.rmtree(entry.with_name(f".{entry.name}.building"), ignore_errors=True)  # an earlier version's, if killed
     with _explained(entry.parent), temporary_folder(entry) as temporary_place:
         building = temporary_place / entry.name
         building.mkdir()
@@ -133,8 +134,8 @@ def _build(entry: Path, source: ImageSource, made_from: dict[str, Any]) -> None:
         }
         write_json(building / _MANIFEST, manifest)
         shutil.rmtree(entry, ignore_errors=True)  # only an incomplete entry can be here
+        share(building, entry.parent)
         os.rename(building, entry)
-        share(entry)
         sync_folder(entry.parent)
 
 

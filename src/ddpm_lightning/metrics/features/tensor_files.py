@@ -36,4 +36,4 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
     content = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, dict(metadata))
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
-        share(temporary)
+        share(temporary, path.parent)
