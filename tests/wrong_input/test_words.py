@@ -120,8 +120,7 @@ NAMES = """
 """
 
 HYDRA = """
-1 train -m => -m runs a sweep, but no option has several values: .* as in seed=0,1, or leave out -m
-1 train -m seed=0 => -m runs a sweep, but no option has several values
+1 train -m => -m runs a sweep, but no option is given: write several values with commas, as in seed=0,1
 1 train -m 'seed=range(0)' => there is nothing to sweep over
 1 train -m seed=0,1 schedule=linear,cosin => unknown schedule 'cosin': .* Did you mean schedule=cosine\\?
 1 train -m seed=0,1 shedule=linear,cosine => unknown option 'shedule'. Did you mean schedule\\?
@@ -160,7 +159,6 @@ HYDRA = """
 1 train seed=??? => give seed=..., which has no default
 1 sample => give checkpoint=..., which has no default
 1 evaluate num_samples=4 => unknown option 'num_samples'
-1 sample -m run => no option has several values
 2 report => SWEEP
 2 export => out=DIR
 """

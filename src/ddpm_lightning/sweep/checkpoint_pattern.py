@@ -91,10 +91,5 @@ def pattern_as_typed(word: str) -> str:
     return _typed.get(word, word)
 
 
-def is_pattern(word: str) -> bool:
-    """Whether a word stands for a pattern that was typed, even if one run alone matches it."""
-    return word in _typed
-
-
 def _quoted(path: str) -> str:
     return QuotedString(path, Quote.single).with_quotes()

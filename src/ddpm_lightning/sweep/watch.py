@@ -39,7 +39,6 @@ from ddpm_lightning.runs.ranks import global_rank, num_ranks
 from ddpm_lightning.runs.run_folder import RunFolder
 from ddpm_lightning.runs.sweep_folder import PLAN_FILE, JobState, SweepFolder
 from ddpm_lightning.sweep.back_ends import check_back_ends
-from ddpm_lightning.sweep.checkpoint_pattern import is_pattern
 from ddpm_lightning.sweep.status import print_table, summary
 
 _current: "LockedSweep | None" = None
@@ -263,17 +262,14 @@ def _planned_jobs(config: DictConfig, overrides: list[Override]) -> list[str] | 
     (jobs,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
     if not jobs:
         raise ValueError("there is nothing to sweep over: an option has no values at all")
+    if not overrides:
+        raise ValueError("-m runs a sweep, but no option is given: write several values with commas, as in seed=0,1")
     composed = [loader.load_sweep_config(config, list(words)) for words in jobs]
     varied = {override.key_or_group for override in overrides if override.is_sweep_override()}
     names = [" ".join(word for word in words if word.partition("=")[0].lstrip("+~") in varied) for words in jobs]
     for name, job in zip(names, composed, strict=True):
         _check_grid(name, job, {override.key_or_group for override in overrides})
         check_command(job)  # a wrong value in a grid is refused before the first job
-    is_new = not Path(config.hydra.sweep.dir).exists()  # else this job is one more in it
-    if is_new and len(jobs) == 1 and not any(o.is_sweep_override() or is_pattern(str(o.input_line)) for o in overrides):
-        raise ValueError(
-            "-m runs a sweep, but no option has several values: write them with commas, as in seed=0,1, or leave out -m"
-        )
     folders = [str(job.hydra.sweep.subdir) for job in composed]
     _check_distinct(names, [job_hash(job) for job in composed])
     _check_distinct(names, folders)

@@ -39,7 +39,12 @@ def check_options(conf: Path, config_name: str, words: Sequence[str]) -> None:
         _check_value(override, is_sweep=flags.multirun)
     _check_repeated(overrides)
     own = [f"--config-dir={flags.config_dir}"] if flags.config_dir else []
-    without = [word for word, override in zip(options, overrides, strict=True) if not _adds(override)]
+    # A removal may be that of an addition.
+    without = [
+        word
+        for word, override in zip(options, overrides, strict=True)
+        if not _adds(override) and not override.is_delete()
+    ]
     hidden = {FROM_CHECKPOINT} if config_name == "train" else set()
 
     def shown_choices(group: str) -> str:
