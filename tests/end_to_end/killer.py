@@ -4,7 +4,7 @@ import io
 import os
 import signal
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from lightning.pytorch import Callback, Trainer
@@ -33,13 +33,14 @@ def _kill_at(trainer: Trainer, step: int) -> None:
 def _kill_halfway_through_a_write(step: int) -> None:
     save = torch.save
 
-    def save_half(checkpoint: dict[str, Any], path: Path) -> None:
-        if checkpoint["global_step"] != step or "last" not in path.name:
-            save(checkpoint, path)
+    def save_half(checkpoint: dict[str, Any], file: BinaryIO) -> None:
+        if checkpoint["global_step"] != step or "last" not in Path(file.name).name:
+            save(checkpoint, file)
             return
         content = io.BytesIO()
         save(checkpoint, content)
-        path.write_bytes(content.getvalue()[: content.tell() // 2])
+        file.write(content.getvalue()[: content.tell() // 2])
+        file.flush()
         os.kill(os.getpid(), signal.SIGKILL)
 
     torch.save = save_half
