@@ -49,7 +49,6 @@ SPELLING = """
 1 train seed=1,2 => seed=1,2 has several values: add -m to sweep over them
 1 train 'seed=range(3)' => seed=range\\(3\\) has several values: add -m to sweep over them
 1 train optimizer.lr=0,001 => optimizer.lr=0,001 has several values
-1 train resume=run resume=sweep => resume= is given twice, as run and as sweep: leave out one
 1 sample run checkpoint=sweep => checkpoint= is given twice, as run and as sweep: leave out one
 1 report sweep metric=kid metric=fid => metric= is given twice, as kid and as fid: leave out one
 1 report sweep by= => by= needs a value
@@ -120,7 +119,6 @@ NAMES = """
 """
 
 HYDRA = """
-1 train -m => -m runs a sweep, but no option is given: write several values with commas, as in seed=0,1
 1 train -m 'seed=range(0)' => there is nothing to sweep over
 1 train -m seed=0,1 schedule=linear,cosin => unknown schedule 'cosin': .* Did you mean schedule=cosine\\?
 1 train -m seed=0,1 shedule=linear,cosine => unknown option 'shedule'. Did you mean schedule\\?

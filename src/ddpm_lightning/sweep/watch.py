@@ -262,8 +262,6 @@ def _planned_jobs(config: DictConfig, overrides: list[Override]) -> list[str] | 
     (jobs,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
     if not jobs:
         raise ValueError("there is nothing to sweep over: an option has no values at all")
-    if not overrides:
-        raise ValueError("-m runs a sweep, but no option is given: write several values with commas, as in seed=0,1")
     composed = [loader.load_sweep_config(config, list(words)) for words in jobs]
     varied = {override.key_or_group for override in overrides if override.is_sweep_override()}
     names = [" ".join(word for word in words if word.partition("=")[0].lstrip("+~") in varied) for words in jobs]
