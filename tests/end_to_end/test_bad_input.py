@@ -12,7 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import open_dict
 
 from ddpm_lightning.metrics.features import inception_weights
-from ddpm_lightning.sweep.watch import _check_grid
+from ddpm_lightning.sweep.plan import _check_grid
 
 PERMISSIONS_HOLD = os.geteuid() != 0
 

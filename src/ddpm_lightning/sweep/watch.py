@@ -3,8 +3,8 @@
 What Hydra gives a callback, and what it does not, shapes this file. It makes a new callback object for each job, in
 the process that runs the job, so a callback cannot keep anything: the sweep of this process is a global. It calls
 `on_multirun_start` with the sweep's config before any job is composed, and swallows exceptions there, except
-`SystemExit`. It composes each job from `hydra.overrides`, anew and perhaps in another process, so what must be the same
-in all of them (the absolute path of the sweep, which options vary) is written into these overrides. And it calls
+`SystemExit`. It composes each job from `hydra.overrides` again, perhaps in another process, so what must be the same
+in all of them (the absolute path of the sweep, which options vary) is written into these overrides. It calls
 nothing that a verb could return to: `verbs/cli.py` calls `end_sweep` when Hydra has ended.
 """
 
@@ -14,31 +14,26 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, flag_override
+from omegaconf import DictConfig
 
 import ddpm_lightning.sweep.folder_names  # noqa: F401  # registers the names, also where a launcher sends a job
 from ddpm_lightning.runs.check_command import check_command
 from ddpm_lightning.runs.failure import failure_message
 from ddpm_lightning.runs.home_folder import expand_home
-from ddpm_lightning.runs.identity import job_hash
 from ddpm_lightning.runs.new_folders import note_existing, remove_new_parents
-from ddpm_lightning.runs.option_types import with_right_types
 from ddpm_lightning.runs.ranks import global_rank, num_ranks
 from ddpm_lightning.runs.run_folder import RunFolder
 from ddpm_lightning.runs.sweep_folder import PLAN_FILE, JobState, SweepFolder
 from ddpm_lightning.sweep.back_ends import check_back_ends
+from ddpm_lightning.sweep.plan import fix_job_names, is_grid, parsed_overrides, plan_jobs, plugin_name
 from ddpm_lightning.sweep.status import print_table, summary
 
 _current: "LockedSweep | None" = None
@@ -114,14 +109,14 @@ class SweepWatch(Callback):
         Raises:
             SystemExit: the folder is in use, or the jobs are not ones that can share it.
         """
-        if num_ranks() > 1 and not _is_grid(config):  # each rank would draw parameters of its own
+        if num_ranks() > 1 and not is_grid(config):  # each rank would draw parameters of its own
             raise SystemExit("a sweeper that samples needs one process: start it without torchrun or srun")
         if num_ranks() > 1 and not _runs_jobs_itself(config):
             raise SystemExit("under torchrun or srun jobs run in these very processes: leave out hydra/launcher")
         try:
             expand_home(config)
-            overrides = _parsed_overrides(config)
-            _fix_job_names(config, overrides)
+            overrides = parsed_overrides(config)
+            fix_job_names(config, overrides)
             if global_rank() > 0:
                 return  # the first rank keeps the record
             sweep = _begin(config, overrides)
@@ -136,7 +131,7 @@ class SweepWatch(Callback):
         if job_return.status is JobStatus.FAILED:
             status = _note_failure(RunFolder(Path(config.hydra.runtime.output_dir)), job_return._return_value)
             # The record decides the exit code; Hydra would print the error once more.
-            if _is_grid(config) and (_current is not None or status["state"] == "failed"):
+            if is_grid(config) and (_current is not None or status["state"] == "failed"):
                 job_return.status, job_return.return_value = JobStatus.COMPLETED, None
         if _current is not None and _runs_jobs_itself(config):
             print(summary(_current.sweep), flush=True)
@@ -198,7 +193,7 @@ def _report(sweep: SweepFolder) -> None:
 def _begin(config: DictConfig, overrides: list[Override]) -> SweepFolder:
     """Locks the folder and writes the plan."""
     global _current
-    jobs = _planned_jobs(config, overrides)  # before there is a folder: an option may be misspelt
+    jobs = plan_jobs(config, overrides)  # before there is a folder: an option may be misspelt
     check_back_ends(config)
     note_existing(Path(config.hydra.sweep.dir), "hydra.sweep.dir=")
     _current = LockedSweep(Path(config.hydra.sweep.dir), has_scores=config.hydra.job.config_name != "sample")
@@ -206,99 +201,9 @@ def _begin(config: DictConfig, overrides: list[Override]) -> SweepFolder:
     return _current.sweep
 
 
-def _is_grid(config: DictConfig) -> bool:
-    """Whether all jobs are known from the start."""
-    return bool(config.hydra.sweeper._target_ == _name(BasicSweeper))
-
-
 def _runs_jobs_itself(config: DictConfig) -> bool:
     """Whether the launcher runs the jobs in the process of the sweep, one after the other."""
-    return bool(config.hydra.launcher._target_ == _name(BasicLauncher))
-
-
-def _name(plugin: type) -> str:
-    return f"{plugin.__module__}.{plugin.__qualname__}"
-
-
-def _parsed_overrides(config: DictConfig) -> list[Override]:
-    """All overrides: those that are swept, and those that are the same for all jobs."""
-    arguments = [*(f"{k}={v}" for k, v in (config.hydra.sweeper.params or {}).items()), *config.hydra.overrides.task]
-    return OverridesParser.create(config_loader=GlobalHydra.instance().config_loader()).parse_overrides(arguments)
-
-
-def _fix_job_names(config: DictConfig, overrides: list[Override]) -> None:
-    """Makes the folders' names the same wherever a launcher, or another rank, composes a job's config.
-
-    Options that have the same value in all jobs are left out of the jobs' names.
-    """
-    folder = Path(config.hydra.sweep.dir).absolute()
-    swept = {override.key_or_group: override.is_sweep_override() for override in overrides}  # the last of a key wins
-    same = [key for key, is_swept in swept.items() if not is_swept]
-    fixed = {
-        "hydra.sweep.dir": QuotedString(str(folder), Quote.single).with_quotes(),
-        "hydra.job.config.override_dirname.exclude_keys": f"[{','.join(same)}]",
-    }
-    with flag_override(config, ["readonly", "struct"], False):
-        config.hydra.sweep.dir = str(folder)
-        config.hydra.overrides.hydra.extend([f"{key}={value}" for key, value in fixed.items()])
-
-
-def _planned_jobs(config: DictConfig, overrides: list[Override]) -> list[str] | None:
-    """The folder of each job; None if the sweeper decides as it goes, as Optuna's does."""
-    with_right_types(DictConfig({"hydra": {part: config.hydra[part] for part in ("launcher", "sweeper")}}), "hydra")
-    if not _is_grid(config):
-        with_right_types(config)  # what is the same for all jobs
-        if config.get("optimize") and config.optimize.score is None:
-            raise ValueError(
-                "this sweeper looks for the best score, and needs to know which: set optimize.score, as in "
-                "optimize.score=test/kid_lenet_mnist, or leave out hydra/sweeper"
-            )
-        return None
-    if config.hydra.sweeper.max_batch_size is not None and config.hydra.sweeper.max_batch_size < 1:
-        raise ValueError(f"hydra.sweeper.max_batch_size must be at least 1, not {config.hydra.sweeper.max_batch_size}")
-    if any(override.key_or_group == "resume" for override in overrides):
-        raise ValueError("resume continues one run, in its own folder: leave out -m, or run one command for each")
-    loader = GlobalHydra.instance().config_loader()
-    (jobs,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
-    if not jobs:
-        raise ValueError("there is nothing to sweep over: an option has no values at all")
-    composed = [loader.load_sweep_config(config, list(words)) for words in jobs]
-    varied = {override.key_or_group for override in overrides if override.is_sweep_override()}
-    names = [" ".join(word for word in words if word.partition("=")[0].lstrip("+~") in varied) for words in jobs]
-    for name, job in zip(names, composed, strict=True):
-        _check_grid(name, job, {override.key_or_group for override in overrides})
-        check_command(job)  # a wrong value in a grid is refused before the first job
-    folders = [str(job.hydra.sweep.subdir) for job in composed]
-    _check_distinct(names, [job_hash(job) for job in composed])
-    _check_distinct(names, folders)
-    return folders
-
-
-def _check_grid(name: str, job: DictConfig, given: Set[str]) -> None:
-    """Raises ValueError if a job's experiment brings a grid of its own, which Hydra ignores.
-
-    It does not matter if everything that the grid would vary is `given`, by the command line or the sweep's own grid.
-    """
-    ignored = {key: value for key, value in (job.hydra.sweeper.params or {}).items() if key not in given}
-    if ignored:
-        params = " ".join(f"{key}={value}" for key, value in ignored.items())
-        raise ValueError(
-            f"{name}: this experiment defines its own grid ({params}), which Hydra ignores where experiments are "
-            "swept. Run one command per experiment, or give the grid on the command line"
-        )
-
-
-def _check_distinct(names: Sequence[str], identities: Sequence[str]) -> None:
-    """Raises ValueError if two jobs are the same run, or have the same folder."""
-    jobs: dict[str, list[str]] = {}
-    for name, identity in zip(names, identities, strict=True):
-        jobs.setdefault(identity, []).append(name)
-    for same in jobs.values():
-        if len(same) > 1:
-            raise ValueError(
-                f"these jobs would be the same run and share its folder: {'; '.join(same)}. They differ only in "
-                "options that are not part of a run's identity: leave those out, or run one command for each"
-            )
+    return bool(config.hydra.launcher._target_ == plugin_name(BasicLauncher))
 
 
 def _print_changes(sweep: SweepFolder) -> None:
