@@ -45,6 +45,15 @@ def shared_lock(path: Path, on_wait: Callable[[], None] = lambda: None) -> Itera
         lock.release()
 
 
+@contextmanager
+def writing(what: str, remedy: str) -> Iterator[None]:
+    """Explains an OSError of the block: "cannot write WHAT (reason): REMEDY", with the same errno."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, f"cannot write {what} ({error.strerror or error}): {remedy}") from error
+
+
 def _allow(path: Path, permissions: int) -> None:
     """Adds permissions; those of another user's file are that user's to set."""
     mode = stat.S_IMODE(path.stat().st_mode)

