@@ -36,8 +36,8 @@ def saved(tiny_run: Callable) -> Callable[..., list[tuple[str, int]]]:
         run = tiny_run(*overrides, callbacks=[*([scores] if scores else []), checkpointing])
         save = run.trainer.save_checkpoint
 
-        def recorded(path: Path, **options: Path) -> None:
-            save(path, **options)
+        def recorded(path: Path) -> None:
+            save(path)
             assert read_checkpoint(path)["global_step"] == run.trainer.global_step
             written.append((path.stem, run.trainer.global_step))
 

@@ -126,10 +126,10 @@ def test_the_replaced_file_is_kept(checkpoint: Path, monkeypatch: pytest.MonkeyP
 
     if not has_links:
         monkeypatch.setattr(Path, "hardlink_to", refuse)
-    previous, io = checkpoint.with_name("previous.ckpt"), AtomicCheckpointIO()
+    previous, io = checkpoint.with_name("previous.ckpt"), AtomicCheckpointIO({"last.ckpt": "previous.ckpt"})
     for step in (1, 2):
         old = checkpoint.read_bytes()
-        io.save_checkpoint(CONTENT | {"global_step": step}, checkpoint, storage_options=previous)
+        io.save_checkpoint(CONTENT | {"global_step": step}, checkpoint)
         assert previous.read_bytes() == old
     assert read_checkpoint(checkpoint)["global_step"] == 2
     assert sorted(checkpoint.parent.iterdir()) == [checkpoint, previous]
@@ -141,13 +141,13 @@ def test_a_file_that_was_written_wrongly_replaces_nothing(checkpoint: Path, monk
         whole[len(whole) // 2] ^= 1
         file.write(whole)
 
-    io, before = AtomicCheckpointIO(), checkpoint.read_bytes()
+    io, before = AtomicCheckpointIO({"last.ckpt": "previous.ckpt"}), checkpoint.read_bytes()
     with monkeypatch.context() as patch:
         patch.setattr(torch, "save", write_wrongly)
         with pytest.raises(
             OSError, match=r"last\.ckpt is not what is read back \(the checksum of its part .* is wrong"
         ):
-            io.save_checkpoint(CONTENT, checkpoint, storage_options=checkpoint.with_name("previous.ckpt"))
+            io.save_checkpoint(CONTENT, checkpoint)
     assert checkpoint.read_bytes() == before
     assert list(checkpoint.parent.iterdir()) == [checkpoint]
 

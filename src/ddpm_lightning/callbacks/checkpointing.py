@@ -110,7 +110,7 @@ class Checkpointing(Callback):
 
     def _save_last(self, trainer: Trainer) -> None:
         run = RunFolder(Path(trainer.default_root_dir))
-        trainer.save_checkpoint(run.last_checkpoint, storage_options=run.previous_checkpoint)
+        trainer.save_checkpoint(run.last_checkpoint)
         self._saved_step = trainer.global_step
         if self._has_config and trainer.is_global_zero and not run.config_file.is_file():
             assert isinstance(trainer.lightning_module, DiffusionModule)

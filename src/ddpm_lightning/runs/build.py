@@ -23,6 +23,7 @@ from ddpm_lightning.diffusion.target import Target
 from ddpm_lightning.metrics.features.extractor import FeatureExtractor
 from ddpm_lightning.metrics.scoring_plan import ScoringPlan
 from ddpm_lightning.runs.failure import cause_of
+from ddpm_lightning.runs.find_checkpoint import LAST_CHECKPOINT, PREVIOUS_CHECKPOINT
 from ddpm_lightning.runs.initial_weights import load_initial_weights
 from ddpm_lightning.runs.logged_values import check_named_values
 from ddpm_lightning.runs.network_options import network_options
@@ -189,7 +190,7 @@ def _make_trainer(config: DictConfig, folder: Path, callbacks: list[Callback], l
     """
     torch.set_float32_matmul_precision("high")
     hide_messages()
-    plugins: list[Any] = [AtomicCheckpointIO()]
+    plugins: list[Any] = [AtomicCheckpointIO({LAST_CHECKPOINT.name: PREVIOUS_CHECKPOINT.name})]
     if not started_from_outside():
         # Else variables of a SLURM allocation would make Lightning wait for ranks that nobody starts.
         plugins.append(LightningEnvironment())

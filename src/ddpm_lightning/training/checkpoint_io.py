@@ -1,7 +1,8 @@
 """Lightning's plugin for checkpoints."""
 
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +16,27 @@ from ddpm_lightning.training.checkpoint import read_checkpoint
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Checkpoint I/O: writes to a temporary file, verifies and syncs it, and renames; reads without running code."""
+    """Checkpoint I/O: writes to a temporary file, syncs and verifies it, and renames; reads without running code.
+
+    Args:
+        kept: name of a file -> name beside it under which what it replaces is kept.
+    """
+
+    def __init__(self, kept: Mapping[str, str] | None = None) -> None:
+        self.kept = kept or {}
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: _PATH, storage_options: Any = None) -> None:
-        """Writes a checkpoint.
-
-        Args:
-            checkpoint: plain values and tensors.
-            path: of the file.
-            storage_options: a path under which the file that is replaced, if there is one, is kept; it replaces what is
-                there.
+        """Writes a checkpoint of plain values and tensors.
 
         Raises:
-            OSError: it cannot be written, or is not read back as it was written; both files are as before.
+            OSError: it cannot be written, or is not read back as it was written; all files are as before.
         """
+        path = Path(path)
         with atomic_path(path) as temporary:
             _write(checkpoint, temporary)
-            _verify(temporary, Path(path))
-            if storage_options is not None and Path(path).is_file():
-                _link(Path(path), Path(storage_options))
+            _verify(temporary, path)
+            if path.name in self.kept and path.is_file():
+                _link(path, path.with_name(self.kept[path.name]))
 
     def load_checkpoint(
         self,
@@ -53,6 +56,7 @@ def _write(checkpoint: dict[str, Any], path: Path) -> None:
 
 
 def _verify(written: Path, path: Path) -> None:
+    _read_from_disk_next(written)
     try:
         check_checksums(written)
     except ValueError as error:
@@ -60,6 +64,14 @@ def _verify(written: Path, path: Path) -> None:
             f"what was written for {path} is not what is read back ({error}): is the disk faulty? Earlier checkpoints "
             "are unchanged"
         ) from error
+
+
+def _read_from_disk_next(path: Path) -> None:
+    """Syncs a file and drops it from the system's cache, so that it is read back from the disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _link(old: Path, new: Path) -> None:
