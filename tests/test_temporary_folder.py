@@ -148,3 +148,13 @@ def test_a_file_and_a_folder_keep_their_own_names(tmp_path):
     with new_folder(tmp_path / "folder") as temporary:
         (temporary / "lock").touch()
     assert names(tmp_path) == ["folder", "lock"]
+
+
+def test_a_folder_of_another_machine_stays(tmp_path: Path) -> None:
+    """Where locks are known to one machine alone, its lock looks as if nobody held it."""
+    theirs = tmp_path / ".file.0123abcd"
+    theirs.mkdir()
+    (theirs / "lock-another-machine").touch()
+    with temporary_folder(tmp_path / "file"):
+        remove_leftovers(tmp_path)
+    assert theirs.is_dir()

@@ -2,6 +2,7 @@
 
 import glob
 import os
+import platform
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,7 +15,8 @@ except ImportError:  # Windows: nothing can be locked, so nothing is removed
     fcntl = None  # type: ignore[assignment]
 
 _RANDOM_PART = "." + 8 * "[0-9a-f]"
-_LOCK = "lock"
+_LOCK = f"lock-{platform.node()}"
+"""One of another machine is never taken: a shared disk may know the locks of its own machine alone."""
 
 
 @contextmanager
@@ -23,7 +25,7 @@ def temporary_folder(path: str | Path) -> Iterator[Path]:
 
     It is removed at the end of the block. One of the same path that a killed process left is removed first; a lock,
     which the system releases with the process, shows whether a folder is in use. Where the file system has no locks,
-    folders of killed processes stay. Folders above `path` are created if absent.
+    folders of killed processes stay; so do those of other machines. Folders above `path` are created if absent.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
