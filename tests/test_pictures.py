@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ddpm_lightning.pictures import image_grid, save_animation, save_picture
+from ddpm_lightning.pictures import image_grid, save_animation, save_picture, save_pictures
 
 
 def test_a_grid_has_enlarged_images_in_reading_order():
@@ -45,3 +45,13 @@ def test_an_animation_pauses_on_its_last_frame(tmp_path: Path):
             shades.append(animation.convert("RGB").getpixel((8, 8))[0])
     assert durations == [120, 120, 1200]
     assert shades == [0, 100, 200]
+
+
+def test_pictures_are_numbered_files_and_nothing_else(tmp_path: Path):
+    pictures = torch.randint(0, 256, (3, 1, 8, 8), dtype=torch.uint8)
+    for _ in range(2):  # the same command again
+        save_pictures(pictures, tmp_path / "samples")
+    assert [path.name for path in tmp_path.iterdir()] == ["samples"]
+    for index, path in enumerate(sorted((tmp_path / "samples").iterdir())):
+        assert path.name == f"00000{index}.png"
+        assert np.array_equal(np.asarray(Image.open(path)), pictures[index, 0].numpy())

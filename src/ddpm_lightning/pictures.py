@@ -9,6 +9,7 @@ from torch import Tensor
 from torchvision.utils import make_grid
 
 from ddpm_lightning.atomic_files import atomic_path
+from ddpm_lightning.temporary_folder import temporary_folder
 
 _FRAME_MILLISECONDS = 120
 
@@ -28,6 +29,16 @@ def save_picture(picture: Tensor, path: Path) -> None:
     """Writes a picture, (3, H, W) or grey (1, H, W), uint8, as a PNG, atomically."""
     with atomic_path(path) as temporary:
         _to_pil(picture).save(temporary)
+
+
+def save_pictures(pictures: Iterable[Tensor], folder: Path) -> None:
+    """Writes pictures, as `save_picture`, to `folder/000000.png` and so on, each atomically."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with temporary_folder(folder) as temporary:  # one for all, since each costs a search of its place
+        for index, picture in enumerate(pictures):
+            written = temporary / f"{index:06d}.png"
+            _to_pil(picture).save(written)
+            written.replace(folder / written.name)
 
 
 def save_animation(pictures: Iterable[Tensor], path: Path) -> None:

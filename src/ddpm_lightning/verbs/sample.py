@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ddpm_lightning.atomic_files import write_arrays
 from ddpm_lightning.console.display import console_progress
-from ddpm_lightning.pictures import image_grid, save_animation, save_picture
+from ddpm_lightning.pictures import image_grid, save_animation, save_picture, save_pictures
 from ddpm_lightning.runs.build import build_trainer
 from ddpm_lightning.runs.config import RunConfig
 from ddpm_lightning.runs.drawing import draw_images, sample_stream
@@ -96,8 +96,7 @@ def _write(images: Tensor, labels: Tensor | None, folder: Path, how: str) -> Non
         arrays = {"images": images} if labels is None else {"images": images, "labels": labels.cpu()}
         write_arrays(folder / "samples.npz", **{name: array.numpy() for name, array in arrays.items()})
     elif how == "folder":
-        for index, image in enumerate(images):
-            save_picture(image, folder / "samples" / f"{index:06d}.png")
+        save_pictures(images, folder / "samples")
 
 
 def _print_files(folder: Path) -> None:
