@@ -13,7 +13,7 @@ from ddpm_lightning.atomic_files import atomic_path, sync_file
 
 
 class CSVLogger(loggers.CSVLogger):
-    """Lightning's logger of a CSV file, as a `ReturningLogger`: its position is the number of rows.
+    """Lightning's logger of a CSV file, as a `RewindableLogger`: its position is the number of rows.
 
     All starts of a run share one file, `NAME/version_0/metrics.csv`, unless `version` says otherwise.
     """
@@ -34,7 +34,7 @@ class CSVLogger(loggers.CSVLogger):
             sync_file(table.file)
         return {"rows": table.num_rows}
 
-    def return_to(self, position: Mapping[str, int]) -> None:
+    def rewind(self, position: Mapping[str, int]) -> None:
         """Removes the rows after this position."""
         table: Table = self.experiment
         table.keep(position.get("rows", 0))
@@ -77,7 +77,7 @@ class Table(ExperimentWriter):
             self.num_rows = count
 
     def _read(self) -> list[dict[str, str]]:
-        with self.file.open(newline="") as lines:
+        with self.file.open(newline="", encoding="utf-8") as lines:
             reader = csv.DictReader(line for line in lines if line.endswith("\n"))
             rows = list(reader)
             self.metrics_keys = list(reader.fieldnames or [])
@@ -88,7 +88,7 @@ class Table(ExperimentWriter):
             self.file.unlink()
             self.metrics_keys = []
             return
-        with atomic_path(self.file) as temporary, temporary.open("w", newline="") as file:
+        with atomic_path(self.file) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, self.metrics_keys)
             writer.writeheader()
             writer.writerows(rows)

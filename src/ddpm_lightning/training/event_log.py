@@ -12,7 +12,7 @@ from ddpm_lightning.atomic_files import sync_file
 
 
 class TensorBoardLogger(loggers.TensorBoardLogger):
-    """Lightning's logger for TensorBoard, as a `ReturningLogger`: its position is the length of each of its files.
+    """Lightning's logger for TensorBoard, as a `RewindableLogger`: its position is the length of each of its files.
 
     Each start of a run begins a file of its own, which is only ever appended to.
     """
@@ -38,7 +38,7 @@ class TensorBoardLogger(loggers.TensorBoardLogger):
             sync_file(file)
         return {file.name: file.stat().st_size for file in files}
 
-    def return_to(self, position: Mapping[str, int]) -> None:
+    def rewind(self, position: Mapping[str, int]) -> None:
         """Removes what earlier starts have written since this position."""
         for file in self._earlier:
             if file.name not in position:

@@ -14,13 +14,13 @@ LOGS_KEY = "ddpm_lightning_logs"
 
 
 @runtime_checkable
-class ReturningLogger(Protocol):
+class RewindableLogger(Protocol):
     """A logger with files that can be cut back to an earlier moment."""
 
     def position(self) -> dict[str, int]:
-        """How much it has logged; writes everything first. Called on the first rank alone, as `return_to`."""
+        """How much it has logged; writes everything first. Called on the first rank alone, as `rewind`."""
 
-    def return_to(self, position: Mapping[str, int]) -> None:
+    def rewind(self, position: Mapping[str, int]) -> None:
         """Removes what was logged after this position; an empty one removes everything.
 
         Called once, before anything is logged in this process.
@@ -45,27 +45,27 @@ class LoggedOnce(Callback):
         unlogged = _unlogged(trainer)
         if trainer.is_global_zero:
             for logger in trainer.loggers:
-                position = logger.position() if isinstance(logger, ReturningLogger) else None
+                position = logger.position() if isinstance(logger, RewindableLogger) else None
                 self._logs[_name(logger, trainer)] = {"position": position, "unlogged": unlogged}
         checkpoint[LOGS_KEY] = dict(self._logs)
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if LOGS_KEY in checkpoint:
             self._logs = checkpoint[LOGS_KEY]
-            self._return(trainer)
+            self._rewind(trainer)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.ckpt_path is None:
-            self._return(trainer)
+            self._rewind(trainer)
 
-    def _return(self, trainer: Trainer) -> None:
+    def _rewind(self, trainer: Trainer) -> None:
         if not trainer.is_global_zero:
             return
         restarts = trainer.ckpt_path is None
         for logger in trainer.loggers:
             log = self._logs.get(_name(logger, trainer), {"position": {}, "unlogged": {}})
-            if isinstance(logger, ReturningLogger) and _is_in_run(logger, trainer) and (log["position"] or restarts):
-                logger.return_to(log["position"])
+            if isinstance(logger, RewindableLogger) and _is_in_run(logger, trainer) and (log["position"] or restarts):
+                logger.rewind(log["position"])
             if log["unlogged"]:
                 logger.log_metrics(log["unlogged"]["values"], log["unlogged"]["step"])
                 logger.save()
