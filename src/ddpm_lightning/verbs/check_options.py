@@ -1,7 +1,7 @@
 """The checks of a command line that Hydra does not make: what it would take silently, or refuse without a remedy."""
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +45,9 @@ def check_options(conf: Path, config_name: str, words: Sequence[str]) -> None:
         for word, override in zip(options, overrides, strict=True)
         if not _adds(override) and not override.is_delete()
     ]
-    hidden = {FROM_CHECKPOINT} if config_name == "train" else set()
-
-    def shown_choices(group: str) -> str:
-        return ", ".join(choice for choice in composition.choices(group) if choice not in hidden)
-
-    composition = Composition(conf, config_name, [*own, *(w for w in without if w.startswith("hydra.s"))])
+    composition = Composition(conf, config_name, [*own, *(w for w in without if w.startswith("hydra.searchpath="))])
     for override in overrides:
-        _check_choice(override, composition, shown_choices)
+        _check_group(override, composition)
     if added := [override for override in overrides if _adds(override)]:
         config = Composition(conf, config_name, [*own, *without]).config
         for override in added:
@@ -100,7 +95,7 @@ def _check_removal(override: Override) -> None:
         )
 
 
-def _check_choice(override: Override, composition: Composition, shown_choices: Callable[[str], str]) -> None:
+def _check_group(override: Override, composition: Composition) -> None:
     """Checks that a group is given one of its choices, and that its choice is not set as if it were an option."""
     key = override.key_or_group
     group = key.replace(".", "/")
@@ -110,15 +105,23 @@ def _check_choice(override: Override, composition: Composition, shown_choices: C
     values = list(override.sweep_string_iterator()) if override.is_sweep_override() else [override.value()]
     if key != group:
         if isinstance(values[0], str) and not values[0].startswith("${"):
-            raise ValueError(f"{key} is a group: choose with {group}={_text(override)} (from {shown_choices(group)})")
+            shown = _shown_choices(composition, group)
+            raise ValueError(f"{key} is a group: choose with {group}={_text(override)} (from {shown})")
         return
     for value in values:
-        _check_choices(group, value, composition, f"choose from {shown_choices(group)}")
+        _check_chosen(group, value, composition)
 
 
-def _check_choices(group: str, value: Any, composition: Composition, possible: str) -> None:
+def _shown_choices(composition: Composition, group: str) -> str:
+    hidden = FROM_CHECKPOINT if composition.config_name == "train" else None
+    return ", ".join(choice for choice in composition.choices(group) if choice != hidden)
+
+
+def _check_chosen(group: str, value: Any, composition: Composition) -> None:
+    """Checks one value of a group: a choice of it, or a list of choices where several make sense together."""
     if isinstance(value, dict):
         return
+    possible = f"choose from {_shown_choices(composition, group)}"
     if isinstance(value, list) and group not in _SEVERAL and group in composition.chosen:
         listed = ",".join(map(str, value))
         raise ValueError(f"{group} takes one choice, not a list: {possible}; a sweep is written -m {group}={listed}")

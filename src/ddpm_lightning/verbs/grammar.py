@@ -59,11 +59,18 @@ def check_flags(words: Sequence[str]) -> None:
         )
 
 
-def _read(word: str, follower: str) -> Override:
+def read_override(word: str) -> Override | None:
+    """The option that a word sets; None if Hydra cannot read it."""
     try:
         (override,) = OverridesParser.create().parse_overrides([word])
     except HydraException:
-        raise ValueError(_explanation(word, follower)) from None
+        return None
+    return override
+
+
+def _read(word: str, follower: str) -> Override:
+    if (override := read_override(word)) is None:
+        raise ValueError(_explanation(word, follower))
     if not _KEY.fullmatch(key := word.partition("=")[0]):
         raise ValueError(_unknown_form(key))
     return override
@@ -76,9 +83,9 @@ def _unknown_form(key: str) -> str:
 def _explanation(word: str, follower: str) -> str:
     plain = unicodedata.normalize("NFKC", word.translate(_LOOK_ALIKES)).strip().rstrip(";,")
     key, _, value = plain.partition("=")
-    if plain != word and _is_readable(plain):
+    if plain != word and read_override(plain):
         return f"{word!r} has a character too many, or one that only looks right: type {shlex.quote(plain)}"
-    if key != key.rstrip() and _is_readable(tight := f"{key.rstrip()}={value.lstrip()}"):
+    if key != key.rstrip() and read_override(tight := f"{key.rstrip()}={value.lstrip()}"):
         return f"{word!r}: write an option without spaces, as in {shlex.quote(tight)}"
     if not _KEY.fullmatch(key):
         return _unknown_form(key)
@@ -94,7 +101,7 @@ def _explanation(word: str, follower: str) -> str:
         bare = value.strip("\"'")
         return f"{word!r} has a quote that is not closed: type {shlex.quote(f'{key}={bare}')}"
     listed = f"{key}=[{value[1:-1]}]"
-    if value[:1] + value[-1:] in ("()", "{}") and _is_readable(listed):
+    if value[:1] + value[-1:] in ("()", "{}") and read_override(listed):
         return f"{word!r} is not a value that Hydra can read: a list is written {shlex.quote(listed)}"
     parts = value.split(",")
     quoted = f"{key}={','.join(QuotedString(part, Quote.double).with_quotes() for part in parts)}"
@@ -102,14 +109,6 @@ def _explanation(word: str, follower: str) -> str:
         f"{word!r} has characters that mean something else to Hydra: if the value is text, quote it twice, for the "
         f"shell and for Hydra: {shlex.quote(quoted)}"
     )
-
-
-def _is_readable(word: str) -> bool:
-    try:
-        OverridesParser.create().parse_overrides([word])
-    except HydraException:
-        return False
-    return True
 
 
 def _is_open(text: str) -> bool:

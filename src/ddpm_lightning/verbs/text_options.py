@@ -3,12 +3,10 @@
 import re
 from collections.abc import Sequence
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
-from hydra.errors import HydraException
 
 from ddpm_lightning.runs.option_schema import TEXT_OPTIONS
-from ddpm_lightning.verbs.grammar import INVISIBLE, TYPOGRAPHIC_QUOTES
+from ddpm_lightning.verbs.grammar import INVISIBLE, TYPOGRAPHIC_QUOTES, read_override
 
 FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
 """Text options of Hydra's."""
@@ -38,8 +36,5 @@ def _quoted(word: str) -> str:
 
 def is_read_as_text(word: str) -> bool:
     """Whether Hydra neither refuses an option's value nor takes it for a number or a truth value."""
-    try:
-        (override,) = OverridesParser.create().parse_overrides([word])
-    except HydraException:
-        return False
-    return not isinstance(override.value(), bool | int | float)
+    override = read_override(word)
+    return override is not None and not isinstance(override.value(), bool | int | float)
