@@ -105,8 +105,8 @@ BEFORE_ANYTHING = [
     (circle, "1 train resume=a => resume=a: there is no such folder"),
     (circle, "1 report a => there is no file or folder 'a'"),
     (circle, "1 export a out=m => there is no file or folder 'a'"),
-    (circle, "1 train paths.output_dir=a => paths.output_dir=a leads nowhere .*: name a folder"),
-    (circle, "1 train paths.data_dir=a => paths.data_dir=a leads nowhere .*: name a folder"),
+    (circle, "1 train paths.output_dir=a => paths.output_dir=a is not a usable path .*: name a folder"),
+    (circle, "1 train paths.data_dir=a => paths.data_dir=a is not a usable path .*: name a folder"),
     (
         None,
         "1 train metrics/features=inception metrics.weights=nowhere.pth => no Inception weights at metrics.weights=",

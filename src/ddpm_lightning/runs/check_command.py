@@ -23,6 +23,6 @@ def _check_place(option: str, folder: str) -> None:
         Path(folder).resolve(strict=False)
         is_file = Path(folder).is_file()
     except (OSError, RuntimeError) as error:
-        raise ValueError(f"{option}={folder} leads nowhere ({error}): name a folder") from error
+        raise ValueError(f"{option}={folder} is not a usable path ({error}): name a folder") from error
     if is_file:
         raise ValueError(f"{option}={folder} is a file: name a folder")

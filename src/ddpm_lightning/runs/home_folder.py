@@ -1,4 +1,4 @@
-"""`~` at the beginning of a value: the home folder, wherever a path is given.
+"""Expansion of `~` to the home folder in every path option and environment variable.
 
 A shell expands it only at the beginning of a word, so `paths.data_dir=~/data` arrives here as it was typed. No option
 has another use for a value that begins like this, therefore the options' types do not matter.

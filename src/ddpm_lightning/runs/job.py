@@ -53,7 +53,7 @@ def _work_on_record(run: RunFolder, config: RunConfig, ranks: int, work: Callabl
         run.check(config)
         remove_leftovers(run.path)
         if (state := run.read_status()["state"]) != "new" and not run.holds_results:
-            log.info("the last attempt in %s (%s) has saved nothing: starting from the beginning", run.path, state)
+            log.info("the last attempt in %s (%s) saved nothing: restarting", run.path, state)
             run.set_aside_other(config)
         log.info("writing to %s", shown_path(run.path))
         began, resumed = monotonic(), run.last_checkpoint.is_file()

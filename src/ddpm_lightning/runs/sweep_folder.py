@@ -75,7 +75,7 @@ class SweepFolder:
         file = self.path / PLAN_FILE
         if not file.is_file():
             raise FileNotFoundError(f"{self.path} is not the folder of a sweep: it holds no {PLAN_FILE}")
-        plan = read_json(file, ["jobs", "began"], "run the command of the sweep again, which writes it anew")
+        plan = read_json(file, ["jobs", "began"], "run the command of the sweep again, which writes it again")
         if outside := [job for job in plan["jobs"] or () if Path(job).name != job]:
             raise ValueError(f"{file} is refused: its job {outside[0]!r} is not a folder in that of the sweep")
         return plan
