@@ -44,9 +44,9 @@ class Where:
 def fitted(value: Any, annotation: Any, objects: bool = True) -> Any:
     """The value, or what it means as one of the annotation's types: 100 for 1e2, a number for its text.
 
-    A section with `_target_` fits everything, since only its own class knows what it gives; with `objects=False` it does
-    not, because nothing instantiates the option. An annotation of any other class than the plain ones is met by text,
-    lists and sections, which a constructor may convert.
+    A section with `_target_` fits everything, since only its own class knows what it gives; with `objects=False` it
+    does not, because nothing instantiates the option. An annotation of any other class than the plain ones is met by
+    text, lists and sections, which a constructor may convert.
 
     Raises:
         MisfitError: the value is not possible.
