@@ -17,7 +17,7 @@ STAGES_OF_MONITORS = ("train", "val")
 
 @runtime_checkable
 class LogsValues(Protocol):
-    """A part of a run that says which values it logs."""
+    """A callback that says which values it logs."""
 
     def logged_values(self, module: DiffusionModule, stage: str) -> set[str]:
         """The names of all values that it may log in a stage: "train", "val" or "test"."""
@@ -29,8 +29,13 @@ class UnknownValueError(ValueError):
 
 def logged_values(module: DiffusionModule, callbacks: Iterable[Callback], stages: Sequence[str]) -> set[str]:
     """The names that the module and those callbacks that say so may log in these stages."""
-    parts: list[LogsValues] = [module, *(callback for callback in callbacks if isinstance(callback, LogsValues))]
-    return {name for part in parts for stage in stages for name in part.logged_values(module, stage)}
+    declaring = [callback for callback in callbacks if isinstance(callback, LogsValues)]
+    return {
+        name
+        for stage in stages
+        for names in (module.logged_values(stage), *(callback.logged_values(module, stage) for callback in declaring))
+        for name in names
+    }
 
 
 def check_named_values(config: DictConfig, module: DiffusionModule, callbacks: Sequence[Callback]) -> None:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 RECORDS = ("hydra", "checkpoint", "resume", "name", "experiment_name", "trust", "paths.output_dir")
 """Options of a stored config that are texts about an earlier command; nobody opens a file by them."""
+LOG_OF_WANDB = "wandb/*run-*/logs/debug-core.log"
+"""A link that W&B makes to a log of its own; nothing is written there when a run is resumed."""
 
 Says = Callable[[str, str], bool]
 """Whether the user's own command gives an option this value."""
@@ -81,10 +83,6 @@ def check_places(
             f"{origin} is refused: its option {option} leads to {value!r}, which is in no folder that this command "
             f"gives. If the file is yours, type it again: {again} (images of your own: in paths.data_dir)"
         )
-
-
-LOG_OF_WANDB = "wandb/*run-*/logs/debug-core.log"
-"""A link that W&B makes to a log of its own; nothing is written there when a run is resumed."""
 
 
 def check_links(folder: Path, places: Sequence[str | Path] = ()) -> None:

@@ -3,8 +3,8 @@
 import errno
 import os
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
-FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def explain_system_error(error: BaseException) -> str | None:
@@ -17,12 +17,12 @@ def explain_system_error(error: BaseException) -> str | None:
         return error.strerror  # ours, which says more
     place = f" at {error.filename}" if error.filename else ""
     elsewhere = "another place with paths.output_dir=, paths.cache_dir= or out="
-    if error.errno in FULL:
+    if error.errno in _FULL:
         return (
             f"no space is left on the disk{place}. What was saved before is whole: free some space and repeat the "
             f"command (resume=RUN for a run without name=), or choose {elsewhere}"
         )
-    if error.errno in FORBIDDEN:
+    if error.errno in _FORBIDDEN:
         why = "the disk is read-only" if error.errno == errno.EROFS else "this user has no permission"
         return f"nothing can be read or written{place}, since {why}: choose {elsewhere}, or change the permissions"
     return None

@@ -23,20 +23,20 @@ class CSVLogger(loggers.CSVLogger):
     def experiment(self) -> Any:
         """The table, which is opened at the first use."""
         if self._experiment is None:
-            self._experiment = Table(self.log_dir)
+            self._experiment = CSVTable(self.log_dir)
         return self._experiment
 
     def position(self) -> dict[str, int]:
         """The number of rows, all of them on the disk."""
         self.save()
-        table: Table = self.experiment
+        table: CSVTable = self.experiment
         if table.file.is_file():
             sync_file(table.file)
         return {"rows": table.num_rows}
 
     def rewind(self, position: Mapping[str, int]) -> None:
         """Removes the rows after this position."""
-        table: Table = self.experiment
+        table: CSVTable = self.experiment
         table.keep(position.get("rows", 0))
 
     def _get_next_version(self) -> int:
@@ -44,7 +44,7 @@ class CSVLogger(loggers.CSVLogger):
         return max(0, super()._get_next_version() - 1)
 
 
-class Table(ExperimentWriter):
+class CSVTable(ExperimentWriter):
     """The rows in `metrics.csv` and those that are to be appended; an existing file is continued.
 
     Attributes:

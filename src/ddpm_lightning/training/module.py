@@ -210,7 +210,7 @@ class DiffusionModule(LightningModule):
                     values[f"{name}/{bucket}"] = mean
         self.log_shared({f"{stage}/{name}": value for name, value in values.items()})
 
-    def logged_values(self, module: "DiffusionModule", stage: str) -> set[str]:
+    def logged_values(self, stage: str) -> set[str]:
         """The names of all values that are logged in a stage: "train", "val" or "test"."""
         if stage == "train":
             return {"train/loss", "train/gradient_norm"}
