@@ -120,7 +120,7 @@ CONFIGS = {
     "a logger's absolute name": Planted("resume", {"logger.tensorboard": BOARD | {"name": "{outside}/logs"}}),
     "a logger's folder below its own": Planted("resume", {"logger.tensorboard": BOARD | {"sub_dir": "{outside}/logs"}}),
     "a logger's name by reference": Planted(
-        "resume", {"name": "{outside}/logs", "logger.csv": CSV | {"name": "${name}"}}
+        "resume", {"dataset.name": "{outside}/logs", "logger.csv": CSV | {"name": "${dataset.name}"}}
     ),
     "a cache of images": Planted("resume", {"paths.cache_dir": "{outside}/cache", "dataset.image_size": 28}),
     "a cache of features": Planted("resume", {"callbacks.generative_metrics.cache_dir": "{outside}/cache"}),
