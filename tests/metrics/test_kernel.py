@@ -70,6 +70,6 @@ def test_global_generators_do_not_move(random_features):
 
 def test_too_few_samples_are_refused(random_features):
     with pytest.raises(ValueError, match="samples are too few, at least 1000 are needed"):
-        kernel_distance_subsets(*random_features, subset_size=1000)
+        kernel_distance_subsets(*random_features, subsets=2, subset_size=1000, seed=0)
     with pytest.raises(ValueError, match="1 real samples are too few"):
         kernel_distance(random_features[0][:1], random_features[1])

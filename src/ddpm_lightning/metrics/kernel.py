@@ -28,7 +28,7 @@ def kernel_distance(real: Tensor, generated: Tensor) -> float:
 
 
 def kernel_distance_subsets(
-    real: Tensor, generated: Tensor, subsets: int = 100, subset_size: int = 1000, seed: int = 2020
+    real: Tensor, generated: Tensor, subsets: int, subset_size: int, seed: int
 ) -> tuple[float, float]:
     """Mean and standard deviation of KID over random subsets, as torch-fidelity and most papers report it.
 

@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
 from ddpm_lightning.metrics.features import inception_weights as search
 from ddpm_lightning.metrics.features.extractor import extract_features
-from ddpm_lightning.metrics.features.inception import InceptionFeatures
+from ddpm_lightning.metrics.features.inception import InceptionFeatures, _fold_batch_norms
 from ddpm_lightning.metrics.features.inception_weights import find_inception_weights
 from ddpm_lightning.metrics.frechet import frechet_distance
 from ddpm_lightning.metrics.kernel import kernel_distance_subsets
@@ -31,6 +32,23 @@ def test_features_equal_torch_fidelitys_for_any_image(extractor, inception_weigh
         with torch.no_grad():
             expected = theirs(torch.from_numpy(images).expand(-1, 3, -1, -1))[0]
         torch.testing.assert_close(extract_features(extractor, images), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_folded_weights_are_rounded_once():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Module()).eval()
+    network[0].conv = convolution = nn.Conv2d(3, 8, 3, bias=False).eval()
+    network[0].bn = norm = nn.BatchNorm2d(8).eval()
+    for values in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
+        nn.init.uniform_(values, 0.1, 2.0)
+    factor = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
+    weight = (convolution.weight.double() * factor[:, None, None, None]).float()
+    bias = (norm.bias.double() - norm.running_mean.double() * factor).float()
+    _fold_batch_norms(network)
+    folded = network[0].conv
+    assert isinstance(network[0].bn, nn.Identity)
+    assert torch.equal(folded.weight, weight)
+    assert torch.equal(folded.bias, bias)
 
 
 def test_fid_and_kid_equal_the_whole_of_torch_fidelity(same_images):

@@ -83,5 +83,5 @@ def _fold_batch_norms(network: nn.Module) -> None:
     for block in network.modules():
         convolution, batch_norm = getattr(block, "conv", None), getattr(block, "bn", None)
         if isinstance(convolution, nn.Conv2d) and isinstance(batch_norm, nn.BatchNorm2d):
-            block.conv = fuse_conv_bn_eval(convolution.double(), batch_norm.double()).float()
+            block.conv = fuse_conv_bn_eval(convolution, batch_norm.double())
             block.bn = nn.Identity()

@@ -72,6 +72,14 @@ def accuracy(network: LeNet, images: Tensor, labels: Tensor) -> float:
     return (torch.cat(guesses) == labels).double().mean().item()
 
 
+def recipe(epochs: int = 5, seed: int = 0) -> str:
+    """The options of the training, as the weights' file records them; by default those of the weights that ship."""
+    return (
+        f"AdamW, one cycle to {MAX_LEARNING_RATE}, weight decay {WEIGHT_DECAY}, label smoothing {LABEL_SMOOTHING}, "
+        f"batch {BATCH_SIZE}, {epochs} epochs, shifts up to {MAX_SHIFT} pixels, seed {seed}"
+    )
+
+
 def main() -> None:
     """Entry point: trains on one data set and writes the weights."""
     parser = argparse.ArgumentParser(description="Train the classifier behind the LeNet features.")
@@ -86,12 +94,8 @@ def main() -> None:
     torch.set_num_threads(1)  # the order of a sum, and so the last bit, depends on the number of threads
     network = train(*load_split(arguments.dataset, arguments.data_dir, True), arguments.epochs, arguments.seed)
     test_accuracy = accuracy(network, *load_split(arguments.dataset, arguments.data_dir, False))
-    recipe = (
-        f"AdamW, one cycle to {MAX_LEARNING_RATE}, weight decay {WEIGHT_DECAY}, label smoothing {LABEL_SMOOTHING}, "
-        f"batch {BATCH_SIZE}, {arguments.epochs} epochs, shifts up to {MAX_SHIFT} pixels, seed {arguments.seed}, "
-        f"torch {torch.__version__}"
-    )
-    made = {"dataset": arguments.dataset, "test_accuracy": round(test_accuracy, 4), "training": recipe}
+    training = f"{recipe(arguments.epochs, arguments.seed)}, torch {torch.__version__}"
+    made = {"dataset": arguments.dataset, "test_accuracy": round(test_accuracy, 4), "training": training}
     # One entry, because safetensors writes several in random order, which would change the hash of the file.
     save_tensors(arguments.out, network.state_dict(), {"made": json.dumps(made)})
     sha256 = hashlib.sha256(arguments.out.read_bytes()).hexdigest()
