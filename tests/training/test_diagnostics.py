@@ -2,7 +2,7 @@
 
 import copy
 import math
-from itertools import pairwise
+from itertools import compress, pairwise
 from unittest.mock import Mock
 
 import numpy as np
@@ -21,7 +21,14 @@ from ddpm_lightning.diffusion.schedules.cosine import CosineSchedule
 from ddpm_lightning.diffusion.schedules.limited import LimitedCosineSchedule, LimitedLinearSchedule
 from ddpm_lightning.diffusion.target import Noise
 from ddpm_lightning.diffusion.weighting import Constant
-from ddpm_lightning.training.diagnostics import LOG_SNR_EDGES, BucketedMean, bucket_names, covers_bucket, fixed_log_snr
+from ddpm_lightning.training.diagnostics import (
+    LOG_SNR_EDGES,
+    BucketedMean,
+    bucket_names,
+    covered_buckets,
+    covers_bucket,
+    fixed_log_snr,
+)
 from ddpm_lightning.training.module import DiffusionModule
 
 
@@ -91,6 +98,14 @@ def test_covered_samples_are_evaluated_at_their_own_log_snr(schedule):
         inside = (low <= wanted) & (wanted < high)
         assert reached[inside].all() if exact[inside].all() else not reached[inside].any()
     assert 0 < reached.sum() < exact.sum() < 600
+
+
+@pytest.mark.parametrize("name", choices("schedule"))
+def test_covered_buckets_lie_between_the_schedules_ends(name):
+    schedule = make("schedule", name)
+    highest, lowest = schedule.log_snr(torch.tensor([schedule.t_min, 1.0], dtype=torch.float64)).tolist()
+    inside = [lowest <= low and high <= highest for low, high in pairwise(LOG_SNR_EDGES)]
+    assert covered_buckets(schedule) == list(compress(bucket_names(), inside))
 
 
 class PerfectForUnitGaussians(nn.Module):
