@@ -87,6 +87,40 @@ def test_a_training_step_combines_its_public_parts(tiny_run, objective):
     assert len(set(recorder.losses)) == 4
 
 
+def test_times_are_spread_over_the_batches_of_all_ranks(tiny_run, monkeypatch):
+    """One of two ranks, with its half of a global batch of 40."""
+    recorder = Losses()
+    run = tiny_run("trainer.max_steps=1", "dataset.batch_size=40", NO_VALIDATION, callbacks=[recorder])
+    monkeypatch.setattr(type(run.trainer), "world_size", 2)
+    run.fit()
+    module, slots = run.module, recorder.batches[0].slots
+    draws = StepDraws(run.config.seeds.noise, 0, 0, slots)
+    uniform, offset = draws.uniform(Purpose.TIME), draws.shared_uniform(Purpose.SHARED_TIME)
+    expected = module.timesteps(module.denoiser.schedule, uniform, offset, slots, 40)
+    given = recorder.inputs[0][1]
+    assert torch.equal(given, module.denoiser.conditioning.noise_level(module.denoiser.schedule, expected))
+
+
+def test_a_rank_without_a_share_of_the_validation_measures_nothing(tiny_run):
+    module = tiny_run().module
+    module.denoiser.network.forward = module.ema.network.forward = None  # not called
+    before = {name: value.clone() for name, value in module.diagnostics.state_dict().items()}
+    nothing = torch.zeros(0, dtype=torch.int64)
+    module.validation_step(Batch(torch.zeros(0, 1, 28, 28, dtype=torch.uint8), nothing, nothing), 0)
+    assert all(torch.equal(value, before[name]) for name, value in module.diagnostics.state_dict().items())
+
+
+@pytest.mark.parametrize(("dropout", "knows"), [(0.0, False), (0.1, True)])
+def test_only_label_dropout_teaches_predictions_without_a_label(tiny_run, dropout, knows):
+    module = tiny_run("model.num_classes=10", f"label_dropout={dropout}").module
+    assert (module.denoiser.knows_none, module.evaluation_denoiser().knows_none) == (knows, knows)
+
+
+def test_the_network_computes_in_channels_last(tiny_run):
+    weights = [p for p in tiny_run().module.network.parameters() if p.ndim == 4 and min(p.shape[1:3]) > 1]
+    assert weights and all(p.is_contiguous(memory_format=torch.channels_last) for p in weights)
+
+
 def first_inputs(tiny_run: Callable, *overrides: str) -> list[torch.Tensor]:
     recorder = Losses()
     tiny_run("trainer.max_steps=1", "dataset.batch_size=40", NO_VALIDATION, *overrides, callbacks=[recorder]).fit()

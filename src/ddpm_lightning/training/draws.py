@@ -33,7 +33,8 @@ class StepDraws:
 
     def shared_uniform(self, purpose: Purpose) -> Tensor:
         """One number in [0, 1) for the whole global batch, ()."""
-        return keyed_uniform(self.seed, purpose, self.slots[:1] * 0, step=self.step, micro_batch=self.micro_batch)[0]
+        slot = self.slots.new_zeros(1)
+        return keyed_uniform(self.seed, purpose, slot, step=self.step, micro_batch=self.micro_batch)[0]
 
     def normal(self, purpose: Purpose, shape: tuple[int, ...]) -> Tensor:
         """A standard normal tensor per sample, (B, *shape)."""

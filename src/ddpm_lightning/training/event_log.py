@@ -42,7 +42,7 @@ class TensorBoardLogger(loggers.TensorBoardLogger):
         """Removes what earlier starts have written since this position."""
         for file in self._earlier:
             if file.name not in position:
-                file.unlink(missing_ok=True)
+                file.unlink()
             elif file.stat().st_size > position[file.name]:
                 os.truncate(file, position[file.name])
 
