@@ -12,7 +12,16 @@ from choices import config_of
 from ddpm_lightning.networks.batch_norm import GlobalBatchNorm2d
 
 Build = Callable[..., nn.Module]
-SMALL = {"channels": (8, 16, 16), "blocks": 1, "attention_levels": (2,), "head_channels": 8, "embedding_dim": 8}
+SMALL = {
+    "channels": (8, 16, 16),
+    "blocks": 1,
+    "attention_levels": (2,),
+    "head_channels": 8,
+    "embedding_dim": 8,
+    "groups": 4,
+    "hidden": 32,
+    "dropout": 0.0,
+}
 """Three levels; a network takes the options that its YAML has."""
 
 

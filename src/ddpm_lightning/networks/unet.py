@@ -1,36 +1,17 @@
 """A U-Net with adaptive group normalisation (Ho et al. 2020; Nichol & Dhariwal 2021; Dhariwal & Nichol 2021)."""
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeVar, cast
+from typing import cast
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ddpm_lightning.diffusion.conditioning import Conditioning
 from ddpm_lightning.networks.checks import check_levels, check_options
 from ddpm_lightning.networks.embedding import ConditionEmbedding
+from ddpm_lightning.networks.layers import SelfAttention, group_norm, modulate, zero_init
 from ddpm_lightning.networks.padding import check_size, pad_to_multiple
-
-ModuleType = TypeVar("ModuleType", bound=nn.Module)
-
-
-def group_norm(channels: int) -> nn.GroupNorm:
-    """Group normalisation with groups of 16 channels (fewer where 16 does not divide the width).
-
-    Wide groups are fast: torch's channels-last kernels on the CPU vectorise over the channels of a group, and groups of
-    4 take twenty times as long in bf16 as groups of 16.
-    """
-    return nn.GroupNorm(channels // math.gcd(channels, 16), channels)
-
-
-def zero_init(module: ModuleType) -> ModuleType:
-    """Sets every parameter to zero, so that a residual branch starts as the identity."""
-    for parameter in module.parameters():
-        nn.init.zeros_(parameter)
-    return module
 
 
 class ResidualBlock(nn.Module):
@@ -49,38 +30,11 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """x: (B, C_in, H, W); condition: (B, D), already through SiLU. Returns (B, C_out, H, W)."""
         h = self.conv_in(F.silu(self.norm_in(x)))
-        scale, shift = rearrange(self.scale_shift(condition), "b (two c) -> two b c 1 1", two=2)
-        h = torch.addcmul(shift.to(h.dtype), self.norm_out(h), (1 + scale).to(h.dtype))
+        scale, shift = self.scale_shift(condition).chunk(2, dim=1)
+        h = modulate(self.norm_out(h), scale, shift)
         residual: Tensor = self.conv_out(self.dropout(F.silu(h)))
         skip: Tensor = self.skip(x)
         return skip + residual
-
-
-class SelfAttention(nn.Module):
-    """Multi-head attention over all positions of a feature map, as a residual branch (Vaswani et al. 2017)."""
-
-    def __init__(self, channels: int, head_channels: int) -> None:
-        super().__init__()
-        if channels % head_channels:
-            raise ValueError(f"attention over {channels} channels cannot have heads of {head_channels} channels")
-        self.heads = channels // head_channels
-        self.norm = group_norm(channels)
-        self.query_key_value = nn.Conv2d(channels, 3 * channels, 1)
-        self.project = zero_init(nn.Conv2d(channels, channels, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x: (B, C, H, W); returns the same shape."""
-        q, k, v = rearrange(
-            self.query_key_value(self.norm(x)), "b (three n d) h w -> three b n (h w) d", three=3, n=self.heads
-        )
-        if x.device.type == "cpu":
-            # On the CPU the backward pass of the bf16 kernel takes five times as long as that of the float32 one.
-            with torch.autocast("cpu", enabled=False):
-                attended = F.scaled_dot_product_attention(q.float(), k.float(), v.float()).to(q.dtype)
-        else:
-            attended = F.scaled_dot_product_attention(q, k, v)
-        residual: Tensor = self.project(rearrange(attended, "b n (h w) d -> b (n d) h w", h=x.shape[-2]))
-        return x + residual
 
 
 class Level(nn.Module):
