@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ddpm_lightning.pictures import image_grid, save_animation, save_picture, save_pictures
+from ddpm_lightning.pictures import grid_by_class, image_grid, save_animation, save_picture, save_pictures
 
 
 def test_a_grid_has_enlarged_images_in_reading_order():
@@ -24,6 +24,19 @@ def test_a_grid_has_enlarged_images_in_reading_order():
 def test_a_grid_is_about_square(count, columns):
     width = image_grid(torch.zeros(count, 3, 64, 64, dtype=torch.uint8)).shape[-1]
     assert width == (columns * 65 + 1 if count > 1 else 64)
+
+
+def test_samples_of_classes_have_a_row_for_each():
+    """Sample i is of class i % 2; grey stands for the one that class 1 lacks."""
+    samples = torch.arange(1, 9, dtype=torch.uint8)[:, None, None, None].expand(-1, 1, 64, 64).clone()
+    samples[7] = 128
+    assert torch.equal(grid_by_class(samples[:7], 2), image_grid(samples[[0, 2, 4, 6, 1, 3, 5, 7]], columns=4))
+
+
+@pytest.mark.parametrize("num_classes", [None, 3, 9])
+def test_without_classes_or_with_too_few_samples_the_grid_is_plain(num_classes):
+    samples = torch.arange(8, dtype=torch.uint8)[:, None, None, None].expand(-1, 1, 64, 64)
+    assert torch.equal(grid_by_class(samples, num_classes), image_grid(samples))
 
 
 def test_a_saved_picture_is_read_back(tmp_path: Path):

@@ -4,6 +4,8 @@ import math
 from collections.abc import Iterable
 from pathlib import Path
 
+import torch
+from einops import rearrange
 from PIL import Image
 from torch import Tensor
 from torchvision.utils import make_grid
@@ -12,6 +14,7 @@ from ddpm_lightning.atomic_files import atomic_path
 from ddpm_lightning.temporary_folder import temporary_folder
 
 _FRAME_MILLISECONDS = 120
+_GREY = 128  # between images
 
 
 def image_grid(images: Tensor, columns: int | None = None) -> Tensor:
@@ -22,7 +25,19 @@ def image_grid(images: Tensor, columns: int | None = None) -> Tensor:
     columns = columns or math.ceil(math.sqrt(len(images)))
     factor = max(1, 64 // images.shape[-1])
     enlarged = images.cpu().repeat_interleave(factor, -1).repeat_interleave(factor, -2)
-    return make_grid(enlarged, nrow=columns, padding=factor, pad_value=128)
+    return make_grid(enlarged, nrow=columns, padding=factor, pad_value=_GREY)
+
+
+def grid_by_class(samples: Tensor, num_classes: int | None) -> Tensor:
+    """A grid with a row for each class, if sample i is of class i % num_classes; (N, C, H, W), uint8, to (3, H', W').
+
+    A plain grid without classes, or with fewer than three samples of each.
+    """
+    if num_classes is None or len(samples) < 3 * num_classes:
+        return image_grid(samples)
+    missing = samples.new_full((-len(samples) % num_classes, *samples.shape[1:]), _GREY)
+    by_class = rearrange(torch.cat([samples, missing]), "(n k) c h w -> (k n) c h w", k=num_classes)
+    return image_grid(by_class, len(by_class) // num_classes)
 
 
 def save_picture(picture: Tensor, path: Path) -> None:

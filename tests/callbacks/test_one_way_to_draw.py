@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ddpm_lightning.diffusion.guidance import GuidedDenoiser
 from ddpm_lightning.diffusion.target import Prediction, eps_from_x_0
-from ddpm_lightning.pictures import image_grid
+from ddpm_lightning.pictures import grid_by_class
 from ddpm_lightning.verbs.sample import sample
 from ddpm_lightning.verbs.train import train
 
@@ -36,7 +36,8 @@ def test_pictures_scores_and_sample_draw_the_same(compose_verb, tiny_options, ti
     scored = samples_in(tmp_path / "run")
     assert len(np.unique(scored, axis=0)) == 16
     picture = np.asarray(Image.open(tmp_path / "run" / "pictures" / "samples" / "step-0000001.png"))
-    assert np.array_equal(image_grid(torch.from_numpy(scored)).permute(1, 2, 0), picture)
+    num_classes = 10 if "model.num_classes=10" in options else None
+    assert np.array_equal(grid_by_class(torch.from_numpy(scored), num_classes).permute(1, 2, 0), picture)
     command = compose_verb("sample", *tiny_paths, "trainer.accelerator=cpu", f"checkpoint={tmp_path / 'run'}", "seed=6",
                            "num=16", "format=npz", "chunk_size=7", folder=tmp_path / "drawn")  # fmt: skip
     assert np.array_equal(samples_in(sample(command)), scored)
@@ -48,11 +49,13 @@ class TowardsBrightness(GuidedDenoiser):
     def describe(self) -> dict[str, str]:
         return {"name": "towards_brightness"}
 
-    def __call__(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Prediction:
+    def __call__(
+        self, x_t: Tensor, t: Tensor, label: Tensor | None = None, estimate: Tensor | None = None
+    ) -> Prediction:
         assert not torch.is_grad_enabled()  # only a guidance that needs gradients pays for them
         with torch.enable_grad():
             x_t = x_t.detach().requires_grad_()
-            prediction = self.denoiser(x_t, t, label)
+            prediction = self.denoiser(x_t, t, label, estimate)
             (gradient,) = torch.autograd.grad(prediction.x_0.mean(dim=(1, 2, 3)).sum(), x_t)
         assert gradient.abs().sum() > 0
         x_0 = prediction.x_0.detach() + 300 * gradient

@@ -20,8 +20,15 @@ def finished(tiny_run, tmp_path, capsys):
     logger = TensorBoardLogger(tmp_path / "run", name="", version="tensorboard", default_hp_metric=False)
     run = tiny_run(callbacks=[CostMeter(), RunProgress(), RunSummary()], loggers=[logger])
     run.fit()
+    (tmp_path / "run" / "samples.png").touch()
     run.trainer.test(run.module, run.data, verbose=False)
     return run.trainer, capsys.readouterr().out
+
+
+def test_without_samples_the_summary_names_the_folder(tiny_run, tmp_path, capsys):
+    run = tiny_run(callbacks=[RunSummary()])
+    run.trainer.test(run.module, run.data, verbose=False)
+    assert capsys.readouterr().out.splitlines()[-1] == f"Open {tmp_path}/run"
 
 
 def test_the_summary_has_the_scores_and_the_file_to_open(finished, tmp_path):

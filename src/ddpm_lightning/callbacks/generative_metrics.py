@@ -24,13 +24,16 @@ from ddpm_lightning.metrics.features.extractor import extract_features
 from ddpm_lightning.metrics.features.reference import choose_real_indices, reference_features
 from ddpm_lightning.metrics.scores import Scores, compare_features, score_names
 from ddpm_lightning.metrics.scoring_plan import ScoringPlan
-from ddpm_lightning.pictures import image_grid, save_picture
+from ddpm_lightning.pictures import grid_by_class, save_picture
 from ddpm_lightning.runs.drawing import draw_images, gathered_rows, sample_stream
 from ddpm_lightning.samplers.generation import chunk_indices
 from ddpm_lightning.samplers.labels import LabelsOf, proportional_labels
 from ddpm_lightning.samplers.sampler import Sampler
 from ddpm_lightning.tracking import work
 from ddpm_lightning.training.module import DiffusionModule
+
+SHOWN = 64
+"""Maximum number of samples in `samples.png`."""
 
 
 class ScoredSamples(NamedTuple):
@@ -120,7 +123,9 @@ class GenerativeMetrics(Callback):
         self._scores = scored.scores
         module.log_shared({f"test/{name}": value for name, value in scored.scores.values.items()})
         if trainer.is_global_zero:
-            self._save(trainer, images, scored)
+            # Only uniform labels go through the classes in turn.
+            row_classes = self._denoiser(module).num_classes if self.plan.labels == "uniform" else None
+            self._save(trainer, grid_by_class(images[:SHOWN], row_classes), images, scored)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes `metrics.json`, which also holds what is logged after this callback's `on_test_epoch_end`."""
@@ -211,9 +216,8 @@ class GenerativeMetrics(Callback):
             real_images=data.split(split).fingerprint[:16],
         )
 
-    def _save(self, trainer: Trainer, images: Tensor, scored: ScoredSamples) -> None:
+    def _save(self, trainer: Trainer, grid: Tensor, images: Tensor, scored: ScoredSamples) -> None:
         folder = Path(trainer.default_root_dir)
-        grid = image_grid(images[:64])
         save_picture(grid, folder / "samples.png")
         show_picture(trainer, "samples_final", grid)
         write_arrays(folder / "samples.npz", images=images.cpu().numpy())

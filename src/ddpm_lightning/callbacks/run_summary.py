@@ -53,9 +53,10 @@ class RunSummary(Callback):
         costs = describe_costs(logged_costs(trainer))
         if costs:
             console.print(costs, soft_wrap=True, highlight=False)
+        samples = "/samples.png" if (Path(trainer.default_root_dir) / "samples.png").is_file() else ""
         logged = any(isinstance(logger, TensorBoardLogger) for logger in trainer.loggers)
         curves = f", or: tensorboard --logdir {folder}" if logged else ""
-        console.print(f"Open {folder}/samples.png{curves}", soft_wrap=True, highlight=False)
+        console.print(f"Open {folder}{samples}{curves}", soft_wrap=True, highlight=False)
 
 
 def _final_values(trainer: Trainer) -> dict[str, float]:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ddpm_lightning.callbacks.periodic_picture import PeriodicPicture
 from ddpm_lightning.diffusion.guidance import Guidance
-from ddpm_lightning.pictures import image_grid
+from ddpm_lightning.pictures import grid_by_class
 from ddpm_lightning.runs.drawing import draw_images, sample_stream
 from ddpm_lightning.samplers.sampler import Sampler
 from ddpm_lightning.training.module import DiffusionModule
@@ -15,7 +15,7 @@ from ddpm_lightning.training.module import DiffusionModule
 
 @dataclass(eq=False)
 class SampleGrid(PeriodicPicture):
-    """A grid of the samples 0, 1, 2, ... of a seed.
+    """A grid of the samples 0, 1, 2, ... of a seed, with a row for each class if the model is class-conditional.
 
     Args:
         sampler: the method to sample with.
@@ -44,4 +44,4 @@ class SampleGrid(PeriodicPicture):
 
     def draw(self, trainer: Trainer, module: DiffusionModule) -> Tensor:
         stream = sample_stream(module, self.sampler, self.guidance, self.seed, self.chunk_size)
-        return image_grid(draw_images(stream, self.num_samples, module, trainer))
+        return grid_by_class(draw_images(stream, self.num_samples, module, trainer), stream.denoiser.num_classes)

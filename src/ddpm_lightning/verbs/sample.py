@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ddpm_lightning.atomic_files import write_arrays
 from ddpm_lightning.console.display import console_progress
-from ddpm_lightning.pictures import image_grid, save_animation, save_picture, save_pictures
+from ddpm_lightning.pictures import grid_by_class, save_animation, save_picture, save_pictures
 from ddpm_lightning.runs.build import build_trainer
 from ddpm_lightning.runs.config import RunConfig
 from ddpm_lightning.runs.drawing import draw_images, sample_stream
@@ -60,6 +60,7 @@ def sample(command: DictConfig) -> Path:
     guidance, sampler = instantiate(config.options.guidance), instantiate(config.options.sampler)
     guided = guidance(run.module.evaluation_denoiser())
     labels_of = None if command.label is None else one_label(command.label, guided.num_classes)
+    row_classes = guided.num_classes if labels_of is None else None
 
     def draw() -> dict[str, float]:
         trainer = build_trainer(config.options, folder.path, [], [])
@@ -69,12 +70,12 @@ def sample(command: DictConfig) -> Path:
         with console_progress(trainer.is_global_zero):
             images = draw_images(stream, command.num, module, trainer)
         if trainer.is_global_zero:
-            save_picture(image_grid(images[:SHOWN]), folder.path / "samples.png")
+            save_picture(grid_by_class(images[:SHOWN], row_classes), folder.path / "samples.png")
             _write(images.cpu(), stream.labels(torch.arange(command.num)), folder.path, command.format)
         if trainer.is_global_zero and command.trajectory:
             with trainer.precision_plugin.forward_context():
                 frames = record_trajectory(stream, torch.arange(min(command.num, SHOWN)), FRAMES)
-            pictures = (image_grid(module.normalizer.to_uint8(frame)) for frame in frames)
+            pictures = (grid_by_class(module.normalizer.to_uint8(frame), row_classes) for frame in frames)
             save_animation(pictures, folder.path / "trajectory.gif")
         return {}
 
