@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ddpm_lightning.samplers.ddpm import DDPM
     from ddpm_lightning.samplers.grid import KarrasGrid, LogSNRGrid, QuadraticGrid, UniformGrid
     from ddpm_lightning.samplers.heun import Heun
+    from ddpm_lightning.samplers.strided_ddpm import StridedDDPM
 
 __version__ = "0.1.0"
 
@@ -36,6 +37,7 @@ _MODULES = {
     "samplers.ddim": ("DDIM",),
     "samplers.ddpm": ("DDPM",),
     "samplers.heun": ("Heun",),
+    "samplers.strided_ddpm": ("StridedDDPM",),
     "samplers.grid": ("KarrasGrid", "LogSNRGrid", "QuadraticGrid", "UniformGrid"),
     "diffusion.guidance": ("ClassifierFreeGuidance",),
     "diffusion.target": ("EDM", "Flow", "Image", "Noise", "Velocity"),
@@ -70,6 +72,7 @@ __all__ = [  # the names of _HOMES, for type checkers
     "QuadraticGrid",
     "QuadraticSchedule",
     "SigmoidSchedule",
+    "StridedDDPM",
     "UniformGrid",
     "Velocity",
     "load",

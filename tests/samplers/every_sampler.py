@@ -12,6 +12,7 @@ OTHER_OPTIONS = {
     "ddpm-between": {"variance": 0.5},
     "ddpm-large": {"variance": "large"},
     "heun-churned": {"churn": 0.9},
+    "strided_ddpm-full": {"eta": 1.0},
 }
 
 
@@ -20,6 +21,11 @@ def samplers(**options: object) -> dict[str, Sampler]:
     plain = {name: make("sampler", name) for name in choices("sampler")}
     others = {name: replace(plain[name.split("-")[0]], **other) for name, other in OTHER_OPTIONS.items()}
     return {name: replace(sampler, **options) for name, sampler in (plain | others).items()}
+
+
+def is_exact(sampler: Sampler) -> bool:
+    """True if the distribution of samples tends to the data's with more steps; with strided_ddpm only for eta = 1."""
+    return sampler.name != "strided_ddpm" or getattr(sampler, "eta", 0) == 1
 
 
 def is_random(sampler: Sampler) -> bool:
