@@ -32,12 +32,23 @@ NOT_RUN = {
 NEEDS = {
     "guidance=classifier_free": ["model.num_classes=10"],
     "model=unet": ["model.blocks=1"],
+    "model=adm": ["model.blocks=1", "model.groups=4"],
     "experiment=search": ["optimize.score=test/loss"],  # without the callback that scores samples
     "dataset=folder": ["dataset.path=pictures"],
     "dataset=gradients": ["dataset.source.held_out=20"],
+    "experiment=gradients_quick": ["dataset.source.held_out=20"],
 }
 LACKS = {
     "model=keras_unet": ("model.attention_levels", "model.head_channels"),
+    "model=convnext_unet": ("model.attention_levels",),
+    "model=mlp": ("model.channels", "model.attention_levels", "model.head_channels"),
+    "experiment=mnist_convnext": ("model.attention_levels",),
+    "experiment=gradients_quick": (
+        "model.channels",
+        "model.attention_levels",
+        "model.head_channels",
+        "dataset.split.val_size",
+    ),
     "dataset=gradients": ("dataset.split.val_size",),
     "dataset/split=official": ("dataset.split.val_size",),
     "dataset/split=resplit": ("dataset.split.val_size",),
@@ -118,6 +129,43 @@ def test_every_choice_runs_one_batch(compose_verb, tiny_options, tmp_path, choic
     assert ("test/fid_lenet_mnist" in scores or "test/fid_lenet_fashion_mnist" in scores) == (
         "callbacks=generative_metrics" in shown or choice in ("callbacks=default", "callbacks=generative_metrics")
     )
+
+
+@pytest.mark.parametrize(
+    ("experiment", "recipe"),
+    [
+        (
+            "mnist_convnext",
+            {"schedule._target_": "CosineSchedule", "schedule.num_steps": 500, "sampler._target_": "StridedDDPM",
+             "sampler.steps": 35, "sampler.eta": 0.1, "sampler.t_max": 1.0, "model.num_classes": 10,
+             "model._target_": "ConvNeXtUNet", "callbacks.sample_grid.num_samples": 100},
+        ),
+        (
+            "gradients_quick",
+            {"schedule._target_": "LinearSchedule", "schedule.num_steps": 200, "model._target_": "MLP",
+             "model.hidden": 128, "optimizer.lr": 1e-3, "optimizer.betas": [0.9, 0.999], "optimizer.weight_decay": 0.0,
+             "dataset.batch_size": 128, "dataset.source.height": 16, "dataset.source.width": 16},
+        ),
+        (
+            "fashion_course",
+            {"schedule._target_": "LinearSchedule", "schedule.num_steps": 1000, "dataset.image_size": 28,
+             "model.attention_levels": [0, 1, 2], "loss_on._target_": "Noise", "loss._target_": "SquaredError"},
+        ),
+    ],
+)  # fmt: skip
+def test_an_experiment_is_its_recipe(compose_verb, experiment, recipe):
+    config = compose_verb("train", f"experiment={experiment}")
+    found = {option: OmegaConf.select(config, option) for option in recipe}
+    assert {o: v.rpartition(".")[2] if o.endswith("_target_") else v for o, v in found.items()} == recipe
+
+
+def test_the_smallest_experiment_takes_images_that_are_not_square(compose_verb, tiny_paths, tmp_path):
+    words = ["experiment=gradients_quick", "dataset.source.height=4", "dataset.source.width=5", "trainer.max_steps=2",
+             "dataset.source.held_out=200", "trainer.val_check_interval=1", "trainer.accelerator=cpu"]  # fmt: skip
+    train(compose_verb("train", *tiny_paths, *words))
+    assert sorted(path.name for path in (tmp_path / "run" / "pictures").iterdir()) == [
+        "process", "samples", "trajectory"
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("choice", FROM_CHECKPOINT)

@@ -6,7 +6,7 @@ from torch import nn
 
 from choices import choices, make
 from ddpm_lightning.diffusion.conditioning import Conditioning
-from ddpm_lightning.diffusion.denoiser import Denoiser
+from ddpm_lightning.diffusion.denoiser import Denoiser, first_estimate
 from ddpm_lightning.diffusion.forward_process import q_sample
 from ddpm_lightning.diffusion.schedules.edm import EDMSchedule
 from ddpm_lightning.diffusion.schedules.linear import LinearSchedule
@@ -160,7 +160,7 @@ def test_a_prediction_on_pure_noise_is_finite_where_it_can_be(path, choice, gene
 def test_a_plain_denoiser_is_not_guided(schedule):
     denoiser = Denoiser(Recorder(num_classes=10), schedule, Noise())
     assert denoiser.describe() == {"name": "none"}
-    assert denoiser.evaluations == 1
+    assert denoiser.evaluations_at(0.5) == 1
     assert denoiser.knows_none is True
     assert Denoiser(Recorder(num_classes=10), schedule, Noise(), knows_none=False).knows_none is False
 
@@ -173,3 +173,24 @@ def test_a_copy_uses_its_own_schedule(schedule):
     denoiser(X, t)
     assert torch.equal(denoiser.network.noise_level, denoiser.schedule.log_snr(t))
     assert (denoiser.network.noise_level != schedule.log_snr(t)).all()
+
+
+def test_self_conditioning_concatenates_the_estimate_to_x_t(path):
+    network = Recorder()
+    denoiser = Denoiser(network, path, Noise(), self_conditioning=True)
+    scaled = path.rates(T).broadcast_to(X).input_scale() * X
+    for estimate, second in ((None, torch.zeros_like(X)), (3 * X, 3 * X)):
+        denoiser(X, T, None, estimate)
+        torch.testing.assert_close(network.x, torch.cat([scaled, second], dim=1))
+    plain = Denoiser(network, path, Noise())
+    plain(X, T, None, 3 * X)
+    torch.testing.assert_close(network.x, scaled)
+
+
+def test_a_first_estimate_is_the_limited_prediction_without_one(path):
+    denoiser = Denoiser(Recorder(10 * torch.ones(2, 1, 2, 2)), path, Image(), self_conditioning=True)
+    x_t = X.clone().requires_grad_()
+    estimate = first_estimate(denoiser, x_t, T, None, lambda x: x.clamp(-1, 1))
+    assert torch.equal(estimate, torch.ones(2, 1, 2, 2))
+    assert not estimate.requires_grad
+    assert first_estimate(Denoiser(Recorder(), path, Image()), X, T, None, torch.clone) is None

@@ -21,6 +21,7 @@ EPOCHS = (
     "trainer.max_epochs=4",  # of 3 optimizer steps: 2 + 2 + 1 batches
     "trainer.accumulate_grad_batches=2",
     "dataset.num_workers=2",
+    "self_conditioning=true",
 )
 KILLS = {
     "in mid-epoch": (STEPS, "on_train_batch_start:8", 6),

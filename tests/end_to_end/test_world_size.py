@@ -38,6 +38,7 @@ def options(resumable: list[str]) -> list[str]:
         "metrics.num_samples=64",
         "metrics.chunk_size=16",
         "trainer.max_steps=5",
+        "self_conditioning=true",
     ]
 
 

@@ -48,7 +48,8 @@ def test_a_card_of_version_1_is_read():
 
 def test_a_guided_card_of_version_1_without_eta_is_read():
     card = MetricCard.from_dict({**VERSION_1, "sampler": "ddpm", "eta": None, "guidance_scale": 1.5})
-    assert card.guidance == {"name": "classifier_free", "scale": 1.5}
+    as_it_was = {"rescale": 0.0, "level_min": 0.0, "level_max": None}
+    assert card.guidance == {"name": "classifier_free", "scale": 1.5, **as_it_was}
     assert card.nfe == 50
     assert card.sampler["name"] == "ddpm" and "eta" not in card.sampler
 
@@ -141,3 +142,10 @@ def test_card_cannot_be_changed(card):
 def test_unknown_weights_are_refused(card):
     with pytest.raises(ValueError, match="choose from ema, raw"):
         dataclasses.replace(card, weights="EMA")
+
+
+def test_a_wrapped_guidance_of_an_earlier_version_has_the_options_that_it_had(card):
+    before = {"name": "mine", "of": {"name": "classifier_free", "scale": 2.0}}
+    read = MetricCard.from_dict(card.to_dict() | {"guidance": before})
+    assert read.guidance["of"] == before["of"] | {"rescale": 0.0, "level_min": 0.0, "level_max": None}
+    assert MetricCard.from_dict(card.to_dict() | {"guidance": {"kind": "nameless"}}).guidance == {"kind": "nameless"}

@@ -16,7 +16,6 @@ class PointDenoiser:
     t_max = 1.0
     num_classes = None
     knows_none = True
-    evaluations = 1
 
     def __init__(self, schedule: Schedule, x_0: float) -> None:
         self.schedule = schedule
@@ -25,10 +24,15 @@ class PointDenoiser:
     def describe(self) -> dict[str, str]:
         return {"name": "none"}
 
+    def evaluations_at(self, t: float) -> int:
+        return 1
+
     def predicts_at(self, t: float) -> bool:
         return True
 
-    def __call__(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Prediction:
+    def __call__(
+        self, x_t: Tensor, t: Tensor, label: Tensor | None = None, estimate: Tensor | None = None
+    ) -> Prediction:
         x_0 = torch.full_like(x_t, self.x_0)
         return Prediction(x_0, eps_from_x_0(x_t, x_0, self.schedule.rates(t)))
 
@@ -36,7 +40,9 @@ class PointDenoiser:
 class NormalDenoiser(PointDenoiser):
     """Knows the expectation of standard normal pixels."""
 
-    def __call__(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Prediction:
+    def __call__(
+        self, x_t: Tensor, t: Tensor, label: Tensor | None = None, estimate: Tensor | None = None
+    ) -> Prediction:
         rates = self.schedule.rates(t).broadcast_to(x_t)
         return Prediction(*(rate * x_t / rates.std().square() for rate in rates))
 

@@ -118,12 +118,18 @@ def test_the_steps_divide_the_timesteps(t_max: float, steps: int, nearest: int) 
     assert pipeline_steps(trained(Image(), steps=steps, t_max=t_max)) == nearest
 
 
+def self_conditioned(model: Model) -> Model:
+    model.denoiser.self_conditioning = True
+    return model
+
+
 @pytest.mark.parametrize(
     ("model", "reason"),
     [
         (lambda: trained(Noise(), network=UNet(SHAPE, 1, **SMALL)), "UNet is not .* model=unet_diffusers"),
         (lambda: trained(Noise(), network=KerasUNet(SHAPE, 1, (8, 8))), "KerasUNet is not .* model=unet_diffusers"),
         (lambda: trained(Noise(), network=DiffusersUNet(SHAPE, 1, **SMALL, num_classes=3)), "model.num_classes=null"),
+        (lambda: self_conditioned(trained(Noise())), "train with self_conditioning=false"),
         (lambda: trained(Noise(), shape=(1, 12, 9)), "multiples of 2, and these are 12x9: train with fewer"),
         (lambda: trained(Flow()), "cannot use a network that predicts flow: train with predict=noise"),
         (lambda: trained(EDM()), "cannot use a network that predicts edm"),

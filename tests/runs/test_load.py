@@ -55,6 +55,7 @@ def drawn(compose_verb: Callable, tmp_path: Path) -> Callable[..., np.ndarray]:
         (),
         ("model.num_classes=10", "guidance=classifier_free", "sampler.eta=1.0"),
         ("schedule=flow", "loss_on=flow", "sampler=heun", "sampler.steps=3", "ema=none"),
+        ("self_conditioning=true", "model.num_classes=10", "guidance=classifier_free"),
         ("trainer.precision=bf16-mixed", "predict=velocity", "loss_on=image", "grid=karras", "weights=raw"),
     ],
     ids=" ".join,
@@ -72,7 +73,7 @@ def test_the_samples_are_those_of_sample_py(trained: Callable, drawn: Callable, 
     "options",
     [
         ("model.num_classes=10", "guidance=classifier_free", "sampler.eta=1.0", "normalizer=standardized"),
-        (KERAS, "model.channels=[8,8]", "trainer.precision=bf16-mixed"),
+        (KERAS, "model.channels=[8,8]", "trainer.precision=bf16-mixed", "self_conditioning=true"),
         ("model=unet_diffusers", "ema=none", "schedule=edm", "loss_on=edm"),
     ],
     ids=" ".join,
@@ -83,6 +84,15 @@ def test_an_exported_model_draws_the_same_samples(trained: Callable, tmp_path: P
     run, exported = ddpm_lightning.load(folder), ddpm_lightning.load(tmp_path / "exported")
     assert torch.equal(exported.sample(8, seed=5, chunk_size=3), run.sample(8, seed=5, chunk_size=3))
     assert (exported.card, exported.config, exported.image_shape) == (run.card, run.config, run.image_shape)
+
+
+def test_the_estimate_of_self_conditioning_changes_samples_and_predictions(trained: Callable) -> None:
+    model = ddpm_lightning.load(trained("self_conditioning=true", "optimizer.lr=0.3"))
+    x_t, alone = torch.randn(3, 1, 28, 28), model.denoiser.forward
+    samples, prediction = model.sample(8), model.denoise(x_t, 0.5)
+    model.denoiser.forward = lambda x_t, t, label, estimate=None: alone(x_t, t, label)
+    assert not torch.equal(model.sample(8), samples)
+    assert not torch.equal(model.denoise(x_t, 0.5).x_0, prediction.x_0)
 
 
 def test_a_checkpoint_is_loaded_from_within_its_folder(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,7 +33,17 @@ NOT_BUILT = ("dataset", "metrics/features", "guidance", "logger", "paths", "trai
 BUILT = [(g, c) for g, c in CHOICES if g not in NOT_BUILT and c not in ("default", "generative_metrics", "official")]
 BUILT += [("dataset", "gradients"), ("metrics", "default"), ("ema", "default")]
 MAY_BE_NEGATIVE = ("schedule.start", "timesteps.p_mean", "timesteps.location")
-ROOT_OPTIONS = ["seed", "seeds", "name", "experiment_name", "compile", "weights", "label_dropout", "optimize"]
+ROOT_OPTIONS = [
+    "seed",
+    "seeds",
+    "name",
+    "experiment_name",
+    "compile",
+    "weights",
+    "label_dropout",
+    "self_conditioning",
+    "optimize",
+]
 
 
 @cache
@@ -88,7 +98,7 @@ def test_the_options_without_a_group_are_checked_as_well(compose_verb: Callable)
                 for wrong in wrong_values(value):
                     with pytest.raises(ValueError, match=rf"^{key} must be .+, not "):
                         with_right_types(set_to(config.copy(), key, wrong))
-    assert tried == 4, "seed, compile, label_dropout, optimize.penalty"
+    assert tried == 5, "seed, compile, label_dropout, self_conditioning, optimize.penalty"
 
 
 @pytest.mark.parametrize(("group", "choice"), CHOICES, ids=lambda part: part)

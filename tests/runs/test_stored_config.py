@@ -111,6 +111,11 @@ def test_the_variance_of_ddpm_has_another_name(mix):
     assert sampler == DDPM(steps=9, variance={0.0: "small", 1.0: "large"}.get(mix, mix), t_max=1.0)
 
 
+def test_no_earlier_model_has_self_conditioning():
+    assert modernized(earlier(), "run")["self_conditioning"] is False
+    assert modernized(earlier(self_conditioning=True), "run")["self_conditioning"] is True
+
+
 def test_all_four_seeds_were_the_one_there_was():
     assert modernized(earlier(), "run")["seeds"] == {"init": 7, "order": 7, "noise": 7, "samples": 7}
 

@@ -29,7 +29,6 @@ class GaussianDenoiser:
     t_max = 1.0
     num_classes = None
     knows_none = True
-    evaluations = 1
 
     def __init__(self, schedule: Schedule) -> None:
         self.schedule = schedule
@@ -37,10 +36,15 @@ class GaussianDenoiser:
     def describe(self) -> dict[str, str]:
         return {"name": "none"}
 
+    def evaluations_at(self, t: float) -> int:
+        return 1
+
     def predicts_at(self, t: float) -> bool:
         return True
 
-    def __call__(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Prediction:
+    def __call__(
+        self, x_t: Tensor, t: Tensor, label: Tensor | None = None, estimate: Tensor | None = None
+    ) -> Prediction:
         alpha, sigma = self.schedule.rates(t[0].double())  # all samples are at one time
         whitened = (x_t.flatten(1).double() - alpha * MEAN) @ function_of_covariance(
             lambda c: 1 / (alpha**2 * c + sigma**2)

@@ -84,7 +84,9 @@ class Trajectory:
     def predicts_at(self, t: float) -> bool:
         return True
 
-    def __call__(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Prediction:
+    def __call__(
+        self, x_t: Tensor, t: Tensor, label: Tensor | None = None, estimate: Tensor | None = None
+    ) -> Prediction:
         rates = self.schedule.rates(t)
         image, wide = x_t.tanh(), rates.broadcast_to(x_t)
         output = self.target(image, (x_t - wide.alpha * image) / wide.sigma, rates)

@@ -28,7 +28,9 @@ def image(x: Tensor, sigma: float) -> Tensor:
 class Smooth(GaussianDenoiser):
     """Predicts `image` of x_t, as it is on a path where alpha is 1."""
 
-    def __call__(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Prediction:
+    def __call__(
+        self, x_t: Tensor, t: Tensor, label: Tensor | None = None, estimate: Tensor | None = None
+    ) -> Prediction:
         alpha, sigma = self.schedule.rates(t[0].double())
         x_0 = image(x_t.double(), float(sigma))
         return Prediction(x_0, (x_t - alpha * x_0) / sigma)

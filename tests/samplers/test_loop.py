@@ -50,6 +50,25 @@ def test_a_step_sees_the_nodes_before_it_latest_last(denoiser, generator):
     assert all(now.prediction is state.prediction for now, state in zip(sampler.now, states, strict=True))
 
 
+@for_every_sampler(steps=3)
+def test_every_prediction_is_given_the_one_before(sampler, denoiser, generator):
+    """For self-conditioning (Chen et al. 2022); clipped, as the sampler used it."""
+    given, answers = [], []
+
+    class Recording(GaussianDenoiser):
+        def __call__(self, x_t, t, label=None, estimate=None):
+            given.append(estimate)
+            answers.append(super().__call__(x_t, t, label))
+            return answers[-1]
+
+    x = torch.randn(2, *IMAGE_SHAPE, generator=generator)
+    sampler(Recording(denoiser.schedule), x, lambda _: torch.zeros_like(x), value_range=(-0.5, 0.5))
+    assert given[0] is None
+    assert len(given) >= 3
+    for estimate, answer in zip(given[1:], answers[:-1], strict=True):
+        assert torch.equal(estimate, answer.x_0.float().clamp(-0.5, 0.5))
+
+
 @pytest.mark.parametrize("look_back", [0, 1, 2])
 def test_the_history_is_as_long_as_look_back(look_back, denoiser, generator):
     sampler = type("Forgetful", (Rememberer,), {"look_back": look_back})(4, clip=False)
@@ -96,15 +115,38 @@ class Counter(nn.Module):
 
 @for_every_sampler()
 @pytest.mark.parametrize("steps", [1, 2, 5])
-@pytest.mark.parametrize("guided", [False, True])
-def test_evaluations_count_the_calls_of_the_network(sampler, steps, guided, generator):
+@pytest.mark.parametrize("limits", [None, {}, {"level_min": 0.3, "level_max": 3.0}], ids=["none", "all", "interval"])
+def test_evaluations_count_the_calls_of_the_network(sampler, steps, limits, generator):
     network = Counter()
-    denoiser = Denoiser(network, make("schedule", "cosine"), Velocity())
-    denoiser = ClassifierFreeGuidance(denoiser, 2.0) if guided else denoiser
+    denoiser = plain = Denoiser(network, make("schedule", "cosine"), Velocity())
+    if limits is not None:
+        denoiser = ClassifierFreeGuidance(plain, 2.0, **limits)
     sampler = replace(sampler, steps=steps)
     x = torch.randn(4, *IMAGE_SHAPE, generator=generator)
     sampler(denoiser, x, lambda _: torch.zeros_like(x), label=torch.tensor([0, 1, 2, 0]))
     assert network.images == 4 * sampler.evaluations(denoiser)
-    per_prediction = 2 if guided else 1
-    expected = 2 * steps - 1 if sampler.name == "heun" else steps
-    assert sampler.evaluations(denoiser) == per_prediction * expected
+    assert sampler.evaluations(plain) == (2 * steps - 1 if sampler.name == "heun" else steps)
+
+
+@for_every_sampler(steps=5)
+def test_guidance_doubles_the_evaluations_within_its_interval(sampler):
+    denoiser = Denoiser(Counter(), make("schedule", "cosine"), Velocity())
+    alone = sampler.evaluations(denoiser)
+    assert sampler.evaluations(ClassifierFreeGuidance(denoiser)) == 2 * alone
+    assert alone < sampler.evaluations(ClassifierFreeGuidance(denoiser, level_min=0.3, level_max=3.0)) < 2 * alone
+
+
+@for_every_sampler(steps=3)
+def test_an_estimate_stays_within_the_range_of_images_without_clipping(sampler, denoiser, generator):
+    given = []
+
+    class Recording(GaussianDenoiser):
+        def __call__(self, x_t, t, label=None, estimate=None):
+            given.append(estimate)
+            return super().__call__(x_t, t, label)
+
+    x = 3 * torch.randn(20, *IMAGE_SHAPE, generator=generator)
+    replace(sampler, clip=False)(
+        Recording(denoiser.schedule), x, lambda _: torch.zeros_like(x), value_range=(-0.5, 0.5)
+    )
+    assert max(float(estimate.abs().max()) for estimate in given[1:]) == 0.5

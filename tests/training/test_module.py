@@ -164,6 +164,46 @@ def test_labels_are_withheld_as_often_as_asked(tiny_run, dropout, withheld):
     assert torch.equal(label[kept], recorder.batches[0].labels[kept])
 
 
+def test_half_of_the_batches_are_trained_with_an_estimate(tiny_run):
+    recorder = Losses()
+    run = tiny_run("trainer.max_steps=10", "self_conditioning=true", NO_VALIDATION, callbacks=[recorder])
+    randomise(run.module.network)
+    run.fit()
+    estimated, inputs = 0, iter(recorder.inputs)
+    for step in range(10):
+        x, noise_level, _ = next(inputs)
+        x_t, estimate = x.chunk(2, dim=1)
+        assert estimate.abs().max() == 0
+        if StepDraws(0, step, 0, torch.arange(4)).happens(Purpose.SELF_CONDITIONING, 0.5):
+            x, again, _ = next(inputs)  # of the same images, with what the first call predicted
+            assert torch.equal(again, noise_level)
+            assert torch.equal(x.chunk(2, dim=1)[0], x_t)
+            estimate = x.chunk(2, dim=1)[1]
+            assert not estimate.requires_grad
+            assert 0 < estimate.abs().max() <= 1
+            estimated += 1
+    assert next(inputs, None) is None
+    assert 2 <= estimated <= 8
+
+
+def test_an_event_is_the_same_on_every_rank_and_as_frequent_as_asked():
+    slots = [torch.arange(4), torch.arange(4, 8)]
+    happens = [[StepDraws(0, n, 0, s).happens(Purpose.SELF_CONDITIONING, 0.3) for n in range(1000)] for s in slots]
+    assert happens[0] == happens[1]
+    assert 250 < sum(happens[0]) < 350
+
+
+def test_validation_gives_the_network_an_estimate(tiny_run):
+    """As sampling does; a first call makes it."""
+    recorder = Losses()
+    run = tiny_run("trainer.max_steps=1", "self_conditioning=true")
+    run.module.evaluation_denoiser().network.register_forward_pre_hook(lambda _, given: recorder.inputs.append(given))
+    randomise(run.module.evaluation_denoiser().network)
+    run.trainer.validate(run.module, run.data, verbose=False)
+    estimated = [bool(x.chunk(2, dim=1)[1].any()) for x, _, _ in recorder.inputs]
+    assert estimated == [False, True] * (len(estimated) // 2)
+
+
 def test_a_model_without_classes_is_given_no_label(tiny_run):
     assert first_inputs(tiny_run)[2] is None
 

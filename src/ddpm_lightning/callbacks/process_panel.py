@@ -35,7 +35,8 @@ class ProcessPanel(PeriodicPicture):
         eps = keyed_normal(VALIDATION_SEED, Purpose.VALIDATION_NOISE, slots, tuple(x_0.shape[1:]))
         noised = noise_batch(denoiser.schedule, x_0, eps, (slots + 0.5) / len(slots))
 
-        prediction = denoiser(noised.x_t, noised.t, None if denoiser.num_classes is None else labels)
+        label = None if denoiser.num_classes is None else labels
+        prediction = module.predict(denoiser, noised.x_t, noised.t, label)
         shown = noised.rates.input_scale()[:, None, None, None] * noised.x_t
         truth = [shown, denoiser.target(x_0, eps, noised.rates), x_0]
         predicted = [shown, denoiser.target(prediction.x_0, prediction.eps, noised.rates), prediction.x_0]

@@ -1,5 +1,6 @@
-"""The denoiser: network, schedule and target as one function of (x_t, t, label)."""
+"""The denoiser: network, schedule and target as one function of (x_t, t, label, estimate)."""
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
@@ -33,9 +34,8 @@ class DenoiserLike(Protocol):
         """Whether it was also trained without labels, so that label None is meaningful."""
         ...
 
-    @property
-    def evaluations(self) -> int:
-        """Network evaluations per call and image."""
+    def evaluations_at(self, t: float) -> int:
+        """Network evaluations per image that a call at the time t costs."""
         ...
 
     def describe(self) -> dict[str, Any]:
@@ -46,8 +46,14 @@ class DenoiserLike(Protocol):
         """Whether x_0 can be predicted at t; False for predicted noise where x_t contains no signal."""
         ...
 
-    def __call__(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Prediction:
-        """x_t: (B, C, H, W); t: (B,), in (0, 1]; label: (B,) of integers, or None for no label."""
+    def __call__(
+        self, x_t: Tensor, t: Tensor, label: Tensor | None = None, estimate: Tensor | None = None
+    ) -> Prediction:
+        """The prediction for x_t, (B, C, H, W), at t, (B,), in (0, 1].
+
+        label: (B,) of integers, K for no label, or None if no sample has one; estimate: an earlier prediction of x_0,
+        shaped as x_t, for a model with self-conditioning (others ignore it), or None.
+        """
         ...
 
 
@@ -60,21 +66,33 @@ class Denoiser(nn.Module):
         schedule: relates t to alpha and sigma.
         target: what the network predicts.
         knows_none: whether a class-conditional network was also trained without labels.
+        self_conditioning: whether the network also takes an earlier estimate of x_0, concatenated to x_t along the
+            channels (Chen et al. 2022, "Analog Bits", section 3.2).
     """
 
-    def __init__(self, network: nn.Module, schedule: Schedule, target: Target, knows_none: bool = True) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        schedule: Schedule,
+        target: Target,
+        knows_none: bool = True,
+        self_conditioning: bool = False,
+    ) -> None:
         super().__init__()
         self.network = network
         self.schedule = schedule
         self.target = target
         self.knows_none = knows_none
+        self.self_conditioning = self_conditioning
         self.conditioning = Conditioning(str(network.conditioning))
         self.num_classes: int | None = network.num_classes  # type: ignore[assignment]
-        self.evaluations = 1
 
     @property
     def t_max(self) -> float:
         return self.target.default_t_max if self.target.t_max is None else self.target.t_max
+
+    def evaluations_at(self, t: float) -> int:
+        return 1
 
     def describe(self) -> dict[str, Any]:
         """The guidance of a plain denoiser: none."""
@@ -84,11 +102,14 @@ class Denoiser(nn.Module):
         rates = self.schedule.rates(scalar_time(t, self.schedule.device))
         return bool(self.target.determinant(rates) != 0)
 
-    def forward(self, x_t: Tensor, t: Tensor, label: Tensor | None = None) -> Prediction:
+    def forward(
+        self, x_t: Tensor, t: Tensor, label: Tensor | None = None, estimate: Tensor | None = None
+    ) -> Prediction:
         """The estimates of x_0 and eps, shaped like x_t, float32.
 
         x_t: (B, C, H, W); t: (B,), in (0, 1]; label: (B,) of integers in [0, K], where K means "no label", or None if
-        no sample has one.
+        no sample has one; estimate: (B, C, H, W), an earlier estimate of x_0, used only with self-conditioning; None
+        stands for zeros.
 
         Raises:
             ValueError: if a label is given to a network without classes.
@@ -96,7 +117,10 @@ class Denoiser(nn.Module):
         rates = self.schedule.rates(t)
         scale = self.target.input_scale(rates).reshape(-1, 1, 1, 1)
         noise_level = self.conditioning.noise_level(self.schedule, t)
-        output: Tensor = self.network(scale * x_t, noise_level, self._network_label(label, t))
+        x = scale * x_t
+        if self.self_conditioning:
+            x = torch.cat([x, torch.zeros_like(x) if estimate is None else estimate.to(x.dtype)], dim=1)
+        output: Tensor = self.network(x, noise_level, self._network_label(label, t))
         with torch.autocast(x_t.device.type, enabled=False):
             return self.target.invert(output.float(), x_t, rates)
 
@@ -107,3 +131,29 @@ class Denoiser(nn.Module):
                 raise ValueError("this model has no classes: omit the label, or train with model.num_classes set")
             return None
         return torch.full_like(t, self.num_classes, dtype=torch.long) if label is None else label
+
+
+def first_estimate(
+    denoiser: Denoiser, x_t: Tensor, t: Tensor, label: Tensor | None, clamp: Callable[[Tensor], Tensor]
+) -> Tensor | None:
+    """The denoiser's own estimate of x_0, (B, C, H, W), for self-conditioning where there is no earlier one.
+
+    From a call without an estimate and without gradients, limited by `clamp` as in a sampler. None, without a call, if
+    the denoiser has no self-conditioning.
+    """
+    if not denoiser.self_conditioning:
+        return None
+    device = x_t.device.type
+    # Weights that autocast keeps in low precision from this call would have no gradient in the next one.
+    autocast = torch.autocast(
+        device, torch.get_autocast_dtype(device), torch.is_autocast_enabled(device), cache_enabled=False
+    )
+    with torch.no_grad(), autocast:
+        return clamp(denoiser(x_t, t, label).x_0)
+
+
+def predict_as_sampled(
+    denoiser: Denoiser, x_t: Tensor, t: Tensor, label: Tensor | None, clamp: Callable[[Tensor], Tensor]
+) -> Prediction:
+    """The prediction as in sampling: with self-conditioning, given the estimate of a first call."""
+    return denoiser(x_t, t, label, first_estimate(denoiser, x_t, t, label, clamp))  # type: ignore[no-any-return]

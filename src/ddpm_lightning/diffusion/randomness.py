@@ -27,6 +27,7 @@ class Purpose(IntEnum):
     INITIAL_SAMPLE = 5
     SAMPLER_NOISE = 6
     VALIDATION_NOISE = 7
+    SELF_CONDITIONING = 8
 
 
 def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int]) -> tuple[Tensor, ...]:

@@ -7,6 +7,9 @@ from typing import Any
 NOT_RECORDED = "not recorded"
 """Value of entries that cards of earlier versions lack: scores with such cards compare with one another."""
 
+_ADDED_OPTIONS = {"classifier_free": {"rescale": 0.0, "level_min": 0.0, "level_max": None}}
+"""Name of a guidance -> options that cards of earlier versions lack, with the values that they had."""
+
 
 @dataclass(frozen=True)
 class MetricCard:
@@ -79,7 +82,7 @@ class MetricCard:
         content = {"real_images": NOT_RECORDED, **content}
         if isinstance(content["sampler"], str):
             content = _from_version_1(content)
-        return cls(**content)
+        return cls(**content | {"guidance": _with_added(content["guidance"])})
 
 
 def _flat(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -88,6 +91,12 @@ def _flat(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
             yield from _flat(value, f"{prefix}{key}.")
         else:
             yield prefix + key, tuple(value) if isinstance(value, list) else value
+
+
+def _with_added(guidance: Mapping[str, Any]) -> dict[str, Any]:
+    """A guidance, and the one that it wraps, with the options that it had no name for."""
+    wrapped = {"of": _with_added(guidance["of"])} if "of" in guidance else {}
+    return _ADDED_OPTIONS.get(guidance.get("name", ""), {}) | dict(guidance) | wrapped
 
 
 def _from_version_1(content: dict[str, Any]) -> dict[str, Any]:

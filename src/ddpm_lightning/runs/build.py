@@ -91,6 +91,7 @@ def build_module(config: DictConfig, image_shape: tuple[int, int, int], num_clas
         seed=config.seeds.noise,
         flip=config.dataset.flip,
         label_dropout=config.label_dropout,
+        self_conditioning=config.self_conditioning,
         weights=config.weights,
     )
     check_training_times(module)
@@ -124,7 +125,8 @@ def build_target_and_objective(config: DictConfig) -> tuple[Target, Objective]:
 def build_network(config: DictConfig, target: Target, image_shape: tuple[int, int, int]) -> torch.nn.Module:
     """The network for images of this shape and this target; its weights are a function of `config.seeds.init`."""
     torch.manual_seed(config.seeds.init)
-    network: torch.nn.Module = instantiate(config.model, **network_options(config.model, target, image_shape))
+    options = network_options(config.model, target, image_shape, config.self_conditioning)
+    network: torch.nn.Module = instantiate(config.model, **options)
     return network
 
 

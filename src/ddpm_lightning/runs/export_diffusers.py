@@ -35,6 +35,8 @@ def _reasons(model: Model) -> Iterator[str]:
             f"the pipeline does not pad and crop images as the network does, so that their sides must be multiples of "
             f"{network.size_multiple}, and these are {height}x{width}: train with fewer model.channels"
         )
+    if denoiser.self_conditioning:
+        yield "DDIMPipeline does not give the network its last estimate: train with self_conditioning=false"
     if denoiser.num_classes is not None:
         yield "DDIMPipeline gives the network no class labels: train with model.num_classes=null"
     if type(denoiser.target) not in PREDICTION_TYPES:

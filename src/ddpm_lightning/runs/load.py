@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ddpm_lightning.data.normalizer import Normalizer
-from ddpm_lightning.diffusion.denoiser import Denoiser
+from ddpm_lightning.diffusion.denoiser import Denoiser, predict_as_sampled
 from ddpm_lightning.diffusion.guidance import Guidance
 from ddpm_lightning.diffusion.target import Prediction
 from ddpm_lightning.runs.exported import read_exported
@@ -95,7 +95,7 @@ class Model:
 
     @torch.no_grad()
     def denoise(self, x_t: Tensor, t: Tensor | float, label: Tensor | int | None = None) -> Prediction:
-        """The predictions of x_0 and eps at time t.
+        """The predictions of x_0 and eps at time t; of a model with self-conditioning, by two evaluations.
 
         Args:
             x_t: (n, C, H, W), in the range of x_0 inside the model.
@@ -111,7 +111,7 @@ class Model:
         times = torch.as_tensor(t, dtype=torch.float32, device=self._device).expand(len(x_t))
         labels = None if label is None else torch.as_tensor(label, device=self._device).expand(len(x_t))
         with self._precision():
-            return self.denoiser(x_t.to(self._device), times, labels)
+            return predict_as_sampled(self.denoiser, x_t.to(self._device), times, labels, self.normalizer.clamp)
 
     @property
     def _device(self) -> torch.device:
@@ -178,7 +178,9 @@ def _fill(part: nn.Module, state: Mapping[str, Tensor], origin: Path) -> None:
 def _denoiser(config: Mapping[str, Any], image_shape: tuple[int, int, int], trust: tuple[str, ...]) -> Denoiser:
     """The denoiser with random weights."""
     target = instantiate(config.get("predict") or config["loss_on"], trust)
-    options = network_options(config["model"], target, image_shape)
+    self_conditioning = config["self_conditioning"]
+    options = network_options(config["model"], target, image_shape, self_conditioning)
     model = {key: value for key, value in config["model"].items() if key not in options}
     network = instantiate(model, trust, **options).to(memory_format=torch.channels_last)
-    return Denoiser(network, instantiate(config["schedule"], trust), target, config["label_dropout"] > 0)
+    schedule = instantiate(config["schedule"], trust)
+    return Denoiser(network, schedule, target, config["label_dropout"] > 0, self_conditioning)

@@ -6,12 +6,17 @@ from typing import Any
 from ddpm_lightning.diffusion.target import Target
 
 
-def network_options(model: Mapping[str, Any], target: Target, image_shape: tuple[int, int, int]) -> dict[str, Any]:
-    """The options of a network that follow from the images, (C, H, W), and from what it predicts.
+def network_options(
+    model: Mapping[str, Any], target: Target, image_shape: tuple[int, int, int], self_conditioning: bool
+) -> dict[str, Any]:
+    """The options of a network that follow from the images, (C, H, W), the target and self-conditioning.
 
-    Where `conditioning` of the section `model` is null, it is the measure of noise level that suits the target.
+    With self-conditioning, its input has twice the channels: those of x_t and of an estimate of x_0. Where
+    `conditioning` of the section `model` is null, it is the measure of noise level that suits the target.
     """
-    options: dict[str, Any] = {"input_shape": image_shape, "out_channels": target.output_channels(image_shape[0])}
+    channels, *size = image_shape
+    input_shape = (2 * channels if self_conditioning else channels, *size)
+    options: dict[str, Any] = {"input_shape": input_shape, "out_channels": target.output_channels(channels)}
     if "conditioning" in model and model["conditioning"] is None:
         options["conditioning"] = target.conditioning
     return options

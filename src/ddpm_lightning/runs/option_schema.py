@@ -59,6 +59,7 @@ SCHEMA: dict[str, Any] = {
     "compile": bool,
     "weights": str | None,
     "label_dropout": _Probability,
+    "self_conditioning": bool,
     "optimize.score": str | None,
     "optimize.penalty": float,
     "model.conditioning": str | None,  # null: what the target suits, which the network is then given

@@ -1,11 +1,13 @@
 """A checkpoint's model with the config of its run, changed where the command line says so."""
 
 import copy
+import inspect
 import logging
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ddpm_lightning.data.datamodule import ImageDataModule
@@ -112,7 +114,8 @@ def _overridden(stored: DictConfig, wanted: DictConfig, group: str) -> DictConfi
         value = wanted[key]
         if value is None:
             continue
-        if key not in stored:
+        # The class may have got options since.
+        if key not in stored and key not in _options_of_class(stored.get("_target_")):
             kind, other = "", ""
             if "_target_" in stored:
                 kind, other = f" ({stored._target_})", f". Choose another one with {group.replace('.', '/')}=..."
@@ -121,10 +124,16 @@ def _overridden(stored: DictConfig, wanted: DictConfig, group: str) -> DictConfi
                 f"the checkpoint's {group}{kind} has no option {key!r}; it has {', '.join(options) or 'none'}{other}"
             )
         if isinstance(value, DictConfig):
-            options_below = stored[key] if isinstance(stored[key], DictConfig) else DictConfig({})
+            below = stored.get(key)
+            options_below = below if isinstance(below, DictConfig) else DictConfig({})
             value = _overridden(options_below, value, f"{group}.{key}")
         result[key] = value
     return result
+
+
+def _options_of_class(name: str | None) -> set[str]:
+    """The options that a class, or a function, has today beyond what it is given by others."""
+    return set() if name is None else set(inspect.signature(get_object(name)).parameters) - {"denoiser"}
 
 
 def check_split(checkpoint: Mapping[str, Any], data: ImageDataModule) -> None:

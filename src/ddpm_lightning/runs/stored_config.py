@@ -54,6 +54,9 @@ RENAMED = {
 RENAMED_CHOICES = {("model", "ddim_resnet"): "keras_unet"}
 """(Group, choice as earlier versions named it) -> its present name."""
 
+ADDED = {"self_conditioning": False}
+"""Option that earlier versions lack, and that what reads a stored config needs -> the value that it had."""
+
 ANY = object()
 """Stands for every value, of an option that never changed a result."""
 REMOVED: dict[str, Any] = {
@@ -108,6 +111,7 @@ def modernized(
             "its `checkpoints`"
         ) from error
     _remove_constants(content, origin)
+    content = ADDED | content
     content["config_version"] = CONFIG_VERSION
     if trust is not None:
         check_targets(content, origin, trust, unbuilt)

@@ -1,10 +1,12 @@
 """Heun's method of second order, and its stochastic form (Karras et al. 2022)."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
+from ddpm_lightning.diffusion.schedule import Schedule, scalar_time
 from ddpm_lightning.diffusion.target import Prediction
 from ddpm_lightning.samplers.sampler import LoopState, Sampler
 
@@ -44,22 +46,26 @@ class Heun(Sampler):
         if self.churn_max is not None and self.churn_max < self.churn_min:
             raise ValueError(f"sampler.churn_max={self.churn_max} must not be below sampler.churn_min={self.churn_min}")
 
-    @property
-    def predictions(self) -> int:
-        """Two for each step, except for one in the last."""
-        return 2 * self.steps - 1
+    def prediction_times(self, schedule: Schedule, times: Sequence[float]) -> list[float]:
+        """Both ends of every step, except the end of the last one, 0."""
+        return [*(self.raised_time(schedule, t) for t in times[:-1]), *times[1:-1]]
 
-    def perturb(self, x_t: Tensor, t: float, loop: LoopState) -> tuple[Tensor, float]:
-        """The x and time at a higher noise level, by the forward process (algorithm 2, lines 4 to 6)."""
+    def raised_time(self, schedule: Schedule, t: float) -> float:
+        """The time, at least t, whose noise level is the one that churn raises t's to (algorithm 2, lines 4 and 5)."""
         gamma = min(self.churn / self.steps, math.sqrt(2) - 1)
-        if gamma == 0 or t < loop.schedule.t_min:  # below t_min no time corresponds to a log SNR
-            return x_t, t
-        log_snr = loop.schedule.log_snr(loop.time(t))
+        if gamma == 0 or t < schedule.t_min:  # below t_min no time corresponds to a log SNR
+            return t
+        log_snr = schedule.log_snr(scalar_time(t, schedule.device))
         level = math.exp(-float(log_snr) / 2)
         if level < self.churn_min or (self.churn_max is not None and level > self.churn_max):
-            return x_t, t
-        t_hat = float(loop.schedule.time_of_log_snr(log_snr - 2 * math.log1p(gamma)))
-        if t_hat <= t:  # at the noisiest end of the path there is no higher level
+            return t
+        # At the noisiest end of the path there is no higher level.
+        return max(t, float(schedule.time_of_log_snr(log_snr - 2 * math.log1p(gamma))))
+
+    def perturb(self, x_t: Tensor, t: float, loop: LoopState) -> tuple[Tensor, float]:
+        """The x and time at a higher noise level, by the forward process (algorithm 2, line 6)."""
+        t_hat = self.raised_time(loop.schedule, t)
+        if t_hat == t:
             return x_t, t
         (alpha_t, sigma_t), (alpha_hat, sigma_hat) = loop.rates(t), loop.rates(t_hat)
         sigma_step = (sigma_hat.square() - (alpha_hat / alpha_t * sigma_t).square()).sqrt()

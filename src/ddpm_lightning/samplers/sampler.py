@@ -35,6 +35,12 @@ class SamplerState(NamedTuple):
 TrajectoryCallback = Callable[[SamplerState], None]
 
 
+def clamp(x_0: Tensor, value_range: ValueRange) -> Tensor:
+    """The image with every value within the range."""
+    low, high = value_range
+    return x_0.clamp_min(low).clamp_max(high)  # numbers or tensors, which may not be mixed in one `clamp`
+
+
 def check_start(denoiser: DenoiserLike, t: float) -> None:
     """Raises ValueError if the denoiser cannot predict x_0 at t, because x_t is pure noise and it predicts noise."""
     if not denoiser.predicts_at(t):
@@ -44,17 +50,24 @@ def check_start(denoiser: DenoiserLike, t: float) -> None:
         )
 
 
-def predict(denoiser: DenoiserLike, x_t: Tensor, t: float, label: Tensor | None, clip: ValueRange | None) -> Prediction:
+def predict(
+    denoiser: DenoiserLike,
+    x_t: Tensor,
+    t: float,
+    label: Tensor | None,
+    estimate: Tensor | None,
+    clip: ValueRange | None,
+) -> Prediction:
     """The denoiser's prediction in float32, its x_0 clipped to `clip` and eps recomputed from that.
 
-    x_t: (B, C, H, W), all at the time t in (0, 1]; label: (B,) of integers or None.
+    x_t: (B, C, H, W), all at the time t in (0, 1]; label: (B,) of integers or None; estimate: x_0 of the previous
+    prediction, for self-conditioning, or None.
     """
     times = x_t.new_full((len(x_t),), t)
-    prediction = denoiser(x_t, times, label)
+    prediction = denoiser(x_t, times, label, estimate)
     x_0, eps = prediction.x_0.float(), prediction.eps.float()
     if clip is not None:
-        low, high = clip
-        x_0 = x_0.clamp_min(low).clamp_max(high)
+        x_0 = clamp(x_0, clip)
         eps = eps_from_x_0(x_t, x_0, denoiser.schedule.rates(times))
     return Prediction(x_0, eps, prediction.log_variance)
 
@@ -72,7 +85,8 @@ class LoopState:
 
     Attributes:
         schedule: relates t to alpha and sigma.
-        predict: the prediction at (x_t, t), clipped as the loop's own. Each call costs an evaluation.
+        predict: the prediction at (x_t, t), clipped as the loop's own and, for self-conditioning, given the x_0 of the
+            call before. Each call costs the denoiser's evaluations.
         noise_source: source of fresh noise.
         device: device of the samples.
         step: number of the current step, from 0.
@@ -124,14 +138,14 @@ class Sampler(ABC):
     look_back: ClassVar[int] = 0
     """Number of earlier nodes that the loop's history keeps for a multistep method."""
 
-    @property
-    def predictions(self) -> int:
-        """Number of calls of the denoiser per image."""
-        return self.steps
-
     def evaluations(self, denoiser: DenoiserLike) -> int:
         """Network evaluations per image (NFE), including those of the guidance."""
-        return self.predictions * denoiser.evaluations
+        times = self.times(denoiser)
+        return sum(denoiser.evaluations_at(t) for t in self.prediction_times(denoiser.schedule, times))
+
+    def prediction_times(self, schedule: Schedule, times: Sequence[float]) -> list[float]:
+        """The times of all calls of the denoiser on this time grid, in any order."""
+        return list(times[:-1])
 
     def times(self, denoiser: DenoiserLike) -> list[float]:
         """The time grid for this denoiser, steps + 1 numbers from t_max down to 0.
@@ -166,8 +180,12 @@ class Sampler(ABC):
         label: Tensor | None = None,
         clip: ValueRange | None = (-1.0, 1.0),
         callback: TrajectoryCallback | None = None,
+        value_range: ValueRange = (-1.0, 1.0),
     ) -> Tensor:
         """From x at times[0], (B, C, H, W), float32, to x at 0, over any times that decrease to 0.
+
+        An estimate for self-conditioning is always kept within `value_range`, as in training; predictions are within
+        `clip`, unless it is None.
 
         Raises:
             ValueError: the times do not decrease to 0, or x_0 cannot be predicted at the first of them.
@@ -175,9 +193,17 @@ class Sampler(ABC):
         if len(times) < 2 or times[0] > 1 or times[-1] != 0 or not all(t > s for t, s in pairwise(times)):
             raise ValueError(f"a time grid must decrease from at most 1 to 0, but this one is {list(times)}")
         check_start(denoiser, times[0])
+        estimate: Tensor | None = None
+
+        def predict_next(x_t: Tensor, t: float) -> Prediction:
+            nonlocal estimate
+            prediction = predict(denoiser, x_t, t, label, estimate, clip)
+            estimate = clamp(prediction.x_0, value_range)
+            return prediction
+
         loop = LoopState(
             schedule=denoiser.schedule,
-            predict=lambda x_t, t: predict(denoiser, x_t, t, label, clip),
+            predict=predict_next,
             noise_source=noise_source,
             device=x.device,
             history=deque(maxlen=self.look_back),
@@ -204,4 +230,5 @@ class Sampler(ABC):
         """x: (B, C, H, W), standard normal. Returns images shaped as x, float32, mostly within `value_range`."""
         times = self.times(denoiser)
         x = denoiser.schedule.rates(scalar_time(times[0], x.device)).std() * x.float()
-        return self.loop(denoiser, x, times, noise_source, label, value_range if self.clip else None, callback)
+        clip = value_range if self.clip else None
+        return self.loop(denoiser, x, times, noise_source, label, clip, callback, value_range)

@@ -36,6 +36,15 @@ class StepDraws:
         slot = self.slots.new_zeros(1)
         return keyed_uniform(self.seed, purpose, slot, step=self.step, micro_batch=self.micro_batch)[0]
 
+    def happens(self, purpose: Purpose, probability: float) -> bool:
+        """Whether an event of this probability happens, the same for the whole global batch.
+
+        Drawn on the CPU, so that nothing waits for a device.
+        """
+        item = torch.zeros(1, dtype=torch.int64)
+        drawn = keyed_uniform(self.seed, purpose, item, step=self.step, micro_batch=self.micro_batch)
+        return bool(drawn < probability)
+
     def normal(self, purpose: Purpose, shape: tuple[int, ...]) -> Tensor:
         """A standard normal tensor per sample, (B, *shape)."""
         return keyed_normal(self.seed, purpose, self.slots, shape, step=self.step, micro_batch=self.micro_batch)

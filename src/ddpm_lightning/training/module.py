@@ -13,12 +13,12 @@ from torchmetrics import MeanMetric
 
 from ddpm_lightning.data.batch import Batch
 from ddpm_lightning.data.normalizer import Normalizer
-from ddpm_lightning.diffusion.denoiser import Denoiser
+from ddpm_lightning.diffusion.denoiser import Denoiser, first_estimate, predict_as_sampled
 from ddpm_lightning.diffusion.forward_process import Noised, noise_batch
 from ddpm_lightning.diffusion.objective import Objective
 from ddpm_lightning.diffusion.randomness import Purpose, golden_spread, keyed_normal
 from ddpm_lightning.diffusion.schedule import Schedule
-from ddpm_lightning.diffusion.target import Target
+from ddpm_lightning.diffusion.target import Prediction, Target
 from ddpm_lightning.diffusion.timesteps import TimestepDistribution
 from ddpm_lightning.training.checkpoint import CONFIG_KEY, IMAGES_KEY
 from ddpm_lightning.training.diagnostics import (
@@ -34,7 +34,8 @@ from ddpm_lightning.training.optimizer import AdamW
 
 VALIDATION_SEED = 0
 """Seed of the validation noise; fixed so that runs are comparable."""
-
+ESTIMATE_PROBABILITY = 0.5
+"""With self-conditioning: the probability that a batch is trained with an estimate of x_0 (Chen et al. 2022)."""
 
 ERRORS = ("noise_mae", "image_mae")
 """Errors of predictions that are measured in each bucket of noise levels."""
@@ -55,9 +56,11 @@ class DiffusionModule(LightningModule):
         ema: makes the moving average of a network, or None to train without.
         normalizer: converts between uint8 and the model's range; its statistics of the training split are stored in
             checkpoints.
-        seed: seed of every random draw in training (t, eps, flips, label dropout, dropout), in [0, 2^32).
+        seed: seed of every random draw in training (t, eps, flips, label dropout, self-conditioning, dropout), in
+            [0, 2^32).
         flip: whether images are mirrored at random.
         label_dropout: probability, in [0, 1], with which a class label is withheld, for classifier-free guidance.
+        self_conditioning: whether the network also takes an earlier estimate of x_0, as additional input channels.
         weights: which weights are validated, sampled from and scored, "ema" or "raw"; None for the average if there
             is one.
 
@@ -80,13 +83,14 @@ class DiffusionModule(LightningModule):
         seed: int = 0,
         flip: bool = False,
         label_dropout: float = 0.1,
+        self_conditioning: bool = False,
         weights: str | None = None,
     ) -> None:
         super().__init__()
         if not 0 <= label_dropout <= 1:
             raise ValueError(f"label_dropout must be a probability from 0 to 1, not {label_dropout}")
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.denoiser = Denoiser(network, schedule, target, knows_none=label_dropout > 0)
+        self.denoiser = Denoiser(network, schedule, target, label_dropout > 0, self_conditioning)
         self.ema = None if ema is None else ema(network)
         self.objective = objective
         self.timesteps = timesteps
@@ -114,7 +118,7 @@ class DiffusionModule(LightningModule):
         own = self.denoiser
         if self.weights == "raw" or self.ema is None:
             return own
-        return Denoiser(self.ema.network, own.schedule, own.target, own.knows_none)
+        return Denoiser(self.ema.network, own.schedule, own.target, own.knows_none, own.self_conditioning)
 
     def start_from(self, weights: Mapping[str, Tensor]) -> None:
         """Sets the weights of the network, by name, and lets the average start from them.
@@ -147,13 +151,20 @@ class DiffusionModule(LightningModule):
             withheld = draws.uniform(Purpose.LABEL_DROPOUT) < self.label_dropout
             label = torch.where(withheld, self.denoiser.num_classes, batch.labels)
         eps = draws.normal(Purpose.NOISE, tuple(x_0.shape[1:]))
-        loss = self._loss(self.denoiser, noise_batch(self.denoiser.schedule, x_0, eps, t), label).mean()
+        noised = noise_batch(self.denoiser.schedule, x_0, eps, t)
+        estimate = None
+        if self.denoiser.self_conditioning and draws.happens(Purpose.SELF_CONDITIONING, ESTIMATE_PROBABILITY):
+            estimate = first_estimate(self.denoiser, noised.x_t, t, label, self.normalizer.clamp)
+        loss = self._loss(self.denoiser(noised.x_t, t, label, estimate), noised).mean()
         self.log("train/loss", loss.detach(), sync_dist=True)
         return loss
 
-    def _loss(self, denoiser: Denoiser, noised: Noised, label: Tensor | None) -> Tensor:
+    def predict(self, denoiser: Denoiser, x_t: Tensor, t: Tensor, label: Tensor | None) -> Prediction:
+        """The prediction as in sampling; with self-conditioning, it costs a second call."""
+        return predict_as_sampled(denoiser, x_t, t, label, self.normalizer.clamp)
+
+    def _loss(self, prediction: Prediction, noised: Noised) -> Tensor:
         """The objective per sample, (B,)."""
-        prediction = denoiser(noised.x_t, noised.t, label)
         with torch.autocast(noised.x_t.device.type, enabled=False):
             return self.objective(prediction, noised)
 
@@ -183,11 +194,12 @@ class DiffusionModule(LightningModule):
         eps = keyed_normal(VALIDATION_SEED, Purpose.VALIDATION_NOISE, batch.slots, tuple(x_0.shape[1:]))
 
         t = schedule.t_min + golden_spread(batch.slots) * (1 - schedule.t_min)
-        self.diagnostics["loss"].update(self._loss(denoiser, noise_batch(schedule, x_0, eps, t), label))  # type: ignore[operator]
+        noised = noise_batch(schedule, x_0, eps, t)
+        self.diagnostics["loss"].update(self._loss(self.predict(denoiser, noised.x_t, t, label), noised))  # type: ignore[operator]
 
         log_snr = fixed_log_snr(batch.slots)
         t, covered = schedule.time_of_log_snr(log_snr), covers_bucket(schedule, log_snr)
-        prediction = denoiser(noise_batch(schedule, x_0, eps, t).x_t, t, label)
+        prediction = self.predict(denoiser, noise_batch(schedule, x_0, eps, t).x_t, t, label)
         # Clipped as in a sampler: where alpha vanishes, the error of an unclipped x_0 would only show 1 / alpha.
         x_0_error = self.normalizer.clamp(prediction.x_0) - x_0
         low, high = self.normalizer.value_range
