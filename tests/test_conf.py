@@ -31,6 +31,9 @@ NOT_RUN = {
 }
 NEEDS = {
     "guidance=classifier_free": ["model.num_classes=10"],
+    "variance=learned_range": ["loss=hybrid", "timesteps=uniform_discrete"],
+    "loss=hybrid": ["variance=learned_range", "timesteps=uniform_discrete"],
+    "loss=vlb": ["timesteps=uniform_discrete"],
     "model=unet": ["model.blocks=1"],
     "model=adm": ["model.blocks=1", "model.groups=4"],
     "experiment=search": ["optimize.score=test/loss"],  # without the callback that scores samples

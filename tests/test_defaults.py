@@ -9,7 +9,19 @@ from omegaconf import OmegaConf
 from choices import CONF, choices
 
 GROUPS = [
-    *("schedule", "predict", "loss_on", "loss", "weighting", "timesteps", "grid", "sampler", "guidance", "normalizer"),
+    *(
+        "schedule",
+        "predict",
+        "loss_on",
+        "loss",
+        "weighting",
+        "timesteps",
+        "grid",
+        "sampler",
+        "guidance",
+        "normalizer",
+        "variance",
+    ),
     *("optimizer", "ema", "metrics/features"),
 ]
 OPTIONS_THAT_MAKE_THE_CHOICE = {"uniform_continuous": {"stratified"}, "uniform_discrete": {"stratified"}}

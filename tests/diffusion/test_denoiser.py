@@ -11,6 +11,7 @@ from ddpm_lightning.diffusion.forward_process import q_sample
 from ddpm_lightning.diffusion.schedules.edm import EDMSchedule
 from ddpm_lightning.diffusion.schedules.linear import LinearSchedule
 from ddpm_lightning.diffusion.target import EDM, Image, Noise
+from ddpm_lightning.diffusion.variance import LearnedRange
 
 ANSWER = torch.zeros(2, 1, 2, 2)
 X = torch.ones(2, 1, 2, 2)
@@ -112,7 +113,7 @@ def test_a_perfect_network_recovers_image_and_noise(path, target, generator):
     rounding = 1e-7 * network.answer.abs().max()
     assert ((prediction.x_0 - x_0).abs() <= rounding * sigma / det + 1e-12).all()
     assert ((prediction.eps - eps).abs() <= rounding * alpha / det + 1e-12).all()
-    assert prediction.log_variance is None
+    assert prediction.v == 0
 
 
 def test_arithmetic_is_float32_for_any_output_dtype(path, target, generator):
@@ -194,3 +195,12 @@ def test_a_first_estimate_is_the_limited_prediction_without_one(path):
     assert torch.equal(estimate, torch.ones(2, 1, 2, 2))
     assert not estimate.requires_grad
     assert first_estimate(Denoiser(Recorder(), path, Image()), X, T, None, torch.clone) is None
+
+
+def test_the_last_output_channels_are_of_a_learned_variance(path):
+    output = torch.cat([3 * X, torch.full_like(X, -0.5)], dim=1)
+    denoiser = Denoiser(Recorder(output), path, Image(), variance=LearnedRange())
+    prediction = denoiser(X, T)
+    assert torch.equal(prediction.x_0, 3 * X)
+    assert torch.equal(prediction.v, torch.full_like(X, 0.25))
+    assert (denoiser.learns_variance, Denoiser(Recorder(), path, Image()).learns_variance) == (True, False)

@@ -17,6 +17,7 @@ class LabelledDenoiser:
     t_max = 0.9
     num_classes = 10
     knows_none = True
+    learns_variance = False
 
     def evaluations_at(self, t):
         return 3
@@ -67,7 +68,7 @@ def test_the_prediction_is_linear_in_the_scale(arguments, scale):
 def test_the_variance_is_that_of_the_conditional_prediction(arguments, scale):
     x_t, t, label = arguments
     ours = ClassifierFreeGuidance(LabelledDenoiser(), scale)(x_t, t, label)
-    assert torch.equal(ours.log_variance, LabelledDenoiser()(x_t, t, label).log_variance)
+    assert torch.equal(ours.v, LabelledDenoiser()(x_t, t, label).v)
 
 
 def test_image_and_noise_still_make_x_t(path, arguments):
@@ -79,10 +80,10 @@ def test_image_and_noise_still_make_x_t(path, arguments):
             x_0 = super().__call__(x_t, t, label).x_0
             return Prediction(x_0, eps_from_x_0(x_t, x_0, path.rates(t)))
 
-    x_0, eps, log_variance = ClassifierFreeGuidance(Consistent(), 4.0)(x_t, t, label)
+    x_0, eps, v = ClassifierFreeGuidance(Consistent(), 4.0)(x_t, t, label)
     alpha, sigma = path.rates(t).broadcast_to(x_t)
     torch.testing.assert_close(alpha * x_0 + sigma * eps, x_t, rtol=0, atol=1e-9)
-    assert log_variance is None
+    assert v is None
 
 
 def test_a_network_is_called_with_and_without_labels(path, arguments):

@@ -16,6 +16,7 @@ class PointDenoiser:
     t_max = 1.0
     num_classes = None
     knows_none = True
+    learns_variance = False
 
     def __init__(self, schedule: Schedule, x_0: float) -> None:
         self.schedule = schedule

@@ -18,6 +18,7 @@ from ddpm_lightning.diffusion.schedules.flow import FlowSchedule
 from ddpm_lightning.diffusion.schedules.limited import LimitedCosineSchedule
 from ddpm_lightning.diffusion.schedules.linear import LinearSchedule
 from ddpm_lightning.diffusion.target import EDM, Flow, Image, Noise, Target, Velocity
+from ddpm_lightning.diffusion.variance import LearnedRange
 from ddpm_lightning.networks.keras_unet import KerasUNet
 from ddpm_lightning.networks.unet import UNet
 from ddpm_lightning.networks.unet_diffusers import DiffusersUNet
@@ -123,6 +124,11 @@ def self_conditioned(model: Model) -> Model:
     return model
 
 
+def with_learned_variance(model: Model) -> Model:
+    model.denoiser.variance = LearnedRange()
+    return model
+
+
 @pytest.mark.parametrize(
     ("model", "reason"),
     [
@@ -130,6 +136,7 @@ def self_conditioned(model: Model) -> Model:
         (lambda: trained(Noise(), network=KerasUNet(SHAPE, 1, (8, 8))), "KerasUNet is not .* model=unet_diffusers"),
         (lambda: trained(Noise(), network=DiffusersUNet(SHAPE, 1, **SMALL, num_classes=3)), "model.num_classes=null"),
         (lambda: self_conditioned(trained(Noise())), "train with self_conditioning=false"),
+        (lambda: with_learned_variance(trained(Noise())), "train with variance=fixed_small"),
         (lambda: trained(Noise(), shape=(1, 12, 9)), "multiples of 2, and these are 12x9: train with fewer"),
         (lambda: trained(Flow()), "cannot use a network that predicts flow: train with predict=noise"),
         (lambda: trained(EDM()), "cannot use a network that predicts edm"),

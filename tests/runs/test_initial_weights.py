@@ -69,6 +69,10 @@ def test_an_export_has_one_kind_of_weights(source: RunFolder, tiny_run: Callable
         (["model.channels=[16,32]"], r"not those of this network: model\.channels=\[16, 16\] there, \[16, 32\] here"),
         (["model.num_classes=10"], r"model\.num_classes=None there, 10 here"),
         (["self_conditioning=true"], "self_conditioning=False there, True here"),
+        (
+            ["variance=learned_range", "loss=hybrid", "timesteps=uniform_discrete"],
+            "variance._target_=.* there, .* here",
+        ),
         (["ema=none", "init_weights=ema", "init_from=null"], "init_weights=ema says which .*: set init_from=RUN too"),
         (["init_from=nowhere"], "there is no checkpoint or run folder nowhere"),
     ],

@@ -13,6 +13,7 @@ import torch
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from ddpm_lightning.diffusion.variance import FixedVariance
 from ddpm_lightning.runs import stored_config
 from ddpm_lightning.runs.build import build_callbacks, build_loggers, build_module
 from ddpm_lightning.runs.config import RunConfig
@@ -111,9 +112,11 @@ def test_the_variance_of_ddpm_has_another_name(mix):
     assert sampler == DDPM(steps=9, variance={0.0: "small", 1.0: "large"}.get(mix, mix), t_max=1.0)
 
 
-def test_no_earlier_model_has_self_conditioning():
-    assert modernized(earlier(), "run")["self_conditioning"] is False
-    assert modernized(earlier(self_conditioning=True), "run")["self_conditioning"] is True
+def test_an_earlier_model_has_what_it_had_no_option_for():
+    model = {"_target_": "ddpm_lightning.networks.unet.UNet"}
+    config = modernized(earlier(model=model), "run")
+    assert (config["self_conditioning"], instantiate(config["variance"])) == (False, FixedVariance(0.0))
+    assert modernized(earlier(model=model, self_conditioning=True), "run")["self_conditioning"] is True
 
 
 def test_all_four_seeds_were_the_one_there_was():

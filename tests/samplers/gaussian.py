@@ -29,6 +29,7 @@ class GaussianDenoiser:
     t_max = 1.0
     num_classes = None
     knows_none = True
+    learns_variance = False
 
     def __init__(self, schedule: Schedule) -> None:
         self.schedule = schedule

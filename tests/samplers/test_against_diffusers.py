@@ -91,7 +91,7 @@ class Trajectory:
         image, wide = x_t.tanh(), rates.broadcast_to(x_t)
         output = self.target(image, (x_t - wide.alpha * image) / wide.sigma, rates)
         self.outputs.append(output)
-        return self.target.invert(output, x_t, rates)
+        return self.target.invert(output, x_t, rates)._replace(v=x_t.cos())  # also far outside [0, 1]
 
     def run(self, sampler: Sampler, clip: ValueRange | None = None) -> list[Tensor]:
         """x at every time of the list, the sample last."""
@@ -134,18 +134,23 @@ def test_ddim(steps, beta_schedule, prediction_type, eta, generator):
 
 
 @pytest.mark.parametrize(("beta_schedule", "prediction_type", "steps"), CASES)
-@pytest.mark.parametrize("variance", ["small", "large"])
+@pytest.mark.parametrize("variance", ["small", "large", "learned"])
 def test_ddpm(steps, beta_schedule, prediction_type, variance, generator, monkeypatch):
     trajectory = Trajectory(beta_schedule, prediction_type, steps, generator)
     states = trajectory.run(DDPM(steps, variance=variance))
-    scheduler = oracle(DDPMScheduler, beta_schedule, prediction_type, variance_type=f"fixed_{variance}")
+    learned = variance == "learned"
+    kind = "learned_range" if learned else f"fixed_{variance}"
+    scheduler = oracle(DDPMScheduler, beta_schedule, prediction_type, variance_type=kind)
     scheduler.set_timesteps(timesteps=trajectory.timesteps)
     drawn = SimpleNamespace(noise=None)
     monkeypatch.setattr(scheduling_ddpm, "randn_tensor", lambda *_, **__: drawn.noise)
     expected = []
     for i, k in enumerate(trajectory.timesteps):
         drawn.noise = trajectory.noise[i]
-        expected.append(scheduler.step(trajectory.outputs[i], k, states[i], return_dict=False)[0])
+        output = trajectory.outputs[i]
+        if learned:
+            output = torch.cat([output, 2 * states[i].cos() - 1], dim=1)
+        expected.append(scheduler.step(output, k, states[i], return_dict=False)[0])
     trajectory.check(states, expected)
 
 

@@ -4,6 +4,10 @@ import pytest
 import torch
 
 from choices import choices, make
+from ddpm_lightning.diffusion.denoiser import Denoiser
+from ddpm_lightning.diffusion.schedules.cosine import CosineSchedule
+from ddpm_lightning.diffusion.target import Noise
+from ddpm_lightning.diffusion.variance import LearnedRange
 from ddpm_lightning.samplers.ddim import DDIM
 from ddpm_lightning.samplers.ddpm import DDPM
 from samplers.gaussian import IMAGE_SHAPE, GaussianDenoiser, marginal, sampled_moments
@@ -19,7 +23,7 @@ def test_eta_outside_its_range_is_refused(eta):
 
 @pytest.mark.parametrize("variance", [-0.1, 1.1, float("nan"), True, None, "medium", "0.5"])
 def test_an_unknown_variance_is_refused(variance):
-    with pytest.raises(ValueError, match=r"variance must be small, large or a number from 0 .* to 1 .*, not"):
+    with pytest.raises(ValueError, match=r"variance must be small, large, a number from 0 .* to 1 .* or learned, not"):
         DDPM(3, variance=variance)
 
 
@@ -79,3 +83,12 @@ def test_ddim_with_eta_one_over_all_nodes_has_ddpms_moments():
     ]
     for one, other in zip(*moments, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
+
+
+def test_a_learned_variance_needs_a_model_that_learns_it():
+    schedule, sampler = CosineSchedule(), DDPM(3, variance="learned")
+    network = torch.nn.Identity()
+    network.conditioning, network.num_classes = "time", None
+    with pytest.raises(ValueError, match=r"needs a model that learns it: train with variance=learned_range"):
+        sampler.times(Denoiser(network, schedule, Noise()))
+    assert len(sampler.times(Denoiser(network, schedule, Noise(), variance=LearnedRange()))) == 4

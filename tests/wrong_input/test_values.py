@@ -95,6 +95,16 @@ RANGES = """
 1 train label_dropout=-0.1 => label_dropout must be a probability from 0 to 1
 1 train weights=best => unknown weights 'best': this model has ema, raw
 1 train guidance=classifier_free => needs a class-conditional model
+1 train guidance=classifier_free model.num_classes=10 guidance.rescale=2 => guidance.rescale must lie in
+1 train loss=hybrid => does not learn: set variance=learned_range
+1 train variance=learned_range => trained by the variational bound alone: set loss=hybrid or loss=vlb
+1 train loss=vlb => timesteps=uniform_discrete timesteps.num_steps=1000
+1 train variance.value=2 => variance.value must lie in \\[0, 1\\], not 2
+1 train sampler=ddpm sampler.variance=learned => needs a model that learns it: train with variance=learned_range
+1 train self_conditioning=maybe => self_conditioning must be true or false, not maybe
+1 evaluate run guidance=classifier_free guidance.level_min=-1 => guidance.level_min must be at least 0, not -1
+1 sample run sampler=ddpm sampler.variance=learned => needs a model that learns it: train with variance=learned_range
+1 sample run variance=learned_range => variance
 1 train sampler=from_checkpoint => sampler=from_checkpoint is for evaluate.py and sample.py
 1 sample run num=0 => num must be at least 1, not 0
 1 sample run num=1e12 => there is not enough memory for [0-9]+ bytes: lower the number of images

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ddpm_lightning.diffusion.conditioning import Conditioning
 from ddpm_lightning.diffusion.schedule import Schedule, scalar_time
 from ddpm_lightning.diffusion.target import Prediction, Target
+from ddpm_lightning.diffusion.variance import FIXED_SMALL, Variance
 
 
 class DenoiserLike(Protocol):
@@ -32,6 +33,11 @@ class DenoiserLike(Protocol):
     @property
     def knows_none(self) -> bool:
         """Whether it was also trained without labels, so that label None is meaningful."""
+        ...
+
+    @property
+    def learns_variance(self) -> bool:
+        """Whether the network has an output for the v of its predictions."""
         ...
 
     def evaluations_at(self, t: float) -> int:
@@ -68,6 +74,8 @@ class Denoiser(nn.Module):
         knows_none: whether a class-conditional network was also trained without labels.
         self_conditioning: whether the network also takes an earlier estimate of x_0, concatenated to x_t along the
             channels (Chen et al. 2022, "Analog Bits", section 3.2).
+        variance: where the variance of reverse steps comes from; if it is learned, the network's last output channels,
+            as many as an image has, are for it.
     """
 
     def __init__(
@@ -77,6 +85,7 @@ class Denoiser(nn.Module):
         target: Target,
         knows_none: bool = True,
         self_conditioning: bool = False,
+        variance: Variance = FIXED_SMALL,
     ) -> None:
         super().__init__()
         self.network = network
@@ -84,12 +93,17 @@ class Denoiser(nn.Module):
         self.target = target
         self.knows_none = knows_none
         self.self_conditioning = self_conditioning
+        self.variance = variance
         self.conditioning = Conditioning(str(network.conditioning))
         self.num_classes: int | None = network.num_classes  # type: ignore[assignment]
 
     @property
     def t_max(self) -> float:
         return self.target.default_t_max if self.target.t_max is None else self.target.t_max
+
+    @property
+    def learns_variance(self) -> bool:
+        return self.variance.is_learned
 
     def evaluations_at(self, t: float) -> int:
         return 1
@@ -122,7 +136,10 @@ class Denoiser(nn.Module):
             x = torch.cat([x, torch.zeros_like(x) if estimate is None else estimate.to(x.dtype)], dim=1)
         output: Tensor = self.network(x, noise_level, self._network_label(label, t))
         with torch.autocast(x_t.device.type, enabled=False):
-            return self.target.invert(output.float(), x_t, rates)
+            output, of_variance = output.float(), None
+            if self.variance.is_learned:
+                output, of_variance = output.tensor_split([-x_t.shape[1]], dim=1)
+            return self.target.invert(output, x_t, rates)._replace(v=self.variance.v(of_variance))
 
     def _network_label(self, label: Tensor | None, t: Tensor) -> Tensor | None:
         """The label as networks see it: K for "no label", and None only for a network without classes."""

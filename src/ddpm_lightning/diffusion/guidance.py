@@ -44,6 +44,10 @@ class GuidedDenoiser:
     def knows_none(self) -> bool:
         return self.denoiser.knows_none
 
+    @property
+    def learns_variance(self) -> bool:
+        return self.denoiser.learns_variance
+
     def evaluations_at(self, t: float) -> int:
         return self.denoiser.evaluations_at(t)
 
@@ -176,7 +180,7 @@ class ClassifierFreeGuidance(IntervalGuidance):
         return Prediction(
             x_0=torch.where(where, x_0, x_0_conditional),
             eps=torch.where(where, eps, eps_conditional),
-            log_variance=None if both.log_variance is None else both.log_variance.chunk(2)[0],
+            v=both.v.chunk(2)[0] if isinstance(both.v, Tensor) else both.v,
         )
 
     def _rescaled(self, guided: Tensor, conditional: Tensor) -> Tensor:

@@ -1,14 +1,33 @@
 """Losses per sample: the distance of an estimate from the truth."""
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from torch import Tensor
 from torch.nn import functional as F
 
 
+class Bound(NamedTuple):
+    """The variational bound as a part of a loss.
+
+    Attributes:
+        weight: of the bound in bits per dimension.
+        num_steps: T, the number of its steps; times are i/T.
+        trains_mean: whether it trains the predicted image too, in place of the distance, and not the variance alone.
+    """
+
+    weight: float
+    num_steps: int
+    trains_mean: bool
+
+
 class Loss(ABC):
     """A distance between output and target, both (B, ...), averaged over all axes but the batch."""
+
+    bound: "Bound | None" = None
+    """The part of the variational bound in the loss, if there is one."""
 
     @abstractmethod
     def __call__(self, output: Tensor, target: Tensor) -> Tensor:
@@ -27,6 +46,43 @@ class AbsoluteError(Loss):
 
     def __call__(self, output: Tensor, target: Tensor) -> Tensor:
         return (output - target).abs().flatten(1).mean(1)
+
+
+@dataclass(frozen=True)
+class Hybrid(SquaredError):  # noqa: N818  # the squared error is a loss, no exception
+    """L_simple + weight L_vlb, where the bound trains the variance alone (Nichol & Dhariwal 2021, eq. 16).
+
+    Args:
+        weight: of the bound, above 0.
+        num_steps: T of the bound; times are drawn from i/T, i = 1..T.
+
+    Raises:
+        ValueError: an option is out of range.
+    """
+
+    weight: float = 0.001
+    num_steps: int = 1000
+
+    def __post_init__(self) -> None:
+        if not 0 < self.weight < math.inf:
+            raise ValueError(f"loss.weight must be a finite number above 0, not {self.weight}")
+        if self.num_steps < 2:
+            raise ValueError(f"loss.num_steps must be at least 2, not {self.num_steps}")
+
+    @property
+    def bound(self) -> Bound:  # type: ignore[override]
+        return Bound(self.weight, self.num_steps, trains_mean=False)
+
+
+@dataclass(frozen=True)
+class VLB(Hybrid):
+    """The variational bound alone, in bits per dimension (Ho et al. 2020, eq. 5): L_vlb of Nichol & Dhariwal 2021."""
+
+    weight: float = 1.0
+
+    @property
+    def bound(self) -> Bound:  # type: ignore[override]
+        return Bound(self.weight, self.num_steps, trains_mean=True)
 
 
 @dataclass(frozen=True)

@@ -22,12 +22,13 @@ from ddpm_lightning.diffusion.schedule import Rates
 class Prediction(NamedTuple):
     """Estimates of x_0 and eps, both shaped like x_t, with x_t = alpha x_0 + sigma eps.
 
-    log_variance is that of x_s given x_t, from a network that learns it; otherwise None.
+    v says where the variance of x_s given x_t lies (see `Variance`): shaped as x_t from a network that learns it, or a
+    number; None if nothing says.
     """
 
     x_0: Tensor
     eps: Tensor
-    log_variance: Tensor | None = None
+    v: Tensor | float | None = None
 
 
 def eps_from_x_0(x_t: Tensor, x_0: Tensor, rates: Rates) -> Tensor:

@@ -18,7 +18,7 @@ from lightning.pytorch.strategies import StrategyRegistry
 from omegaconf import DictConfig
 
 from ddpm_lightning.data.datamodule import ImageDataModule
-from ddpm_lightning.diffusion.objective import Objective
+from ddpm_lightning.diffusion.objective import Objective, objective_of
 from ddpm_lightning.diffusion.target import Target
 from ddpm_lightning.metrics.features.extractor import FeatureExtractor
 from ddpm_lightning.metrics.scoring_plan import ScoringPlan
@@ -92,6 +92,7 @@ def build_module(config: DictConfig, image_shape: tuple[int, int, int], num_clas
         flip=config.dataset.flip,
         label_dropout=config.label_dropout,
         self_conditioning=config.self_conditioning,
+        variance=instantiate(config.variance),
         weights=config.weights,
     )
     check_training_times(module)
@@ -119,13 +120,15 @@ def build_target_and_objective(config: DictConfig) -> tuple[Target, Objective]:
             f"loss_on.t_max={loss_on.t_max} has no effect here: where sampling starts depends on what the network "
             "predicts, and predict says that. Set predict.t_max instead"
         )
-    return target, Objective(loss_on, instantiate(config.loss), instantiate(config.weighting))
+    loss, weighting, schedule = (instantiate(config[group]) for group in ("loss", "weighting", "schedule"))
+    return target, objective_of(loss_on, loss, weighting, schedule, instantiate(config.variance))
 
 
 def build_network(config: DictConfig, target: Target, image_shape: tuple[int, int, int]) -> torch.nn.Module:
     """The network for images of this shape and this target; its weights are a function of `config.seeds.init`."""
     torch.manual_seed(config.seeds.init)
-    options = network_options(config.model, target, image_shape, config.self_conditioning)
+    variance = instantiate(config.variance)
+    options = network_options(config.model, target, image_shape, config.self_conditioning, variance)
     network: torch.nn.Module = instantiate(config.model, **options)
     return network
 
@@ -136,6 +139,12 @@ def check_training_times(module: DiffusionModule) -> None:
     That is so where no signal is left and the loss compares what cannot be computed from predicted noise.
     """
     target, loss_on, schedule = module.denoiser.target, module.objective.loss_on, module.denoiser.schedule
+    bound = module.objective.loss.bound
+    if bound is not None and getattr(module.timesteps, "num_steps", None) != bound.num_steps:
+        raise ValueError(
+            f"the variational bound of this loss has {bound.num_steps} steps, which training has to draw: set "
+            f"timesteps=uniform_discrete timesteps.num_steps={bound.num_steps}"
+        )
     latest = module.timesteps.times(torch.tensor([1 - torch.finfo(torch.float32).eps / 2]), schedule)
     if loss_on != target and not module.denoiser.predicts_at(float(latest)):
         raise ValueError(

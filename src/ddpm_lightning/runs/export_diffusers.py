@@ -37,6 +37,8 @@ def _reasons(model: Model) -> Iterator[str]:
         )
     if denoiser.self_conditioning:
         yield "DDIMPipeline does not give the network its last estimate: train with self_conditioning=false"
+    if denoiser.learns_variance:
+        yield "DDIMPipeline has no use for a learned variance: train with variance=fixed_small"
     if denoiser.num_classes is not None:
         yield "DDIMPipeline gives the network no class labels: train with model.num_classes=null"
     if type(denoiser.target) not in PREDICTION_TYPES:

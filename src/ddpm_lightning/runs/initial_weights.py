@@ -52,13 +52,14 @@ def _read(path: Path, weights: str | None) -> SavedModel:
 
 def _difference(saved: SavedModel, config: DictConfig, error: RuntimeError) -> str:
     """The options of the network that differ; the first tensor that does if none is known."""
-    theirs, ours = (dict(leaves(model)) for model in (saved.config["model"], plain(config.model)))
+    theirs, ours = (
+        dict(leaves({part: full[part] for part in ("model", "self_conditioning", "variance")}))
+        for full in (saved.config, plain(config))
+    )
     options = [
-        f"model.{name}={theirs.get(name)} there, {ours.get(name)} here"
+        f"{name}={theirs.get(name)} there, {ours.get(name)} here"
         for name in sorted(theirs.keys() | ours.keys())
         if theirs.get(name) != ours.get(name)
     ]
-    theirs, ours = saved.config.get("self_conditioning", False), config.self_conditioning
-    options += [] if theirs == ours else [f"self_conditioning={theirs} there, {ours} here"]
     first_tensor = str(error).partition("\n")[2].partition("\n")[0].strip()
     return "; ".join(options) or first_tensor

@@ -178,9 +178,9 @@ def _fill(part: nn.Module, state: Mapping[str, Tensor], origin: Path) -> None:
 def _denoiser(config: Mapping[str, Any], image_shape: tuple[int, int, int], trust: tuple[str, ...]) -> Denoiser:
     """The denoiser with random weights."""
     target = instantiate(config.get("predict") or config["loss_on"], trust)
-    self_conditioning = config["self_conditioning"]
-    options = network_options(config["model"], target, image_shape, self_conditioning)
+    self_conditioning, variance = config["self_conditioning"], instantiate(config["variance"], trust)
+    options = network_options(config["model"], target, image_shape, self_conditioning, variance)
     model = {key: value for key, value in config["model"].items() if key not in options}
     network = instantiate(model, trust, **options).to(memory_format=torch.channels_last)
     schedule = instantiate(config["schedule"], trust)
-    return Denoiser(network, schedule, target, config["label_dropout"] > 0, self_conditioning)
+    return Denoiser(network, schedule, target, config["label_dropout"] > 0, self_conditioning, variance)

@@ -54,7 +54,10 @@ RENAMED = {
 RENAMED_CHOICES = {("model", "ddim_resnet"): "keras_unet"}
 """(Group, choice as earlier versions named it) -> its present name."""
 
-ADDED = {"self_conditioning": False}
+ADDED = {
+    "self_conditioning": False,
+    "variance": {"_target_": "ddpm_lightning.diffusion.variance.FixedVariance", "value": 0.0},
+}
 """Option that earlier versions lack, and that what reads a stored config needs -> the value that it had."""
 
 ANY = object()
@@ -111,7 +114,8 @@ def modernized(
             "its `checkpoints`"
         ) from error
     _remove_constants(content, origin)
-    content = ADDED | content
+    if "model" in content:
+        content = copy.deepcopy(ADDED) | content
     content["config_version"] = CONFIG_VERSION
     if trust is not None:
         check_targets(content, origin, trust, unbuilt)

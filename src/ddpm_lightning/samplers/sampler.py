@@ -69,7 +69,7 @@ def predict(
     if clip is not None:
         x_0 = clamp(x_0, clip)
         eps = eps_from_x_0(x_t, x_0, denoiser.schedule.rates(times))
-    return Prediction(x_0, eps, prediction.log_variance)
+    return Prediction(x_0, eps, prediction.v)
 
 
 class Node(NamedTuple):

@@ -20,6 +20,7 @@ from ddpm_lightning.diffusion.randomness import Purpose, golden_spread, keyed_no
 from ddpm_lightning.diffusion.schedule import Schedule
 from ddpm_lightning.diffusion.target import Prediction, Target
 from ddpm_lightning.diffusion.timesteps import TimestepDistribution
+from ddpm_lightning.diffusion.variance import FIXED_SMALL, Variance
 from ddpm_lightning.training.checkpoint import CONFIG_KEY, IMAGES_KEY
 from ddpm_lightning.training.diagnostics import (
     BucketedMean,
@@ -61,6 +62,7 @@ class DiffusionModule(LightningModule):
         flip: whether images are mirrored at random.
         label_dropout: probability, in [0, 1], with which a class label is withheld, for classifier-free guidance.
         self_conditioning: whether the network also takes an earlier estimate of x_0, as additional input channels.
+        variance: where the variance of reverse steps comes from.
         weights: which weights are validated, sampled from and scored, "ema" or "raw"; None for the average if there
             is one.
 
@@ -84,13 +86,14 @@ class DiffusionModule(LightningModule):
         flip: bool = False,
         label_dropout: float = 0.1,
         self_conditioning: bool = False,
+        variance: Variance = FIXED_SMALL,
         weights: str | None = None,
     ) -> None:
         super().__init__()
         if not 0 <= label_dropout <= 1:
             raise ValueError(f"label_dropout must be a probability from 0 to 1, not {label_dropout}")
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.denoiser = Denoiser(network, schedule, target, label_dropout > 0, self_conditioning)
+        self.denoiser = Denoiser(network, schedule, target, label_dropout > 0, self_conditioning, variance)
         self.ema = None if ema is None else ema(network)
         self.objective = objective
         self.timesteps = timesteps
@@ -118,7 +121,7 @@ class DiffusionModule(LightningModule):
         own = self.denoiser
         if self.weights == "raw" or self.ema is None:
             return own
-        return Denoiser(self.ema.network, own.schedule, own.target, own.knows_none, own.self_conditioning)
+        return Denoiser(self.ema.network, own.schedule, own.target, own.knows_none, own.self_conditioning, own.variance)
 
     def start_from(self, weights: Mapping[str, Tensor]) -> None:
         """Sets the weights of the network, by name, and lets the average start from them.
@@ -166,7 +169,7 @@ class DiffusionModule(LightningModule):
     def _loss(self, prediction: Prediction, noised: Noised) -> Tensor:
         """The objective per sample, (B,)."""
         with torch.autocast(noised.x_t.device.type, enabled=False):
-            return self.objective(prediction, noised)
+            return self.objective(prediction, noised, self.normalizer.value_range)
 
     def on_validation_epoch_start(self) -> None:
         for metric in self.diagnostics.values():
