@@ -48,6 +48,7 @@ def test_verdicts_and_effects_of_a_known_sweep(crossed):
     assert (model.factor, model.baseline, model.choice) == ("model", "small", "large")
     assert model.low < 0 < model.high
     assert schedule.num_pairs == model.num_pairs == 6
+    assert not any("change together" in note for note in table.notes)
 
 
 def test_a_missing_option_is_a_choice(make_run):

@@ -2,6 +2,7 @@ import dataclasses
 
 import numpy as np
 
+from ddpm_lightning.report.finished_run import FinishedRun
 from ddpm_lightning.report.rendering.aligned_samples import read_aligned_samples
 
 
@@ -61,3 +62,10 @@ def test_a_strip_has_fewer_large_images(make_table):
     table = make_table({"schedule": ["cosine"]}, seeds=(0,))
     np.savez(table.rows[0].runs[0].folder / "samples.npz", images=np.zeros((20, 3, 64, 64), np.uint8))
     assert read_aligned_samples(table).strips[0].shape == (3, 64, 8 * 65 - 1)
+
+
+def test_a_strip_of_large_images_has_four(make_table, monkeypatch):
+    large = np.zeros((20, 1, 400, 400), np.uint8)
+    monkeypatch.setattr(FinishedRun, "load_samples", lambda run: large)
+    samples = read_aligned_samples(make_table({"schedule": ["cosine", "linear"]}))
+    assert [strip.shape for strip in samples.strips] == [(1, 400, 4 * 401 - 1)] * 2
