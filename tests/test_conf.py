@@ -32,6 +32,7 @@ NOT_RUN = {
 NEEDS = {
     "guidance=classifier_free": ["model.num_classes=10"],
     "variance=learned_range": ["loss=hybrid", "timesteps=uniform_discrete"],
+    "variance=fixed_large": ["loss=vlb", "timesteps=uniform_discrete"],
     "loss=hybrid": ["variance=learned_range", "timesteps=uniform_discrete"],
     "loss=vlb": ["timesteps=uniform_discrete"],
     "model=unet": ["model.blocks=1"],

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
-from choices import make
+from choices import choices, make
 from ddpm_lightning.diffusion.bound import VariationalBound, discretized_log_likelihood, normal_kl
 from ddpm_lightning.diffusion.forward_process import q_sample
 from ddpm_lightning.diffusion.schedules.linear import LinearSchedule
@@ -69,6 +69,58 @@ def test_the_terms_are_those_of_ho_et_al(images):
         torch.testing.assert_close(bound.term(step, prediction._replace(v=v), x_0, x_t)[1:], expected[1:])
 
 
+def test_the_first_step_is_the_likelihood_of_a_level(images):
+    """Eq. 13, written with distribution functions; the mean is the predicted image."""
+    x_0, eps = images
+    schedule = LinearSchedule(STEPS)
+    alpha_bar = schedule.rates(TIMES).alpha.square()
+    beta = 1 - alpha_bar[1:] / alpha_bar[:-1]
+    rates, step = schedule.rates(TIMES[1:2].expand(STEPS)), torch.zeros(STEPS, dtype=torch.int64)
+    x_t, predicted = q_sample(x_0, eps, rates), (x_0 + 0.01 * eps).clamp(-1, 1)
+    for v, variance in ((0.0, beta[1] * (1 - alpha_bar[1]) / (1 - alpha_bar[2])), (1.0, beta[0])):
+        normal = Normal(predicted, variance.sqrt())
+        above = normal.cdf(x_0 + 1 / 255).where(x_0 < 1, 1.0)
+        below = normal.cdf(x_0 - 1 / 255).where(x_0 > -1, 0.0)
+        expected = -(above - below).log().flatten(1).mean(1) / math.log(2)
+        ours = VariationalBound(schedule, TIMES).term(step, Prediction(predicted, eps, v), x_0, x_t)
+        torch.testing.assert_close(ours, expected)
+
+
+def test_the_range_of_images_may_be_another_for_each_channel(images):
+    """Standardised images have the likelihood of others: that of their levels."""
+    x_0, eps = (part.expand(-1, 2, -1, -1) for part in images)
+    scale, shift = (torch.tensor(pair).reshape(2, 1, 1).double() for pair in ([2.0, 0.5], [0.3, -1.0]))
+    log_std = torch.tensor(-4.0).double()
+    plain = discretized_log_likelihood(x_0, x_0 + 0.01 * eps, log_std)
+    wide = discretized_log_likelihood(
+        scale * x_0 + shift, scale * (x_0 + 0.01 * eps) + shift, log_std + scale.log(), (shift - scale, shift + scale)
+    )
+    torch.testing.assert_close(wide, plain)
+
+
+@pytest.mark.parametrize("steps", [2, 1000])
+@pytest.mark.parametrize("name", [name for name in choices("schedule") if name != "linear_rates"])
+def test_gradients_are_finite_in_single_precision(name, steps, generator):
+    schedule = make("schedule", name)
+    bound = VariationalBound(schedule, torch.arange(steps + 1, dtype=torch.float64) / steps)
+    step = torch.arange(steps) if steps < 100 else torch.tensor([0, 1, 2, 10, 500, 998, 999])
+    t = bound.times[step + 1]
+    x_0 = (torch.randint(0, 256, (len(step), 1, 8, 8), generator=generator) / 127.5 - 1).float()
+    x_t = q_sample(x_0, torch.randn(x_0.shape, generator=generator), schedule.rates(t.float()))
+    for v in (-1.0, 0.5, 2.0):
+        image = torch.randn(x_0.shape, generator=generator).requires_grad_()
+        of_variance = torch.full_like(x_0, v).requires_grad_()
+        terms = bound.term(step, Prediction(image, image, of_variance), x_0, x_t)
+        assert terms.isfinite().all()
+        gradients = torch.autograd.grad(terms.sum(), [image, of_variance])
+        assert all(gradient.isfinite().all() for gradient in gradients)
+
+
+def test_a_step_without_noise_is_refused():
+    with pytest.raises(ValueError, match=r"adds none from t = 0.001 to 0.002: take another schedule, or fewer loss.num_steps"):
+        VariationalBound(make("schedule", "linear_rates"), torch.arange(1001) / 1000)
+
+
 def test_the_prior_term_is_the_divergence_from_standard_noise(images):
     x_0, _ = images
     for name in ("linear", "edm"):
@@ -77,6 +129,7 @@ def test_the_prior_term_is_the_divergence_from_standard_noise(images):
         noise = Normal(0.0, float(schedule.rates(torch.ones(1, dtype=torch.float64)).std()))
         expected = kl_divergence(Normal(alpha * x_0, sigma * torch.ones_like(x_0)), noise).flatten(1).mean(1)
         torch.testing.assert_close(VariationalBound(schedule, TIMES).prior_term(x_0), expected / math.log(2))
+        assert VariationalBound(schedule, TIMES).prior_term(x_0.float()).dtype == torch.float32
 
 
 def test_the_bound_of_gaussian_data_is_close_to_their_likelihood(generator):

@@ -92,8 +92,9 @@ def test_the_variance_that_minimises_the_bound_is_between_its_limits(batch, valu
 @pytest.mark.parametrize(
     ("loss", "variance", "message"),
     [
-        (SquaredError(), LearnedRange(), "trained by the variational bound alone: set loss=hybrid or loss=vlb"),
-        (Huber(), LearnedRange(), "trained by the variational bound alone"),
+        (SquaredError(), LearnedRange(), "only the variational bound trains variance=learned_range: set loss=hybrid"),
+        (Huber(), LearnedRange(), "only the variational bound trains"),
+        (SquaredError(), FixedVariance(1.0), "which this loss lacks: set loss=vlb"),
         (
             Hybrid(num_steps=STEPS),
             FixedVariance(1.0),

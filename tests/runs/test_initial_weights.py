@@ -71,7 +71,7 @@ def test_an_export_has_one_kind_of_weights(source: RunFolder, tiny_run: Callable
         (["self_conditioning=true"], "self_conditioning=False there, True here"),
         (
             ["variance=learned_range", "loss=hybrid", "timesteps=uniform_discrete"],
-            "variance._target_=.* there, .* here",
+            "variance=FixedVariance there, LearnedRange here",
         ),
         (["ema=none", "init_weights=ema", "init_from=null"], "init_weights=ema says which .*: set init_from=RUN too"),
         (["init_from=nowhere"], "there is no checkpoint or run folder nowhere"),

@@ -91,7 +91,7 @@ class Trajectory:
         image, wide = x_t.tanh(), rates.broadcast_to(x_t)
         output = self.target(image, (x_t - wide.alpha * image) / wide.sigma, rates)
         self.outputs.append(output)
-        return self.target.invert(output, x_t, rates)._replace(v=x_t.cos())  # also far outside [0, 1]
+        return self.target.invert(output, x_t, rates)._replace(v=1.5 * x_t.cos())  # also outside [0, 1]
 
     def run(self, sampler: Sampler, clip: ValueRange | None = None) -> list[Tensor]:
         """x at every time of the list, the sample last."""
@@ -149,7 +149,7 @@ def test_ddpm(steps, beta_schedule, prediction_type, variance, generator, monkey
         drawn.noise = trajectory.noise[i]
         output = trajectory.outputs[i]
         if learned:
-            output = torch.cat([output, 2 * states[i].cos() - 1], dim=1)
+            output = torch.cat([output, 3 * states[i].cos() - 1], dim=1)
         expected.append(scheduler.step(output, k, states[i], return_dict=False)[0])
     trajectory.check(states, expected)
 

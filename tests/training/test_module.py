@@ -164,6 +164,19 @@ def test_labels_are_withheld_as_often_as_asked(tiny_run, dropout, withheld):
     assert torch.equal(label[kept], recorder.batches[0].labels[kept])
 
 
+def test_the_validated_bound_has_each_of_its_steps(tiny_run):
+    """Times between the steps would belong to none."""
+    run = tiny_run("loss=vlb", "timesteps=uniform_discrete", "schedule.num_steps=4", "dataset.diagnostic_size=20")
+    times: list[torch.Tensor] = []
+    network = run.module.evaluation_denoiser().network
+    network.register_forward_pre_hook(lambda _, given: times.append(given[1]))
+    run.trainer.validate(run.module, run.data, verbose=False)
+    of_the_loss = torch.cat(times[::2])  # the errors in buckets are measured at other times
+    assert len(of_the_loss) == 20
+    assert min(torch.bincount((4 * of_the_loss).round().long()).tolist()[1:]) >= 4
+    assert torch.equal((4 * of_the_loss).round() / 4, of_the_loss)
+
+
 def test_half_of_the_batches_are_trained_with_an_estimate(tiny_run):
     recorder = Losses()
     run = tiny_run("trainer.max_steps=10", "self_conditioning=true", NO_VALIDATION, callbacks=[recorder])

@@ -97,8 +97,15 @@ RANGES = """
 1 train guidance=classifier_free => needs a class-conditional model
 1 train guidance=classifier_free model.num_classes=10 guidance.rescale=2 => guidance.rescale must lie in
 1 train loss=hybrid => does not learn: set variance=learned_range
-1 train variance=learned_range => trained by the variational bound alone: set loss=hybrid or loss=vlb
-1 train loss=vlb => timesteps=uniform_discrete timesteps.num_steps=1000
+1 train variance=learned_range => only the variational bound trains variance=learned_range: set loss=hybrid
+1 train loss=vlb => set timesteps=uniform_discrete timesteps.num_steps=1000
+1 train variance=fixed_large => is of the variational bound, which this loss lacks: set loss=vlb
+1 train loss=vlb timesteps=uniform_discrete weighting=min_snr => weights of their own: set weighting=constant
+1 train loss=vlb timesteps=uniform_discrete predict=image => has to be what the network predicts: set loss_on=image
+1 train loss=vlb timesteps=uniform_discrete schedule=flow => no signal to compute the loss from. Take another predict
+1 train loss=vlb timesteps=uniform_discrete schedule=linear schedule.zero_terminal_snr=true => no signal to compute
+1 train loss=vlb timesteps=uniform_discrete schedule=linear_rates => this schedule adds none from t = 0
+1 train loss=vlb timesteps=uniform_discrete loss.num_steps=4000 timesteps.num_steps=4000 => to at most 1000
 1 train variance.value=2 => variance.value must lie in \\[0, 1\\], not 2
 1 train sampler=ddpm sampler.variance=learned => needs a model that learns it: train with variance=learned_range
 1 train self_conditioning=maybe => self_conditioning must be true or false, not maybe

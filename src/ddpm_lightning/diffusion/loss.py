@@ -5,17 +5,19 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 
-class Bound(NamedTuple):
+class BoundPart(NamedTuple):
     """The variational bound as a part of a loss.
 
     Attributes:
         weight: of the bound in bits per dimension.
         num_steps: T, the number of its steps; times are i/T.
-        trains_mean: whether it trains the predicted image too, in place of the distance, and not the variance alone.
+        trains_mean: whether it trains the predicted image too, and there is no distance; else it trains the variance
+            alone.
     """
 
     weight: float
@@ -26,7 +28,7 @@ class Bound(NamedTuple):
 class Loss(ABC):
     """A distance between output and target, both (B, ...), averaged over all axes but the batch."""
 
-    bound: "Bound | None" = None
+    bound_part: BoundPart | None = None
     """The part of the variational bound in the loss, if there is one."""
 
     @abstractmethod
@@ -54,7 +56,7 @@ class Hybrid(SquaredError):  # noqa: N818  # the squared error is a loss, no exc
 
     Args:
         weight: of the bound, above 0.
-        num_steps: T of the bound; times are drawn from i/T, i = 1..T.
+        num_steps: T of the bound; training must draw its times from i/T, i = 1..T.
 
     Raises:
         ValueError: an option is out of range.
@@ -64,25 +66,44 @@ class Hybrid(SquaredError):  # noqa: N818  # the squared error is a loss, no exc
     num_steps: int = 1000
 
     def __post_init__(self) -> None:
-        if not 0 < self.weight < math.inf:
-            raise ValueError(f"loss.weight must be a finite number above 0, not {self.weight}")
-        if self.num_steps < 2:
-            raise ValueError(f"loss.num_steps must be at least 2, not {self.num_steps}")
+        _check_bound(self.weight, self.num_steps)
 
     @property
-    def bound(self) -> Bound:  # type: ignore[override]
-        return Bound(self.weight, self.num_steps, trains_mean=False)
+    def bound_part(self) -> BoundPart:  # type: ignore[override]
+        return BoundPart(self.weight, self.num_steps, trains_mean=False)
 
 
 @dataclass(frozen=True)
-class VLB(Hybrid):
-    """The variational bound alone, in bits per dimension (Ho et al. 2020, eq. 5): L_vlb of Nichol & Dhariwal 2021."""
+class VLB(Loss):
+    """The variational bound in bits per dimension (Ho et al. 2020, eq. 5), without a distance.
+
+    Args:
+        weight: of the bound, above 0.
+        num_steps: T of the bound; training must draw its times from i/T, i = 1..T.
+
+    Raises:
+        ValueError: an option is out of range.
+    """
 
     weight: float = 1.0
+    num_steps: int = 1000
+
+    def __post_init__(self) -> None:
+        _check_bound(self.weight, self.num_steps)
 
     @property
-    def bound(self) -> Bound:  # type: ignore[override]
-        return Bound(self.weight, self.num_steps, trains_mean=True)
+    def bound_part(self) -> BoundPart:  # type: ignore[override]
+        return BoundPart(self.weight, self.num_steps, trains_mean=True)
+
+    def __call__(self, output: Tensor, target: Tensor) -> Tensor:
+        return torch.zeros_like(output).flatten(1).mean(1)
+
+
+def _check_bound(weight: float, num_steps: int) -> None:
+    if not 0 < weight < math.inf:
+        raise ValueError(f"loss.weight must be a finite number above 0, not {weight}")
+    if num_steps < 2:
+        raise ValueError(f"loss.num_steps must be at least 2, not {num_steps}")
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ddpm_lightning.diffusion.bound import ValueRange, VariationalBound
+from ddpm_lightning.diffusion.bound import VariationalBound
 from ddpm_lightning.diffusion.forward_process import Noised
-from ddpm_lightning.diffusion.loss import Bound, Loss, SquaredError
+from ddpm_lightning.diffusion.loss import BoundPart, Loss, SquaredError
 from ddpm_lightning.diffusion.schedule import Schedule
-from ddpm_lightning.diffusion.target import Prediction, Target
-from ddpm_lightning.diffusion.variance import Variance
-from ddpm_lightning.diffusion.weighting import Weighting
+from ddpm_lightning.diffusion.target import Prediction, Target, ValueRange
+from ddpm_lightning.diffusion.variance import FIXED_SMALL, Variance
+from ddpm_lightning.diffusion.weighting import Constant, Weighting
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Objective:
             noised: what the network was given, and what it should have found.
             value_range: the lowest and the highest value of an image, for the bound.
         """
-        part = self.loss.bound
+        part = self.loss.bound_part
         if part is not None and part.trains_mean:
             return self._bound(part, prediction, noised, value_range)
         estimate = self.loss_on(prediction.x_0, prediction.eps, noised.rates)
@@ -59,8 +59,8 @@ class Objective:
         fixed_mean = prediction._replace(x_0=prediction.x_0.detach())
         return distance + self._bound(part, fixed_mean, noised, value_range)
 
-    def _bound(self, part: Bound, prediction: Prediction, noised: Noised, value_range: ValueRange) -> Tensor:
-        """An unbiased estimate of the bound from one of its steps, (B,), times its weight."""
+    def _bound(self, part: BoundPart, prediction: Prediction, noised: Noised, value_range: ValueRange) -> Tensor:
+        """An unbiased estimate of the bound in bits per dimension from one of its steps, (B,), times its weight."""
         assert self.bound is not None, "`objective_of` makes it"
         step = (noised.t * part.num_steps).round().long() - 1
         term = self.bound.term(step, prediction, noised.x_0, noised.x_t, value_range)
@@ -75,16 +75,24 @@ def objective_of(
     Raises:
         ValueError: these do not fit together.
     """
-    if loss.bound is None:
+    part = loss.bound_part
+    if part is None:
         if variance.is_learned:
             raise ValueError(
-                "variance=learned_range is trained by the variational bound alone: set loss=hybrid or loss=vlb as well"
+                "only the variational bound trains variance=learned_range: set loss=hybrid or loss=vlb as well"
+            )
+        if variance != FIXED_SMALL:
+            raise ValueError(
+                "variance=fixed_large is of the variational bound, which this loss lacks: set loss=vlb (for sampling "
+                "there is sampler.variance=large)"
             )
         return Objective(loss_on, loss, weighting)
-    if not loss.bound.trains_mean and not variance.is_learned:
+    if not part.trains_mean and not variance.is_learned:
         raise ValueError(
             "loss=hybrid adds the bound to train a variance, which this model does not learn: set "
             "variance=learned_range, or loss=mse or loss=vlb"
         )
-    times = torch.arange(loss.bound.num_steps + 1, dtype=torch.float64) / loss.bound.num_steps
+    if part.trains_mean and not isinstance(weighting, Constant):
+        raise ValueError("the terms of loss=vlb have weights of their own: set weighting=constant")
+    times = torch.arange(part.num_steps + 1, dtype=torch.float64) / part.num_steps
     return Objective(loss_on, loss, weighting, VariationalBound(schedule, times))

@@ -18,6 +18,9 @@ from torch import Tensor
 from ddpm_lightning.diffusion.conditioning import Conditioning
 from ddpm_lightning.diffusion.schedule import Rates
 
+ValueRange = tuple[Tensor | float, Tensor | float]
+"""The lowest and highest value of an image inside the model, (-1, 1) by default; broadcastable to (B, C, H, W)."""
+
 
 class Prediction(NamedTuple):
     """Estimates of x_0 and eps, both shaped like x_t, with x_t = alpha x_0 + sigma eps.

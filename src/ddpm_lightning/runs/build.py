@@ -19,7 +19,9 @@ from omegaconf import DictConfig
 
 from ddpm_lightning.data.datamodule import ImageDataModule
 from ddpm_lightning.diffusion.objective import Objective, objective_of
+from ddpm_lightning.diffusion.schedule import Schedule
 from ddpm_lightning.diffusion.target import Target
+from ddpm_lightning.diffusion.timesteps import TimestepDistribution
 from ddpm_lightning.metrics.features.extractor import FeatureExtractor
 from ddpm_lightning.metrics.scoring_plan import ScoringPlan
 from ddpm_lightning.runs.failure import cause_of
@@ -121,6 +123,10 @@ def build_target_and_objective(config: DictConfig) -> tuple[Target, Objective]:
             "predicts, and predict says that. Set predict.t_max instead"
         )
     loss, weighting, schedule = (instantiate(config[group]) for group in ("loss", "weighting", "schedule"))
+    if loss.bound_part and loss.bound_part.trains_mean and target != loss_on:
+        raise ValueError(
+            f"loss=vlb compares in no space, so loss_on has to be what the network predicts: set loss_on={target.name}"
+        )
     return target, objective_of(loss_on, loss, weighting, schedule, instantiate(config.variance))
 
 
@@ -139,18 +145,29 @@ def check_training_times(module: DiffusionModule) -> None:
     That is so where no signal is left and the loss compares what cannot be computed from predicted noise.
     """
     target, loss_on, schedule = module.denoiser.target, module.objective.loss_on, module.denoiser.schedule
-    bound = module.objective.loss.bound
-    if bound is not None and getattr(module.timesteps, "num_steps", None) != bound.num_steps:
-        raise ValueError(
-            f"the variational bound of this loss has {bound.num_steps} steps, which training has to draw: set "
-            f"timesteps=uniform_discrete timesteps.num_steps={bound.num_steps}"
-        )
+    bound = module.objective.loss.bound_part
+    if bound is not None:
+        _check_steps(bound.num_steps, module.timesteps, schedule)
     latest = module.timesteps.times(torch.tensor([1 - torch.finfo(torch.float32).eps / 2]), schedule)
-    if loss_on != target and not module.denoiser.predicts_at(float(latest)):
+    if (loss_on != target or bound is not None) and not module.denoiser.predicts_at(float(latest)):
+        remedy = "predict=velocity or predict=image" if bound else f"loss_on={target.name} or timesteps=stratified"
         raise ValueError(
             f"predict={target.name} loss_on={loss_on.name}: at t = {float(latest):g}, which these timesteps draw, this "
-            f"schedule leaves no signal to compute the loss from. Take another predict, loss_on={target.name} or "
-            "timesteps=stratified"
+            f"schedule leaves no signal to compute the loss from. Take another predict, {remedy}"
+        )
+
+
+def _check_steps(num_steps: int, timesteps: TimestepDistribution, schedule: Schedule) -> None:
+    """Raises ValueError unless training draws all steps of the bound."""
+    if getattr(timesteps, "num_steps", None) != num_steps:
+        raise ValueError(
+            f"loss.num_steps={num_steps}, but timesteps draws other times: set timesteps=uniform_discrete "
+            f"timesteps.num_steps={num_steps}"
+        )
+    if 1 / num_steps < schedule.t_min * (1 - 1e-6):
+        raise ValueError(
+            f"loss.num_steps={num_steps} has steps below t = {schedule.t_min:g}, which training never draws: set "
+            f"loss.num_steps and timesteps.num_steps to at most {int(1 / schedule.t_min + 1e-6)}"
         )
 
 

@@ -1,7 +1,9 @@
 """The weights that a new training starts from, where `init_from` names those of another one."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 
@@ -52,10 +54,7 @@ def _read(path: Path, weights: str | None) -> SavedModel:
 
 def _difference(saved: SavedModel, config: DictConfig, error: RuntimeError) -> str:
     """The options of the network that differ; the first tensor that does if none is known."""
-    theirs, ours = (
-        dict(leaves({part: full[part] for part in ("model", "self_conditioning", "variance")}))
-        for full in (saved.config, plain(config))
-    )
+    theirs, ours = (_of_network(full) for full in (saved.config, plain(config)))
     options = [
         f"{name}={theirs.get(name)} there, {ours.get(name)} here"
         for name in sorted(theirs.keys() | ours.keys())
@@ -63,3 +62,13 @@ def _difference(saved: SavedModel, config: DictConfig, error: RuntimeError) -> s
     ]
     first_tensor = str(error).partition("\n")[2].partition("\n")[0].strip()
     return "; ".join(options) or first_tensor
+
+
+def _of_network(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The options on which the network's tensors depend."""
+    variance = config["variance"]["_target_"].rpartition(".")[2]
+    return {
+        **dict(leaves({"model": config["model"]})),
+        "self_conditioning": config["self_conditioning"],
+        "variance": variance,
+    }

@@ -11,6 +11,7 @@ from ddpm_lightning.samplers.sampler import LoopState, Sampler
 VARIANCES = {"small": 0.0, "large": 1.0}
 """Name -> v of Nichol & Dhariwal 2021, eq. 15."""
 LEARNED = "learned"
+"""Name of the model's own v."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,11 @@ class DDPM(Sampler):
         mean = q.x_0_weight * prediction.x_0 + q.x_t_weight * x_t  # Ho et al. 2020, eq. 7
         if s == 0:
             return mean
-        variance = q.step_variance ** (v := self._v(prediction)) * q.variance ** (1 - v)
+        v = self._v(prediction)
+        if isinstance(v, Tensor):  # in the logarithm, because v has no limits
+            variance = (v * q.step_variance.log() + (1 - v) * q.variance.log()).exp()
+        else:
+            variance = q.step_variance**v * q.variance ** (1 - v)
         return mean + variance.sqrt() * loop.fresh_noise()
 
     def _v(self, prediction: Prediction) -> Tensor | float:

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from ddpm_lightning.diffusion.denoiser import DenoiserLike
 from ddpm_lightning.diffusion.randomness import Purpose, keyed_normal
+from ddpm_lightning.diffusion.target import ValueRange
 from ddpm_lightning.samplers.labels import LabelsOf, uniform_labels
-from ddpm_lightning.samplers.sampler import Sampler, TrajectoryCallback, ValueRange
+from ddpm_lightning.samplers.sampler import Sampler, TrajectoryCallback
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,11 @@ from torch import Tensor
 from ddpm_lightning.diffusion.denoiser import DenoiserLike
 from ddpm_lightning.diffusion.forward_process import Posterior, posterior
 from ddpm_lightning.diffusion.schedule import Rates, Schedule, scalar_time
-from ddpm_lightning.diffusion.target import Prediction, eps_from_x_0
+from ddpm_lightning.diffusion.target import Prediction, ValueRange, eps_from_x_0
 from ddpm_lightning.samplers.grid import Grid, UniformGrid
 
 NoiseSource = Callable[[int], Tensor]
 """Standard normal noise, shaped as x, for the sampler's step 0, 1, ..."""
-
-ValueRange = tuple[Tensor | float, Tensor | float]
-"""The lowest and highest value of an image inside the model, (-1, 1) by default; broadcastable to (B, C, H, W)."""
 
 
 class SamplerState(NamedTuple):

@@ -185,6 +185,8 @@ class DiffusionModule(LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Measures the loss at times spread over [t_min, 1], and the errors at log SNRs spread over the buckets.
 
+        A loss with the variational bound is measured at the times of its steps.
+
         Times, log SNRs and noise depend only on an image's position in the pass, so that epochs and runs are
         comparable.
         """
@@ -196,7 +198,11 @@ class DiffusionModule(LightningModule):
         label = None if denoiser.num_classes is None else batch.labels
         eps = keyed_normal(VALIDATION_SEED, Purpose.VALIDATION_NOISE, batch.slots, tuple(x_0.shape[1:]))
 
-        t = schedule.t_min + golden_spread(batch.slots) * (1 - schedule.t_min)
+        spread = golden_spread(batch.slots)
+        if self.objective.bound is None:
+            t = schedule.t_min + spread * (1 - schedule.t_min)
+        else:
+            t = self.timesteps.times(spread, schedule)
         noised = noise_batch(schedule, x_0, eps, t)
         self.diagnostics["loss"].update(self._loss(self.predict(denoiser, noised.x_t, t, label), noised))  # type: ignore[operator]
 
