@@ -117,7 +117,7 @@ def test_gradients_are_finite_in_single_precision(name, steps, generator):
 
 
 def test_a_step_without_noise_is_refused():
-    with pytest.raises(ValueError, match=r"adds none from t = 0.001 to 0.002: take another schedule, or fewer loss.num_steps"):
+    with pytest.raises(ValueError, match="adds none from t = 0.001 to 0.002: take another schedule"):
         VariationalBound(make("schedule", "linear_rates"), torch.arange(1001) / 1000)
 
 
