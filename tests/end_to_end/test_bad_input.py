@@ -65,7 +65,7 @@ def test_missing_data_are_named_with_the_way_to_get_them(refused, tmp_path):
         (["guidance=classifier_free"], "needs a class-conditional model: train with model.num_classes set"),
         (["label_dropout=2"], "label_dropout must be a probability from 0 to 1, not 2"),
         (["metrics.labels=all"], "unknown metrics.labels 'all': choose from uniform, as_in_data"),
-        (["sampler=ddpm", "sampler.variance=tiny"], "sampler.variance must be small, large or a number"),
+        (["sampler=ddpm", "sampler.variance=tiny"], "sampler.variance must be small, large, a number"),
         (["timesteps=logit_normal", "timesteps.scale=0"], "timesteps.scale must be above 0, not 0"),
         (["timesteps=log_normal", "timesteps.p_std=-1"], "timesteps.p_std must be above 0, not -1"),
         (["schedule=flow", "schedule.t_min=0"], "schedule.t_min must be above 0"),

@@ -68,7 +68,7 @@ def test_the_first_noise_and_every_steps_are_independent(stream):
     drawn: list[torch.Tensor] = []
 
     class Recorder(DDPM):
-        def loop(self, denoiser, x, times, noise, label, clip, callback):
+        def loop(self, denoiser, x, times, noise, *others):
             drawn.extend([x, noise(0), noise(1), noise(2), noise(0)])
             return x
 

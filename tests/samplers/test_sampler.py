@@ -216,7 +216,7 @@ def test_samples_are_float32_whatever_the_start_is(dtype, make_denoiser, start, 
 def test_predict_gives_float32(generator):
     x = torch.randn(2, *IMAGE_SHAPE, generator=generator)
     for clip in (None, (-1.0, 1.0)):
-        prediction = predict(GaussianDenoiser(CosineSchedule()), x, 0.5, None, clip)  # its outputs are float64
+        prediction = predict(GaussianDenoiser(CosineSchedule()), x, 0.5, None, None, clip)  # its outputs are float64
         assert prediction.x_0.dtype == prediction.eps.dtype == torch.float32
 
 

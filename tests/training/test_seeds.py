@@ -39,9 +39,9 @@ class Recorder(Callback):
     def on_train_start(self, trainer, pl_module):
         objective = pl_module.objective
 
-        def recorded(output, noised):
+        def recorded(output, noised, value_range):
             self.noised.append(noised)
-            return objective(output, noised)
+            return objective(output, noised, value_range)
 
         pl_module.objective = recorded
         pl_module.network.register_forward_pre_hook(lambda network, inputs: self.labels.append(inputs[2]))

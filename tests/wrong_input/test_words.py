@@ -88,7 +88,7 @@ NAMES = """
 1 train schedule=[linear,cosine] => schedule takes one choice, not a list: .* -m schedule=linear,cosine
 1 train schedule=linear,cosine => schedule=linear,cosine has several values: add -m
 1 train schedule=null => schedule=null is not possible: choose from cosine
-1 train loss=3 => loss=3 is not possible: choose from huber, mae, mse
+1 train loss=3 => loss=3 is not possible: choose from huber, hybrid, mae, mse, vlb
 1 train dataset.split=official => dataset.split is a group: choose with dataset/split=official \\(from folders, official
 1 train metrics.features=lenet => metrics.features is a group: choose with metrics/features=lenet
 1 train weighting.gamma=5 => 'weighting.gamma' is not an option of the selected weighting
