@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -51,31 +51,8 @@ class AbsoluteError(Loss):
 
 
 @dataclass(frozen=True)
-class Hybrid(SquaredError):  # noqa: N818  # the squared error is a loss, no exception
-    """L_simple + weight L_vlb, where the bound trains the variance alone (Nichol & Dhariwal 2021, eq. 16).
-
-    Args:
-        weight: of the bound, above 0.
-        num_steps: T of the bound; training must draw its times from i/T, i = 1..T.
-
-    Raises:
-        ValueError: an option is out of range.
-    """
-
-    weight: float = 0.001
-    num_steps: int = 1000
-
-    def __post_init__(self) -> None:
-        _check_bound(self.weight, self.num_steps)
-
-    @property
-    def bound_part(self) -> BoundPart:  # type: ignore[override]
-        return BoundPart(self.weight, self.num_steps, trains_mean=False)
-
-
-@dataclass(frozen=True)
-class VLB(Loss):
-    """The variational bound in bits per dimension (Ho et al. 2020, eq. 5), without a distance.
+class BoundOptions(Loss):
+    """The options of losses that have the variational bound.
 
     Args:
         weight: of the bound, above 0.
@@ -87,23 +64,33 @@ class VLB(Loss):
 
     weight: float = 1.0
     num_steps: int = 1000
+    trains_mean: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        _check_bound(self.weight, self.num_steps)
+        if not 0 < self.weight < math.inf:
+            raise ValueError(f"loss.weight must be a finite number above 0, not {self.weight}")
+        if self.num_steps < 2:
+            raise ValueError(f"loss.num_steps must be at least 2, not {self.num_steps}")
 
     @property
     def bound_part(self) -> BoundPart:  # type: ignore[override]
-        return BoundPart(self.weight, self.num_steps, trains_mean=True)
+        return BoundPart(self.weight, self.num_steps, self.trains_mean)
+
+
+@dataclass(frozen=True)
+class Hybrid(BoundOptions, SquaredError):  # noqa: N818  # the squared error is a loss, no exception
+    """L_simple + weight L_vlb, where the bound trains the variance alone (Nichol & Dhariwal 2021, eq. 16)."""
+
+    weight: float = 0.001
+    trains_mean = False
+
+
+@dataclass(frozen=True)
+class VLB(BoundOptions):
+    """The variational bound in bits per dimension (Ho et al. 2020, eq. 5), without a distance."""
 
     def __call__(self, output: Tensor, target: Tensor) -> Tensor:
         return torch.zeros_like(output).flatten(1).mean(1)
-
-
-def _check_bound(weight: float, num_steps: int) -> None:
-    if not 0 < weight < math.inf:
-        raise ValueError(f"loss.weight must be a finite number above 0, not {weight}")
-    if num_steps < 2:
-        raise ValueError(f"loss.num_steps must be at least 2, not {num_steps}")
 
 
 @dataclass(frozen=True)

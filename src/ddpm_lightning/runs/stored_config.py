@@ -114,7 +114,7 @@ def modernized(
             "its `checkpoints`"
         ) from error
     _remove_constants(content, origin)
-    if "model" in content:
+    if "model" in content:  # else it is no training's config
         content = copy.deepcopy(ADDED) | content
     content["config_version"] = CONFIG_VERSION
     if trust is not None:
