@@ -11,9 +11,8 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from ddpm_lightning.atomic_files import atomic_path
-from ddpm_lightning.data.normalizer import SymmetricNormalizer
-from ddpm_lightning.diffusion.forward_process import q_sample
 from ddpm_lightning.diffusion.schedule import Schedule
+from ddpm_lightning.process_pictures.forward_strips import noised_strip
 
 STRIP_TIMES = [i / 10 for i in range(11)]
 LOG_SNR_SHOWN = (-21.0, 12.0)
@@ -30,19 +29,6 @@ def example_picture(size: int = 32) -> Tensor:
     picture = torch.where(sun, torch.tensor([1.0, 0.85, 0.2])[:, None, None], sky)
     picture = torch.where(hill, torch.stack([0.1 + 0.2 * right, 0.3 + 0.3 * right, 0.15 + 0 * right]), picture)
     return (255 * picture).round().to(torch.uint8)
-
-
-def noised_strip(schedule: Schedule, picture: Tensor) -> Tensor:
-    """The picture noised at `STRIP_TIMES`, always with the same eps: (3, H, W), uint8, to (11, 3, H, W), uint8.
-
-    If x_t has more than unit variance, it is shown scaled down to unit variance.
-    """
-    t = torch.tensor(STRIP_TIMES)
-    normalizer = SymmetricNormalizer(3)
-    x_0 = normalizer.to_model(picture).expand(len(t), -1, -1, -1)
-    eps = torch.randn(picture.shape, generator=torch.Generator().manual_seed(0)).expand_as(x_0)
-    rates = schedule.rates(t)
-    return normalizer.to_uint8(rates.input_scale()[:, None, None, None] * q_sample(x_0, eps, rates))
 
 
 def draw_schedule(schedule: Schedule, picture: Tensor, rescaled: Schedule | None = None) -> Figure:
@@ -70,7 +56,8 @@ def draw_schedule(schedule: Schedule, picture: Tensor, rescaled: Schedule | None
         axes.grid(linewidth=0.4, alpha=0.5)
         axes.legend(fontsize=8)
     pictures: list[Axes] = list(strip.subplots(1, len(STRIP_TIMES)))
-    for axes, time, noised in zip(pictures, STRIP_TIMES, noised_strip(schedule, picture), strict=True):
+    noised_pictures = noised_strip(schedule, picture, torch.tensor(STRIP_TIMES))
+    for axes, time, noised in zip(pictures, STRIP_TIMES, noised_pictures, strict=True):
         axes.imshow(noised.permute(1, 2, 0).numpy(), interpolation="nearest")
         axes.set_title(f"t = {time:g}", fontsize=8)
         axes.axis("off")

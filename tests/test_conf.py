@@ -75,7 +75,8 @@ def groups_of(verb: str) -> list[str]:
 
 
 FROM_CHECKPOINT = [choice for choice in choices() if choice.endswith("from_checkpoint")]
-RUN = [choice for choice in choices() if choice not in {*NOT_RUN, *FROM_CHECKPOINT}]
+DRAWN = [choice for choice in choices() if choice.startswith("draw=")]  # tests/verbs/test_draw.py
+RUN = [choice for choice in choices() if choice not in {*NOT_RUN, *FROM_CHECKPOINT, *DRAWN}]
 
 
 @pytest.mark.parametrize("choice", NOT_RUN)

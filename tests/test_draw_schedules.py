@@ -51,7 +51,7 @@ def test_the_documentation_has_a_figure_of_every_choice():
 @pytest.mark.parametrize("name", CHOICES)
 def test_a_strip_goes_from_the_picture_to_noise(name):
     schedule, picture = instantiate(OmegaConf.load(CONF / "schedule" / f"{name}.yaml")), figures.example_picture()
-    strip = figures.noised_strip(schedule, picture)
+    strip = figures.noised_strip(schedule, picture, torch.tensor(figures.STRIP_TIMES))
     assert strip.shape == (11, 3, 32, 32)
     assert torch.equal(strip[0], picture)
     correlations = [float(np.corrcoef(s.flatten(), picture.flatten())[0, 1]) for s in strip]
@@ -60,7 +60,12 @@ def test_a_strip_goes_from_the_picture_to_noise(name):
 
 
 def test_all_pictures_of_a_strip_have_the_same_noise():
-    strip = figures.noised_strip(CosineSchedule(), torch.full((3, 8, 8), 128, dtype=torch.uint8)).double() - 128
+    strip = (
+        figures.noised_strip(
+            CosineSchedule(), torch.full((3, 8, 8), 128, dtype=torch.uint8), torch.tensor(figures.STRIP_TIMES)
+        ).double()
+        - 128
+    )
     unclipped = (strip[2].abs() < 120) & (strip[1].abs() < 120)
     sigma = CosineSchedule().rates(torch.tensor([0.1, 0.2])).sigma
     torch.testing.assert_close(

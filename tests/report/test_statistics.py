@@ -129,6 +129,15 @@ def test_low_variance_of_others_does_not_decide_a_pair():
     assert significantly_different(values)[0, 7]
 
 
+@pytest.mark.parametrize(("p", "different"), [(0.055, False), (0.045, True)])
+def test_the_pairs_own_test_decides_where_the_others_hardly_vary(p, different):
+    change = np.array([-0.5, 0.0, 0.1, 0.4])
+    change += stats.t.isf(p / 2, 3) * change.std(ddof=1) / 2 - change.mean()  # a mean with this p
+    assert stats.ttest_1samp(change, 0).pvalue == pytest.approx(p)
+    others = np.random.default_rng(0).normal(scale=1e-3, size=(30, 4))
+    assert significantly_different(np.vstack([np.zeros(4), change, others]))[0, 1] == different
+
+
 def test_equal_values_tie_and_constant_gaps_differ():
     values = np.array([[0.1, 0.2, 0.3], [0.1, 0.2, 0.3], [0.6, 0.7, 0.8]])
     assert np.array_equal(

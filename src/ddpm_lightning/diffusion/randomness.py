@@ -28,6 +28,8 @@ class Purpose(IntEnum):
     SAMPLER_NOISE = 6
     VALIDATION_NOISE = 7
     SELF_CONDITIONING = 8
+    KNOWN_PIXELS = 9
+    RESAMPLING = 10
 
 
 def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int]) -> tuple[Tensor, ...]:

@@ -131,6 +131,11 @@ def _given(hydra: HydraConf) -> dict[str, str]:
     return {word: word.lstrip("+~").partition("=")[0] for word in hydra.overrides.task}
 
 
+def given_options(hydra: HydraConf) -> list[str]:
+    """The options and groups that the command line sets, in its order."""
+    return list(_given(hydra).values())
+
+
 def merged_records(
     earlier: Mapping[str, Mapping[str, str]] | None, record: Mapping[str, Mapping[str, str]]
 ) -> dict[str, dict[str, str]]:

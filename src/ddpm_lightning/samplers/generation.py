@@ -9,7 +9,7 @@ from ddpm_lightning.diffusion.denoiser import DenoiserLike
 from ddpm_lightning.diffusion.randomness import Purpose, keyed_normal
 from ddpm_lightning.diffusion.target import ValueRange
 from ddpm_lightning.samplers.labels import LabelsOf, uniform_labels
-from ddpm_lightning.samplers.sampler import Sampler, TrajectoryCallback
+from ddpm_lightning.samplers.sampler import NoiseSource, Sampler, TrajectoryCallback
 
 
 @dataclass(frozen=True)
@@ -50,15 +50,29 @@ class SampleStream:
         labels_of = self.labels_of or uniform_labels(self.denoiser.num_classes)
         return labels_of(indices.to(self.device))
 
+    def start(self, indices: Tensor) -> Tensor:
+        """The standard normal noise, (n, C, H, W), from which the samples with these indices start."""
+        return keyed_normal(self.seed, Purpose.INITIAL_SAMPLE, indices.to(self.device), self.image_shape)
+
+    def noise_source(self, indices: Tensor, purpose: Purpose = Purpose.SAMPLER_NOISE) -> NoiseSource:
+        """The noise that is drawn for these samples on the way; independent of that for other purposes."""
+        items = indices.to(self.device)
+        return lambda step: keyed_normal(self.seed, purpose, items, self.image_shape, step=step)
+
     def draw(self, indices: Tensor, callback: TrajectoryCallback | None = None) -> Tensor:
         """The samples with these indices, (n, C, H, W), float32, computed in one chunk."""
-        items = indices.to(self.device)
+        x, noise_source = self.start(indices), self.noise_source(indices)
+        return self.sampler(self.denoiser, x, noise_source, self.labels(indices), self.value_range, callback)
 
-        def fresh_noise(step: int) -> Tensor:
-            return keyed_normal(self.seed, Purpose.SAMPLER_NOISE, items, self.image_shape, step=step)
+    def finish(
+        self, x: Tensor, indices: Tensor, label: Tensor | None, callback: TrajectoryCallback | None = None
+    ) -> Tensor:
+        """The images, (n, C, H, W), float32, to which sampling leads from x at the sampler's t_max.
 
-        x = keyed_normal(self.seed, Purpose.INITIAL_SAMPLE, items, self.image_shape)
-        return self.sampler(self.denoiser, x, fresh_noise, self.labels(indices), self.value_range, callback)
+        x: (n, C, H, W); indices: (n,), of the samples whose noise is used on the way; label: (n,) int64, or None.
+        """
+        noise_source = self.noise_source(indices)
+        return self.sampler.finish(self.denoiser, x, noise_source, label, self.value_range, callback)
 
 
 def chunk_indices(count: int, chunk_size: int, rank: int, world_size: int) -> tuple[Tensor, ...]:

@@ -190,6 +190,21 @@ class Sampler(ABC):
         if len(times) < 2 or times[0] > 1 or times[-1] != 0 or not all(t > s for t, s in pairwise(times)):
             raise ValueError(f"a time grid must decrease from at most 1 to 0, but this one is {list(times)}")
         check_start(denoiser, times[0])
+        loop = self.begin(denoiser, x.device, noise_source, label, clip, value_range)
+        for loop.step, (t, s) in enumerate(pairwise(times)):
+            x = self.advance(x, t, s, loop, callback)
+        return x
+
+    def begin(
+        self,
+        denoiser: DenoiserLike,
+        device: torch.device,
+        noise_source: NoiseSource,
+        label: Tensor | None,
+        clip: ValueRange | None,
+        value_range: ValueRange,
+    ) -> LoopState:
+        """The state of a loop before its first step; see `loop`."""
         estimate: Tensor | None = None
 
         def predict_next(x_t: Tensor, t: float) -> Prediction:
@@ -198,21 +213,20 @@ class Sampler(ABC):
             estimate = clamp(prediction.x_0, value_range)
             return prediction
 
-        loop = LoopState(
-            schedule=denoiser.schedule,
-            predict=predict_next,
-            noise_source=noise_source,
-            device=x.device,
-            history=deque(maxlen=self.look_back),
-        )
-        for loop.step, (t, s) in enumerate(pairwise(times)):
-            x_t, t_now = self.perturb(x, t, loop)
-            prediction = loop.predict(x_t, t_now)
-            if callback is not None:
-                callback(SamplerState(loop.step, t_now, x_t, prediction))
-            x = self.step(x_t, t_now, s, prediction, loop)
-            loop.history.append(Node(t_now, prediction))
-        return x
+        history: deque[Node] = deque(maxlen=self.look_back)
+        return LoopState(denoiser.schedule, predict_next, noise_source, device, history=history)
+
+    def advance(
+        self, x: Tensor, t: float, s: float, loop: LoopState, callback: TrajectoryCallback | None = None
+    ) -> Tensor:
+        """One turn of the loop: from x at t to x at s < t."""
+        x_t, t_now = self.perturb(x, t, loop)
+        prediction = loop.predict(x_t, t_now)
+        if callback is not None:
+            callback(SamplerState(loop.step, t_now, x_t, prediction))
+        x_s = self.step(x_t, t_now, s, prediction, loop)
+        loop.history.append(Node(t_now, prediction))
+        return x_s
 
     @torch.no_grad()
     def __call__(
@@ -225,7 +239,20 @@ class Sampler(ABC):
         callback: TrajectoryCallback | None = None,
     ) -> Tensor:
         """x: (B, C, H, W), standard normal. Returns images shaped as x, float32, mostly within `value_range`."""
-        times = self.times(denoiser)
-        x = denoiser.schedule.rates(scalar_time(times[0], x.device)).std() * x.float()
+        start = scalar_time(self.times(denoiser)[0], x.device)
+        x = denoiser.schedule.rates(start).std() * x.float()
+        return self.finish(denoiser, x, noise_source, label, value_range, callback)
+
+    @torch.no_grad()
+    def finish(
+        self,
+        denoiser: DenoiserLike,
+        x: Tensor,
+        noise_source: NoiseSource,
+        label: Tensor | None = None,
+        value_range: ValueRange = (-1.0, 1.0),
+        callback: TrajectoryCallback | None = None,
+    ) -> Tensor:
+        """The images to which the steps lead from x, (B, C, H, W), at t_max, as noised as the schedule is there."""
         clip = value_range if self.clip else None
-        return self.loop(denoiser, x, times, noise_source, label, clip, callback, value_range)
+        return self.loop(denoiser, x, self.times(denoiser), noise_source, label, clip, callback, value_range)

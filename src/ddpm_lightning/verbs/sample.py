@@ -6,14 +6,12 @@ from pathlib import Path
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
-from omegaconf import DictConfig
-from torch import Tensor
+from omegaconf import DictConfig, OmegaConf
 
-from ddpm_lightning.atomic_files import write_arrays
 from ddpm_lightning.console.display import console_progress
-from ddpm_lightning.pictures import grid_by_class, save_animation, save_picture, save_pictures
+from ddpm_lightning.process_pictures.process_picture import ProcessPicture
 from ddpm_lightning.runs.build import build_trainer
-from ddpm_lightning.runs.config import RunConfig
+from ddpm_lightning.runs.config import RunConfig, given_options
 from ddpm_lightning.runs.drawing import draw_images, sample_stream
 from ddpm_lightning.runs.hardware import check_hardware
 from ddpm_lightning.runs.job import run_job
@@ -24,28 +22,34 @@ from ddpm_lightning.runs.restore import restore_run
 from ddpm_lightning.runs.run_folder import RunFolder, shown_path
 from ddpm_lightning.samplers.labels import one_label
 from ddpm_lightning.samplers.trajectory import record_trajectory
+from ddpm_lightning.verbs.sample_files import SHOWN, write_animation, write_picture, write_samples
 
 FORMATS = ("grid", "npz", "folder")
-SHOWN = 64
-"""Images in the grid and the animation, at most."""
 FRAMES = 40
 """Frames of the animation, at most."""
-FILES = ("samples.png", "samples.npz", "samples", "trajectory.gif", "config.yaml")
-"""All that a command may write."""
+OF_SAMPLES = ("num", "chunk_size", "format", "trajectory")
+"""Options that have no meaning for another picture."""
+NOT_RESULTS = ("status", "sample.log", "config.yaml")
 
 
 def sample(command: DictConfig) -> Path:
     """Draws images and writes them in Hydra's output folder, which is returned.
 
-    Always `samples.png` and `config.yaml`; with `format=npz`, `samples.npz` with the keys `images`, (N, C, H, W) uint8,
-    and, for a model with classes, `labels`, (N,) int64; with `format=folder`, `samples/000000.png` and so on; with
-    `trajectory=true`, `trajectory.gif`. The last line printed names them. Nothing is left where drawing fails.
+    Always `config.yaml`. Of samples, `samples.png`; with `format=npz`, `samples.npz` with the keys `images`,
+    (N, C, H, W) uint8, and, for a model with classes, `labels`, (N,) int64; with `format=folder`, `samples/000000.png`
+    and so on; with `trajectory=true`, `trajectory.gif`. With `draw=...`, that picture instead, as a PNG and for
+    TensorBoard, and what was measured for it as JSON. The last line printed names the files. Nothing is left where
+    drawing fails.
 
     Raises:
-        ValueError: for an unknown format, a count below 1, or a class that the model does not know.
+        ValueError: for an unknown format, a count below 1, a class that the model does not know, or a picture that does
+            not fit the model or the other options.
         FileExistsError: the folder holds other images.
     """
     command = with_right_types(command)
+    picture: ProcessPicture | None = None if command.draw is None else instantiate(command.draw)
+    if picture is not None and (of_samples := [o for o in given_options(HydraConfig.get()) if o in OF_SAMPLES]):
+        raise ValueError(f"{of_samples[0]} is an option of samples, which draw=... replaces: leave out one of the two")
     if command.format not in FORMATS:
         raise ValueError(f"unknown format {command.format!r}: choose from {', '.join(FORMATS)}")
     for option in ("num", "chunk_size"):
@@ -53,7 +57,8 @@ def sample(command: DictConfig) -> Path:
             raise ValueError(f"{option} must be at least 1, not {command[option]}")
     folder = RunFolder(Path(HydraConfig.get().runtime.output_dir))
     run = restore_run(command, groups=("grid", "sampler", "guidance"))
-    run.config.sample = {key: command[key] for key in ("num", "seed", "label", "chunk_size", "format", "trajectory")}
+    drawn = {key: command[key] for key in (("seed", "label") if picture else ("seed", "label", *OF_SAMPLES))}
+    run.config.sample = {**drawn, "draw": OmegaConf.to_container(command.draw)} if picture else drawn
     config = RunConfig.of(run.config)
     check_hardware(config.options)
     ranks = ranks_to_start(config.options.trainer)
@@ -67,41 +72,40 @@ def sample(command: DictConfig) -> Path:
         trainer.strategy.setup_environment()  # several devices: the ranks find each other
         module = run.module.to(trainer.strategy.root_device)
         stream = sample_stream(module, sampler, guidance, command.seed, command.chunk_size, labels_of)
+        if picture is not None:
+            if not trainer.is_global_zero:
+                return {}
+            with trainer.precision_plugin.forward_context():
+                result = picture.draw(stream, module.normalizer)
+            write_picture(picture.name, result, folder.path)
+            return result.numbers
         with console_progress(trainer.is_global_zero):
             images = draw_images(stream, command.num, module, trainer)
         if trainer.is_global_zero:
-            save_picture(grid_by_class(images[:SHOWN], row_classes), folder.path / "samples.png")
-            _write(images.cpu(), stream.labels(torch.arange(command.num)), folder.path, command.format)
+            labels = stream.labels(torch.arange(command.num))
+            write_samples(images.cpu(), labels, row_classes, folder.path, command.format)
         if trainer.is_global_zero and command.trajectory:
             with trainer.precision_plugin.forward_context():
                 frames = record_trajectory(stream, torch.arange(min(command.num, SHOWN)), FRAMES)
-            pictures = (grid_by_class(module.normalizer.to_uint8(frame), row_classes) for frame in frames)
-            save_animation(pictures, folder.path / "trajectory.gif")
+            write_animation(map(module.normalizer.to_uint8, frames), row_classes, folder.path)
         return {}
 
     keeps_record = global_rank() == 0 and not is_own_rank()
     was_unused = keeps_record and folder.is_unused("sample")  # it may hold files of the user's, as with hydra.run.dir=
     try:
-        run_job(folder, config, ranks, draw)
+        numbers = run_job(folder, config, ranks, draw)
     except BaseException:
         if was_unused:
             shutil.rmtree(folder.path)
         raise
     if keeps_record:
-        _print_files(folder.path)
+        measured = "".join(f"; {name.replace('_', ' ')} {value:.3g}" for name, value in numbers.items())
+        print(_files(folder.path, "samples" if picture is None else picture.name) + measured)
     return folder.path
 
 
-def _write(images: Tensor, labels: Tensor | None, folder: Path, how: str) -> None:
-    if how == "npz":
-        arrays = {"images": images} if labels is None else {"images": images, "labels": labels.cpu()}
-        write_arrays(folder / "samples.npz", **{name: array.numpy() for name, array in arrays.items()})
-    elif how == "folder":
-        save_pictures(images, folder / "samples")
-
-
-def _print_files(folder: Path) -> None:
-    """One line with the folder and all files that this command has written to it."""
-    written = [name for name in FILES if (folder / name).exists()]
-    names = [f"{name}/" if (folder / name).is_dir() else name for name in written]
-    print(f"Open {shown_path(folder)}/samples.png; beside it: {', '.join(names[1:])}")
+def _files(folder: Path, first: str) -> str:
+    """One line with the folder and the files that a command has written to it, its picture first."""
+    results = sorted(path for path in folder.iterdir() if path.name not in NOT_RESULTS and path.name[0] != ".")
+    names = [f"{path.name}/" if path.is_dir() else path.name for path in results if path.name != f"{first}.png"]
+    return f"Open {shown_path(folder)}/{first}.png; beside it: {', '.join([*names, 'config.yaml'])}"

@@ -9,6 +9,9 @@ def test_all_panels_of_dots_share_their_lines_half_a_line_from_the_edge():
     _, axes = dot_panels(3, ["a", "b", "c", "d"])
     assert [ax.get_ylim() for ax in axes] == [(3.5, -0.5)] * 3
     assert [label.get_text() for label in axes[0].get_yticklabels()] == ["a", "b", "c", "d"]
+    for ax in axes:  # lines show the values, and none crosses the dots
+        assert ax.xaxis.get_gridlines()[0].get_visible()
+        assert not ax.yaxis.get_gridlines()[0].get_visible()
 
 
 @pytest.mark.parametrize(("count", "grid"), [(1, (1, 1)), (3, (1, 3)), (4, (2, 2)), (5, (3, 2))])

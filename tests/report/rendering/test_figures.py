@@ -104,6 +104,7 @@ def test_samples_are_shown_pixel_by_pixel(eight):
     assert len(figure.axes) == 8
     for ax, strip in zip(figure.axes, samples.strips, strict=True):
         np.testing.assert_array_equal(ax.images[0].get_array()[:, :, 0], strip[0])
+        assert ax.images[0].get_interpolation() == "nearest"
     assert figure.axes[7].get_ylabel() == "schedule=linear\nloss_on=velocity\nsampler.steps=100"
     assert "Samples 0 to 15 of seed 0" in figure._suptitle.get_text()
 

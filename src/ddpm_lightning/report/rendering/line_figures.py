@@ -92,13 +92,12 @@ def cost_quality_figure(table: Table) -> Figure | None:
 
 
 def _numbers(table: Table, factor: str) -> dict[str, float]:
-    """Choice -> number, in increasing order; empty if a choice is not a finite number."""
+    """Choice -> number; empty if a choice is not a finite number."""
     try:
         numbers = {choice: float(choice) for choice in (row.configuration[factor] for row in table.rows)}
     except ValueError:
         return {}
-    finite = all(math.isfinite(number) for number in numbers.values())
-    return dict(sorted(numbers.items(), key=lambda pair: pair[1])) if finite else {}
+    return numbers if all(map(math.isfinite, numbers.values())) else {}
 
 
 def _others(row: Row) -> str:
