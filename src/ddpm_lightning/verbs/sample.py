@@ -29,7 +29,7 @@ FRAMES = 40
 """Frames of the animation, at most."""
 OF_SAMPLES = ("num", "chunk_size", "format", "trajectory")
 """Options that have no meaning for another picture."""
-NOT_RESULTS = ("status", "sample.log", "config.yaml")
+NOT_LISTED = ("status", "sample.log", "config.yaml", "events.out.tfevents.")
 
 
 def sample(command: DictConfig) -> Path:
@@ -47,7 +47,7 @@ def sample(command: DictConfig) -> Path:
         FileExistsError: the folder holds other images.
     """
     command = with_right_types(command)
-    picture: ProcessPicture | None = None if command.draw is None else instantiate(command.draw)
+    picture: ProcessPicture | None = instantiate(command.draw) if "draw" in command else None
     if picture is not None and (of_samples := [o for o in given_options(HydraConfig.get()) if o in OF_SAMPLES]):
         raise ValueError(f"{of_samples[0]} is an option of samples, which draw=... replaces: leave out one of the two")
     if command.format not in FORMATS:
@@ -106,6 +106,6 @@ def sample(command: DictConfig) -> Path:
 
 def _files(folder: Path, first: str) -> str:
     """One line with the folder and the files that a command has written to it, its picture first."""
-    results = sorted(path for path in folder.iterdir() if path.name not in NOT_RESULTS and path.name[0] != ".")
+    results = sorted(path for path in folder.iterdir() if not path.name.startswith((".", *NOT_LISTED)))
     names = [f"{path.name}/" if path.is_dir() else path.name for path in results if path.name != f"{first}.png"]
     return f"Open {shown_path(folder)}/{first}.png; beside it: {', '.join([*names, 'config.yaml'])}"
