@@ -43,7 +43,7 @@ def grid_by_class(samples: Tensor, num_classes: int | None) -> Tensor:
 def save_picture(picture: Tensor, path: Path) -> None:
     """Writes a picture, (3, H, W) or grey (1, H, W), uint8, as a PNG, atomically."""
     with atomic_path(path) as temporary:
-        _to_pil(picture).save(temporary)
+        as_pil(picture).save(temporary)
 
 
 def save_pictures(pictures: Iterable[Tensor], folder: Path) -> None:
@@ -52,17 +52,18 @@ def save_pictures(pictures: Iterable[Tensor], folder: Path) -> None:
     with temporary_folder(folder) as temporary:  # one for all, since each costs a search of its place
         for index, picture in enumerate(pictures):
             written = temporary / f"{index:06d}.png"
-            _to_pil(picture).save(written)
+            as_pil(picture).save(written)
             written.replace(folder / written.name)
 
 
 def save_animation(pictures: Iterable[Tensor], path: Path) -> None:
     """Writes pictures, at least one, each (3, H, W), uint8, as a GIF that pauses on its last frame, atomically."""
-    frames = [_to_pil(picture) for picture in pictures]
+    frames = [as_pil(picture) for picture in pictures]
     durations = [_FRAME_MILLISECONDS] * (len(frames) - 1) + [10 * _FRAME_MILLISECONDS]
     with atomic_path(path) as temporary:
         frames[0].save(temporary, save_all=True, append_images=frames[1:], duration=durations, loop=0)
 
 
-def _to_pil(picture: Tensor) -> Image.Image:
+def as_pil(picture: Tensor) -> Image.Image:
+    """The picture, (3, H, W) or grey (1, H, W), uint8, as an image of Pillow, which notebooks show."""
     return Image.fromarray(picture.permute(1, 2, 0).squeeze(-1).contiguous().numpy())

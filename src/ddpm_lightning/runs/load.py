@@ -75,11 +75,26 @@ class Model:
         """
         if n < 1:
             raise ValueError(f"n must be at least 1, not {n}")
+        stream = self.stream(label, seed, steps, sampler, guidance, chunk_size)
+        with self._precision():
+            chunks = [self.normalizer.to_uint8(stream.draw(i)) for i in chunk_indices(n, chunk_size, 0, 1)]
+        return torch.cat(chunks).cpu()
+
+    def stream(
+        self,
+        label: int | None = None,
+        seed: int = 0,
+        steps: int | None = None,
+        sampler: Sampler | None = None,
+        guidance: Guidance | None = None,
+        chunk_size: int = 250,
+    ) -> SampleStream:
+        """The samples of a seed before they become uint8, to be drawn by index, or in part; see `sample`."""
         chosen = self.sampler if sampler is None else sampler
         if not isinstance(chosen, Sampler):
             raise TypeError(f"sampler must be an object such as ddpm_lightning.DDPM(), not {chosen!r}")
         guided = (self.guidance if guidance is None else guidance)(self.denoiser)
-        stream = SampleStream(
+        return SampleStream(
             denoiser=guided,
             sampler=chosen if steps is None else replace(chosen, steps=steps),
             image_shape=self.image_shape,
@@ -89,9 +104,6 @@ class Model:
             labels_of=None if label is None else one_label(label, guided.num_classes),
             chunk_size=chunk_size,
         )
-        with self._precision():
-            chunks = [self.normalizer.to_uint8(stream.draw(i)) for i in chunk_indices(n, chunk_size, 0, 1)]
-        return torch.cat(chunks).cpu()
 
     @torch.no_grad()
     def denoise(self, x_t: Tensor, t: Tensor | float, label: Tensor | int | None = None) -> Prediction:

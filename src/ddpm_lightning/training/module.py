@@ -158,7 +158,7 @@ class DiffusionModule(LightningModule):
         estimate = None
         if self.denoiser.self_conditioning and draws.happens(Purpose.SELF_CONDITIONING, ESTIMATE_PROBABILITY):
             estimate = first_estimate(self.denoiser, noised.x_t, t, label, self.normalizer.clamp)
-        loss = self._loss(self.denoiser(noised.x_t, t, label, estimate), noised).mean()
+        loss = self.loss(self.denoiser(noised.x_t, t, label, estimate), noised).mean()
         self.log("train/loss", loss.detach(), sync_dist=True)
         return loss
 
@@ -166,10 +166,17 @@ class DiffusionModule(LightningModule):
         """The prediction as in sampling; with self-conditioning, it costs a second call."""
         return predict_as_sampled(denoiser, x_t, t, label, self.normalizer.clamp)
 
-    def _loss(self, prediction: Prediction, noised: Noised) -> Tensor:
+    def loss(self, prediction: Prediction, noised: Noised) -> Tensor:
         """The objective per sample, (B,)."""
         with torch.autocast(noised.x_t.device.type, enabled=False):
             return self.objective(prediction, noised, self.normalizer.value_range)
+
+    def validation_times(self, spread: Tensor) -> Tensor:
+        """The times at which the loss is validated, for numbers spread over [0, 1): the bound's own, if it has one."""
+        schedule = self.denoiser.schedule
+        if self.objective.bound is None:
+            return schedule.t_min + spread * (1 - schedule.t_min)
+        return self.timesteps.times(spread, schedule)
 
     def on_validation_epoch_start(self) -> None:
         for metric in self.diagnostics.values():
@@ -198,13 +205,9 @@ class DiffusionModule(LightningModule):
         label = None if denoiser.num_classes is None else batch.labels
         eps = keyed_normal(VALIDATION_SEED, Purpose.VALIDATION_NOISE, batch.slots, tuple(x_0.shape[1:]))
 
-        spread = golden_spread(batch.slots)
-        if self.objective.bound is None:
-            t = schedule.t_min + spread * (1 - schedule.t_min)
-        else:
-            t = self.timesteps.times(spread, schedule)
+        t = self.validation_times(golden_spread(batch.slots))
         noised = noise_batch(schedule, x_0, eps, t)
-        self.diagnostics["loss"].update(self._loss(self.predict(denoiser, noised.x_t, t, label), noised))  # type: ignore[operator]
+        self.diagnostics["loss"].update(self.loss(self.predict(denoiser, noised.x_t, t, label), noised))  # type: ignore[operator]
 
         log_snr = fixed_log_snr(batch.slots)
         t, covered = schedule.time_of_log_snr(log_snr), covers_bucket(schedule, log_snr)
