@@ -117,6 +117,18 @@ RANGES = """
 1 sample run num=1e12 => there is not enough memory for [0-9]+ bytes: lower the number of images
 1 sample run label=99 => label=99 does not exist: this model has the classes 0 to 9
 1 sample run format=jpg => unknown format 'jpg': choose from grid, npz, folder
+1 sample run draw=cat => unknown draw 'cat': choose from forward_and_reverse, inpainted, interpolation
+1 sample run draw=variations => draw.image
+1 sample run draw=interpolation draw.rows=0 => draw.rows must be at least 1, not 0
+1 sample run draw=interpolation draw.frames=many => draw.frames must be a whole number, not many
+1 sample run draw=interpolation draw.image=a.png => image
+1 sample run draw=interpolation num=9 => num is an option of samples, which draw=... replaces: leave out one
+1 sample run draw=interpolation label=10 => label=10 does not exist: this model has the classes 0 to 9
+1 sample run draw=variations draw.image=a.png => the image a.png cannot be read: the file is missing
+1 sample run draw=variations draw.image=a.png draw.t=0.5 => draw.t must be a list
+1 sample run draw=variations draw.image=a.png draw.t=[0] => draw.t must be times above 0 and at most 1, not \\[0
+1 sample run draw.rows=3 => draw
+1 sample run draw=noise_embedding draw.frames=3 => frames
 1 sample run seed=-1 => seed must lie in \\[0, 2\\^32\\), not -1
 1 sample run weights=best => unknown weights 'best': this model has ema, raw
 1 sample run trainer.devices=0 => trainer.devices=0 is not possible
