@@ -95,8 +95,9 @@ class ImportanceTimesteps(DiscreteTimesteps):
         return torch.where(self.memory.is_full(), learnt, 1 / self.num_steps)
 
     def proposal(self, uniform: Tensor) -> Tensor:
-        cumulative = self.probabilities().cumsum(0)
-        step = torch.searchsorted(cumulative / cumulative[-1], uniform.double(), right=True)
+        # Whole numbers have the same sums on every device, in whatever order it adds.
+        cumulative = (self.probabilities() * 2.0**52).long().cumsum(0)
+        step = torch.searchsorted(cumulative, (uniform.double() * cumulative[-1]).long(), right=True)
         middle = (step + 0.5) / self.num_steps
         return torch.where(self.memory.is_full(), middle.to(uniform.dtype), uniform)
 
