@@ -26,6 +26,10 @@ SAVED_STEPS = {
         [*EPOCHS, "trainer.accumulate_grad_batches=2", "dataset.num_workers=2"],
         [*range(1, 7)],
     ),
+    "times that depend on earlier losses": (
+        [*STEPS, "timesteps=importance", "timesteps.num_steps=4", "timesteps.history=2"],
+        [*range(1, 12)],
+    ),
     "epochs of one batch": ([*STEPS, "trainer.limit_train_batches=1"], [*range(1, 12)]),
     # Where an epoch ends without a validation, its last step is not saved.
     "a validation every other epoch": ([*STEPS, "trainer.check_val_every_n_epoch=2"], [1, 2, 3, 4, 6, 7, 8, 9, 10, 11]),

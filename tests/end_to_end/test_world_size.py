@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from ddpm_lightning.runs.run_folder import RunFolder
+from ddpm_lightning.training.checkpoint import read_checkpoint
 
 pytestmark = pytest.mark.slow
 
@@ -39,6 +41,9 @@ def options(resumable: list[str]) -> list[str]:
         "metrics.chunk_size=16",
         "trainer.max_steps=5",
         "self_conditioning=true",
+        "timesteps=importance",
+        "timesteps.num_steps=4",
+        "timesteps.history=1",
     ]
 
 
@@ -82,6 +87,17 @@ def test_everything_logged_is_the_same_to_rounding(
     assert {(4, "val/loss"), (4, "val/noise_mae"), (4, "val/image_mae"), (4, "val/fid_lenet_mnist")} < one.keys()
     assert one.keys() == two.keys()
     assert {k: float(v) for k, v in two.items()} == pytest.approx({k: float(v) for k, v in one.items()}, rel=1e-3)
+
+
+def test_two_processes_remember_the_same_losses(place: Workplace) -> None:
+    one, two = (
+        read_checkpoint(RunFolder(place.path("default", name)).last_checkpoint)["state_dict"] for name in ("one", "two")
+    )
+    counts, losses = "timestep_memory.counts", "timestep_memory.losses"
+    assert one[counts].sum() == 5 * 4 and one[counts].min() > 0
+    assert one[counts].max() > one[counts].min() + 1, "the losses should have had an effect"
+    assert torch.equal(two[counts], one[counts])
+    torch.testing.assert_close(two[losses], one[losses], rtol=1e-3, atol=0)
 
 
 def test_two_processes_draw_the_same_samples_from_a_checkpoint(place: Workplace) -> None:

@@ -106,6 +106,13 @@ RANGES = """
 1 train loss=vlb timesteps=uniform_discrete schedule=linear schedule.zero_terminal_snr=true => no signal to compute
 1 train loss=vlb timesteps=uniform_discrete schedule=linear_rates => this schedule adds none from t = 0
 1 train loss=vlb timesteps=uniform_discrete loss.num_steps=4000 timesteps.num_steps=4000 => to at most 1000
+1 train loss=vlb timesteps=importance timesteps.num_steps=9 => timesteps.num_steps=1000 \\(timesteps=importance has
+1 train timesteps=importance timesteps.num_steps=2000 => below t = 0.001, .*: set timesteps.num_steps to at most 1000
+1 train timesteps=importance timesteps.num_steps=1e9 => timesteps.num_steps must be at most 10000, not 1000000000
+1 train timesteps=importance timesteps.history=0 => timesteps.history must be from 1 to 1000, not 0
+1 train timesteps=importance timesteps.history=1e9 => timesteps.history must be from 1 to 1000, not 1000000000
+1 train timesteps=importance timesteps.uniform_share=0 => timesteps.uniform_share must be above 0 and at most 1, not 0
+1 train timesteps.uniform_share=0.1 => uniform_share
 1 train variance.value=2 => variance.value must lie in \\[0, 1\\], not 2
 1 train sampler=ddpm sampler.variance=learned => needs a model that learns it: train with variance=learned_range
 1 train self_conditioning=maybe => self_conditioning must be true or false, not maybe

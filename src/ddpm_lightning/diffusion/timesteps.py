@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ddpm_lightning.diffusion.schedule import Schedule
 
@@ -15,6 +15,9 @@ class TimestepDistribution(ABC):
     """A map from uniform numbers to times in [t_min, 1] of a schedule.
 
     Draws nothing itself: the caller passes the uniform numbers.
+
+    The trained loss is the mean over `times` of uniform numbers. A distribution that learns from losses may draw other
+    times (`proposal`) to estimate it better; `weights` make up for that.
 
     Args:
         stratified: spread the uniform numbers evenly over the batch (Kingma et al. 2021, appendix I.1). One random
@@ -32,11 +35,35 @@ class TimestepDistribution(ABC):
         """
         if self.stratified:
             uniform = (offset + slots / batch_size) % 1.0
-        return self.times(uniform, schedule)
+        return self.times(self.proposal(uniform), schedule)
 
     @abstractmethod
     def times(self, uniform: Tensor, schedule: Schedule) -> Tensor:
         """The inverse of the cumulative distribution. uniform: (B,), in [0, 1). Returns t: (B,), in [t_min, 1]."""
+
+    def proposal(self, uniform: Tensor) -> Tensor:
+        """The numbers whose times training draws, in the order of the uniform ones. (B,) to (B,), both in [0, 1)."""
+        return uniform
+
+    def weights(self, t: Tensor) -> Tensor:
+        """The probability of drawn times without the proposal, divided by that with it. t: (B,). Returns (B,)."""
+        return torch.ones_like(t)
+
+    def record(self, t: Tensor, losses: Tensor) -> None:  # noqa: B027  # most learn nothing
+        """Learns from the losses of a whole batch, (B,) each, in the order of its slots, without their weights."""
+
+    @property
+    def memory(self) -> nn.Module | None:
+        """What is learnt from losses, as buffers of a module, so that checkpoints hold it; None if nothing is."""
+        return None
+
+    def check(self, schedule: Schedule) -> None:  # noqa: B027  # most learn nothing
+        """Raises ValueError if nothing could be learnt at the times of this schedule."""
+
+
+def most_nodes(schedule: Schedule) -> int:
+    """The largest T for which all nodes i/T, i = 1..T, are times that training draws."""
+    return int(1 / schedule.t_min + 1e-6)
 
 
 @dataclass(frozen=True)

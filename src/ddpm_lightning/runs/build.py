@@ -21,7 +21,7 @@ from ddpm_lightning.data.datamodule import ImageDataModule
 from ddpm_lightning.diffusion.objective import Objective, objective_of
 from ddpm_lightning.diffusion.schedule import Schedule
 from ddpm_lightning.diffusion.target import Target
-from ddpm_lightning.diffusion.timesteps import TimestepDistribution
+from ddpm_lightning.diffusion.timesteps import TimestepDistribution, most_nodes
 from ddpm_lightning.metrics.features.extractor import FeatureExtractor
 from ddpm_lightning.metrics.scoring_plan import ScoringPlan
 from ddpm_lightning.runs.failure import cause_of
@@ -140,14 +140,15 @@ def build_network(config: DictConfig, target: Target, image_shape: tuple[int, in
 
 
 def check_training_times(module: DiffusionModule) -> None:
-    """Raises ValueError where training would draw a time at which the loss is infinite.
+    """Raises ValueError where training would draw a time at which the loss is infinite, or could not learn its times.
 
-    That is so where no signal is left and the loss compares what cannot be computed from predicted noise.
+    The loss is infinite where no signal is left and it compares what cannot be computed from predicted noise.
     """
     target, loss_on, schedule = module.denoiser.target, module.objective.loss_on, module.denoiser.schedule
     bound = module.objective.loss.bound_part
     if bound is not None:
         _check_steps(bound.num_steps, module.timesteps, schedule)
+    module.timesteps.check(schedule)
     latest = module.timesteps.times(torch.tensor([1 - torch.finfo(torch.float32).eps / 2]), schedule)
     if (loss_on != target or bound is not None) and not module.denoiser.predicts_at(float(latest)):
         remedy = "predict=velocity or predict=image" if bound else f"loss_on={target.name} or timesteps=stratified"
@@ -162,12 +163,12 @@ def _check_steps(num_steps: int, timesteps: TimestepDistribution, schedule: Sche
     if getattr(timesteps, "num_steps", None) != num_steps:
         raise ValueError(
             f"loss.num_steps={num_steps}, but timesteps draws other times: set timesteps=uniform_discrete "
-            f"timesteps.num_steps={num_steps}"
+            f"timesteps.num_steps={num_steps} (timesteps=importance has this option too)"
         )
-    if 1 / num_steps < schedule.t_min * (1 - 1e-6):
+    if num_steps > most_nodes(schedule):
         raise ValueError(
             f"loss.num_steps={num_steps} has steps below t = {schedule.t_min:g}, which training never draws: set "
-            f"loss.num_steps and timesteps.num_steps to at most {int(1 / schedule.t_min + 1e-6)}"
+            f"loss.num_steps and timesteps.num_steps to at most {most_nodes(schedule)}"
         )
 
 

@@ -97,6 +97,7 @@ class DiffusionModule(LightningModule):
         self.ema = None if ema is None else ema(network)
         self.objective = objective
         self.timesteps = timesteps
+        self.timestep_memory = timesteps.memory  # registered here, so that checkpoints hold it and it changes devices
         self.normalizer = normalizer
         self.image_shape = image_shape
         self.num_classes = num_classes
@@ -158,9 +159,20 @@ class DiffusionModule(LightningModule):
         estimate = None
         if self.denoiser.self_conditioning and draws.happens(Purpose.SELF_CONDITIONING, ESTIMATE_PROBABILITY):
             estimate = first_estimate(self.denoiser, noised.x_t, t, label, self.normalizer.clamp)
-        loss = self.loss(self.denoiser(noised.x_t, t, label, estimate), noised).mean()
+        losses = self.loss(self.denoiser(noised.x_t, t, label, estimate), noised)
+        loss = (self.timesteps.weights(t) * losses).mean()
+        self._record_losses(batch.slots, t, losses.detach())
         self.log("train/loss", loss.detach(), sync_dist=True)
         return loss
+
+    def _record_losses(self, slots: Tensor, t: Tensor, losses: Tensor) -> None:
+        """Shows the losses of the whole batch, on all ranks, to a distribution of times that learns from them."""
+        if self.timestep_memory is None:
+            return
+        own = torch.stack([slots.double(), t.double(), losses.double()], 1)
+        rows = self.all_gather(own).reshape(-1, 3)  # type: ignore[union-attr]  # (ranks, B, 3) where there are several
+        _, t, losses = rows[rows[:, 0].argsort()].unbind(1)
+        self.timesteps.record(t, losses)
 
     def predict(self, denoiser: Denoiser, x_t: Tensor, t: Tensor, label: Tensor | None) -> Prediction:
         """The prediction as in sampling; with self-conditioning, it costs a second call."""
