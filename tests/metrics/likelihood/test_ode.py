@@ -12,7 +12,15 @@ from ddpm_lightning.diffusion.schedules.flow import FlowSchedule
 from ddpm_lightning.diffusion.target import Noise, Prediction, Velocity
 from ddpm_lightning.metrics.likelihood.images import LabelledImages, bits_per_dimension
 from ddpm_lightning.metrics.likelihood.ode import ODELikelihood
-from samplers.gaussian import COVARIANCE, EIGENVECTORS, IMAGE_SHAPE, MEAN, ROOT, GaussianDenoiser, function_of_covariance
+from samplers.gaussian import (
+    COVARIANCE,
+    EIGENVECTORS,
+    IMAGE_SHAPE,
+    MEAN,
+    ROOT,
+    GaussianDenoiser,
+    function_of_covariance,
+)
 
 PATHS = ("cosine", "linear", "flow", "edm")
 

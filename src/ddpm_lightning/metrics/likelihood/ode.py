@@ -153,7 +153,7 @@ class ODELikelihood:
 def _velocity(
     denoiser: DenoiserLike, z: Tensor, node: Node, probe: Tensor, label: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """v at a node, shaped as z, and Hutchinson's estimate of its divergence, (B,), float64."""
+    """The velocity v at a node, shaped as z, and Hutchinson's estimate of its divergence, (B,), float64."""
     with torch.enable_grad():
         z = z.detach().requires_grad_()
         prediction = denoiser(node.n * z, z.new_full((len(z),), node.t), label)
