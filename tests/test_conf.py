@@ -75,7 +75,8 @@ def groups_of(verb: str) -> list[str]:
 
 
 FROM_CHECKPOINT = [choice for choice in choices() if choice.endswith("from_checkpoint")]
-RUN = [choice for choice in choices() if choice not in {*NOT_RUN, *FROM_CHECKPOINT}]
+OF_EVALUATIONS = ["metrics=likelihood"]
+RUN = [choice for choice in choices() if choice not in {*NOT_RUN, *FROM_CHECKPOINT, *OF_EVALUATIONS}]
 
 
 @pytest.mark.parametrize("choice", NOT_RUN)
@@ -182,7 +183,7 @@ def test_train_refuses_to_take_a_group_from_a_checkpoint(compose_verb, choice):
 def options_of(group: str) -> DictConfig:
     """Every option of any choice of a group, with the value of the last choice."""
     paths = sorted((CONF / group).glob("*.yaml"))
-    return OmegaConf.merge(*(OmegaConf.load(path) for path in paths if path.stem != "from_checkpoint"))
+    return OmegaConf.merge(*(OmegaConf.load(path) for path in paths if path.stem not in ("from_checkpoint", "likelihood")))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from ddpm_lightning.runs.failure import RankError, cause_of
-from ddpm_lightning.runs.from_checkpoint import FROM_CHECKPOINT
+from ddpm_lightning.runs.from_checkpoint import needs_checkpoint
 from ddpm_lightning.runs.system_errors import explain_system_error
 from ddpm_lightning.verbs.composition import Composition
 from ddpm_lightning.verbs.guesses import guess_option
@@ -109,7 +109,7 @@ def _explain(error: HydraException, conf: Path, config_name: str) -> str:
     if choice in EXTRAS:
         return f"{group}={choice} needs: pip install 'ddpm-lightning[{EXTRAS[choice]}]'"
     if isinstance(error, MissingConfigException) and error.options and choice:
-        options = [o for o in error.options if o != FROM_CHECKPOINT or config_name != "train"]
+        options = [o for o in error.options if config_name != "train" or not needs_checkpoint(group, o)]
         close = difflib.get_close_matches(choice, options, n=1, cutoff=0.5)
         guess = f" Did you mean {group}={close[0]}?" if close else ""
         return f"unknown {group} {choice!r}: choose from {', '.join(options)}.{guess}"

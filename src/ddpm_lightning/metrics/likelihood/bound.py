@@ -101,7 +101,8 @@ class BoundLikelihood:
 
     def describe(self, schedule: Schedule, own_steps: int) -> dict[str, Any]:
         """Every option as plain values, for the card."""
-        return {"kind": "upper bound", **asdict(self), "num_steps": self.steps(schedule, own_steps)}
+        num_steps = self.steps(schedule, own_steps)
+        return {"name": "variational bound", "kind": "upper bound", **asdict(self), "num_steps": num_steps}
 
 
 def _most_steps(schedule: Schedule) -> int:

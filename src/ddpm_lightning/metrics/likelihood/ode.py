@@ -138,7 +138,8 @@ class ODELikelihood:
         """Every option as plain values, with the times and the evaluations per image of this model, for the card."""
         nodes = self.nodes(denoiser)
         return {
-            "kind": "exact density of dequantized images",
+            "name": "probability-flow ODE",
+            "kind": "exact for dequantized images",
             "solver": "heun",
             "grid": "log_snr",
             "trace": "hutchinson, rademacher",
