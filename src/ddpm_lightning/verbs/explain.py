@@ -129,6 +129,9 @@ def _explain(error: HydraException, conf: Path, config_name: str) -> str:
     if match is None:
         return " ".join(line.strip() for line in message.splitlines())
     key = (match.group(1) or match.group(2)).partition("@")[0]
+    outer = key.rpartition("/")[0]
+    if outer and (chosen := next((word for word in sys.argv[1:] if word.startswith(f"{outer}=")), None)):
+        return f"{chosen} has no group {key}: leave out {key}=..."
     *parents, last = re.split(r"[./]", key)
     options = _existing(conf, config_name, parents)
     while parents and not options:  # the misspelt word is further to the left
