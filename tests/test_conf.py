@@ -75,8 +75,8 @@ def groups_of(verb: str) -> list[str]:
 
 
 FROM_CHECKPOINT = [choice for choice in choices() if choice.endswith("from_checkpoint")]
-DRAWN = [choice for choice in choices() if choice.startswith("draw=")]  # tests/verbs/test_draw.py
-RUN = [choice for choice in choices() if choice not in {*NOT_RUN, *FROM_CHECKPOINT, *DRAWN}]
+OF_OTHER_VERBS = ["metrics=likelihood", *(choice for choice in choices() if choice.startswith("draw="))]
+RUN = [choice for choice in choices() if choice not in {*NOT_RUN, *FROM_CHECKPOINT, *OF_OTHER_VERBS}]
 
 
 @pytest.mark.parametrize("choice", NOT_RUN)
@@ -182,7 +182,7 @@ def test_train_refuses_to_take_a_group_from_a_checkpoint(compose_verb, choice):
 
 def options_of(group: str) -> DictConfig:
     """Every option of any choice of a group, with the value of the last choice."""
-    paths = sorted((CONF / group).glob("*.yaml"))
+    paths = [p for p in sorted((CONF / group).glob("*.yaml")) if f"{group}={p.stem}" not in OF_EVALUATIONS]
     return OmegaConf.merge(*(OmegaConf.load(path) for path in paths if path.stem != "from_checkpoint"))
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from ddpm_lightning.runs.find_checkpoint import find_checkpoint
 from ddpm_lightning.runs.options import Role, role_of
@@ -175,6 +176,20 @@ class TestEvaluate:
             evaluated("metrics=default", "metrics/features=lenet", *small)["card"]["seed"]
             == finished.report["card"]["seed"]
         )
+
+    def test_measures_likelihoods_in_place_of_samples(self, evaluated, finished, tmp_path):
+        options = ["num_images=5", "bound.num_steps=3", "ode.steps=2"]
+        report = evaluated("metrics=likelihood", "logger=tensorboard", *(f"metrics.{option}" for option in options))
+        assert {"bits_per_dim_bound", "bits_per_dim_ode"} < report["values"].keys()
+        card = report["card"]
+        assert (card["num_images"], card["bound"]["num_steps"], card["ode"]["steps"]) == (5, 3, 2)
+        assert (card["seed"], card["real_seed"]) == (3, 3)  # the checkpoint's
+        assert report["diagnostics"] == pytest.approx(finished.report["diagnostics"], rel=1e-6, nan_ok=True)
+        folder = tmp_path / "evaluation"
+        assert not (folder / "samples.npz").exists()
+        (events,) = (folder / "tensorboard").glob("events.out.tfevents.*.0")
+        logged = EventAccumulator(str(events)).Reload().Tags()
+        assert "likelihood" in logged["images"] and "test/bits_per_dim_bound" in logged["scalars"]
 
     @pytest.mark.parametrize(
         ("override", "message"),

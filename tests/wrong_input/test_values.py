@@ -119,6 +119,7 @@ RANGES = """
 1 evaluate run guidance=classifier_free guidance.level_min=-1 => guidance.level_min must be at least 0, not -1
 1 sample run sampler=ddpm sampler.variance=learned => needs a model that learns it: train with variance=learned_range
 1 sample run variance=learned_range => variance
+1 train metrics=likelihood => metrics=likelihood measures a checkpoint: train without it, then python evaluate.py
 1 train sampler=from_checkpoint => sampler=from_checkpoint is for evaluate.py and sample.py
 1 sample run num=0 => num must be at least 1, not 0
 1 sample run num=1e12 => there is not enough memory for [0-9]+ bytes: lower the number of images
@@ -141,6 +142,12 @@ RANGES = """
 1 sample run trainer.devices=0 => trainer.devices=0 is not possible
 1 evaluate run metrics.num_samples=1 => metrics.num_samples=1 and .* must be at least metrics.kid_subset_size
 1 evaluate run metrics.kid_subset_size=0 => metrics.kid_subset_size must be at least 2, not 0
+1 evaluate run metrics=likelihood metrics.num_images=1 => metrics.num_images must be at least 2, not 1
+1 evaluate run metrics=likelihood metrics.num_images=few => metrics.num_images must be a whole number, not few
+1 evaluate run metrics=likelihood metrics.ode.steps=0 => metrics.ode.steps must be at least 1, not 0
+1 evaluate run metrics=likelihood metrics.ode.steps=null => metrics.ode.steps must be at least 1, not null
+1 evaluate run metrics=likelihood metrics.bound.v=2 => metrics.bound.v must lie in \\[0, 1\\], not 2
+1 evaluate run metrics=likelihood metrics.bound=null metrics.ode=null => measures nothing: leave out one of them
 1 evaluate run trainer.devices=two => trainer.devices must be a whole number
 1 report sweep by=foo => no run has the option foo of by=: these runs have
 1 report sweep by=seed => by=seed: seeds are never rows

@@ -110,6 +110,8 @@ NAMES = """
 1 evaluate run num=4 => unknown option 'num'. It is an option of sample.py
 1 evaluate run schedule=linear => 'schedule' cannot be changed here: schedule comes from the checkpoint
 1 evaluate run sampler.foo=1 => unknown option 'sampler.foo'
+1 evaluate run metrics=likelihood metrics/features=lenet => metrics=likelihood has no group metrics/features: leave out
+1 evaluate run metrics=likelihood metrics.num_samples=5 => unknown option 'metrics.num_samples'
 1 evaluate run metrics/features=foo => unknown metrics/features 'foo': choose from from_checkpoint, inception, lenet
 1 sample run metrics.num_samples=4 => 'metrics.num_samples' cannot be changed here
 1 sample run sampler=foo => unknown sampler 'foo': choose from ddim

@@ -11,9 +11,10 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from ddpm_lightning.atomic_files import write_arrays, write_json
-from ddpm_lightning.callbacks.cost import PREFIX, log_costs, logged_costs
+from ddpm_lightning.atomic_files import write_arrays
+from ddpm_lightning.callbacks.cost import PREFIX, log_costs
 from ddpm_lightning.callbacks.periodic_picture import show_picture
+from ddpm_lightning.callbacks.scored_run import module_and_data, write_scores
 from ddpm_lightning.callbacks.training_clock import wait_for
 from ddpm_lightning.data.datamodule import ImageDataModule
 from ddpm_lightning.data.image_dataset import ImageDataset
@@ -89,7 +90,7 @@ class GenerativeMetrics(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Raises ValueError before any work if the scores cannot be computed."""
-        _, data = _module_and_data(trainer, pl_module)
+        _, data = module_and_data(trainer, pl_module)
         self.plan.features.check_images(data.image_shape)
         for split in ("test",) if self.plan.every_n_epochs is None else ("val", "test"):
             self._choose_real_images(data.split(split))
@@ -106,13 +107,13 @@ class GenerativeMetrics(Callback):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.sanity_checking or not self.plan.scores_epoch(trainer.current_epoch):
             return
-        module, data = _module_and_data(trainer, pl_module)
+        module, data = module_and_data(trainer, pl_module)
         images = self._generate(trainer, module, data, "val")
         scores = self._score(trainer, module, data, images, "val").scores
         module.log_shared({f"val/{name}": value for name, value in scores.values.items()})
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        module, data = _module_and_data(trainer, pl_module)
+        module, data = module_and_data(trainer, pl_module)
         wait_for(module.device)
         start = perf_counter()
         images = self._generate(trainer, module, data, "test")
@@ -130,15 +131,7 @@ class GenerativeMetrics(Callback):
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes `metrics.json`, which also holds what is logged after this callback's `on_test_epoch_end`."""
         assert self._scores is not None
-        if trainer.is_global_zero:
-            scores = {f"test/{name}" for name in self._scores.values}
-            diagnostics = {
-                name: float(value)
-                for name, value in trainer.callback_metrics.items()
-                if name.startswith("test/") and name not in scores
-            }
-            path = Path(trainer.default_root_dir) / "metrics.json"
-            write_json(path, {**self._scores.to_dict(), "diagnostics": diagnostics, "cost": logged_costs(trainer)})
+        write_scores(trainer, self._scores)
 
     def _generate(self, trainer: Trainer, module: DiffusionModule, data: ImageDataModule, split: str) -> Tensor:
         """All samples, (N, C, H, W), uint8, in order, on every rank."""
@@ -227,13 +220,6 @@ class GenerativeMetrics(Callback):
             real_features=scored.real_features.numpy(),
             real_indices=scored.real_indices,
         )
-
-
-def _module_and_data(trainer: Trainer, module: LightningModule) -> tuple[DiffusionModule, ImageDataModule]:
-    data = trainer.datamodule  # type: ignore[attr-defined]  # set by fit and test
-    assert isinstance(module, DiffusionModule)
-    assert isinstance(data, ImageDataModule)
-    return module, data
 
 
 @contextmanager

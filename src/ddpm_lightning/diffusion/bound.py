@@ -37,7 +37,8 @@ class VariationalBound:
             step = int(added.int().argmin())
             raise ValueError(
                 f"the variational bound needs noise in each of its steps, and this schedule adds none from t = "
-                f"{float(times[step]):g} to {float(times[step + 1]):g}: take another schedule, or fewer loss.num_steps"
+                f"{float(times[step]):g} to {float(times[step + 1]):g}: take another schedule, or fewer "
+                "steps (loss.num_steps; in an evaluation, metrics.bound.num_steps)"
             )
         table = {
             "x_0_weight": q.x_0_weight,

@@ -30,6 +30,9 @@ class Purpose(IntEnum):
     SELF_CONDITIONING = 8
     KNOWN_PIXELS = 9
     RESAMPLING = 10
+    BOUND_NOISE = 11
+    DEQUANTIZATION = 12
+    TRACE_PROBE = 13
 
 
 def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int]) -> tuple[Tensor, ...]:
@@ -66,10 +69,16 @@ def _words(
     return a, b, c, d
 
 
-def keyed_uniform(seed: int, purpose: Purpose, items: Tensor, *, step: int = 0, micro_batch: int = 0) -> Tensor:
-    """One uniform number in [0, 1) per item. items: (N,), integers in [0, 2^32). Returns (N,), float32."""
-    word = _words(seed, purpose, items, 1, step, micro_batch)[0][:, 0]
-    return (word >> 8).float() * 2.0**-24
+def keyed_uniform(
+    seed: int, purpose: Purpose, items: Tensor, shape: tuple[int, ...] = (), *, step: int = 0, micro_batch: int = 0
+) -> Tensor:
+    """Uniform numbers in [0, 1), by default one per item.
+
+    items: (N,), integers in [0, 2^32). Returns (N, *shape), float32.
+    """
+    size = math.prod(shape)
+    words = torch.stack(_words(seed, purpose, items, -(-size // 4), step, micro_batch), -1)
+    return ((words.flatten(1)[:, :size] >> 8).float() * 2.0**-24).reshape(len(items), *shape)
 
 
 def keyed_normal(

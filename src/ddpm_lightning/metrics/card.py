@@ -68,9 +68,7 @@ class MetricCard:
 
         Seeds are left out, because runs of one configuration differ in them.
         """
-        return dict(
-            _flat({key: value for key, value in self.to_dict().items() if key not in ("seed", "real_seed", "seeds")})
-        )
+        return comparable_entries(self.to_dict())
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "MetricCard":
@@ -83,6 +81,11 @@ class MetricCard:
         if isinstance(content["sampler"], str):
             content = _from_version_1(content)
         return cls(**content | {"guidance": _with_added(content["guidance"])})
+
+
+def comparable_entries(card: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries of a card but its seeds, on one level."""
+    return dict(_flat({key: value for key, value in card.items() if key not in ("seed", "real_seed", "seeds")}))
 
 
 def _flat(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from ddpm_lightning.metrics.card import MetricCard
+from ddpm_lightning.metrics.cards import Card
 from ddpm_lightning.metrics.frechet import frechet_distance
 from ddpm_lightning.metrics.kernel import kernel_distance, kernel_distance_subsets
 from ddpm_lightning.metrics.precision_recall import precision_recall
@@ -26,15 +27,15 @@ def score_names(features: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of one set of samples.
+    """Scores of one model.
 
     Attributes:
-        values: name -> score; each name contains the extractor's name.
+        values: name -> score; the name of a score of samples contains the extractor's name.
         card: record of how they were made.
     """
 
     values: dict[str, float]
-    card: MetricCard
+    card: Card
 
     def to_dict(self) -> dict[str, Any]:
         """{"values": ..., "card": ...} of plain values, ready for JSON."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from ddpm_lightning.metrics.card import MetricCard
+from ddpm_lightning.metrics.cards import read_card
 from ddpm_lightning.report.finished_run import FinishedRun
 from ddpm_lightning.runs.options import FACTORS, role_of
 from ddpm_lightning.runs.plain_config import value_as_text
@@ -64,7 +64,7 @@ def _read(folder: Path, config: dict[str, Any], keys: Sequence[str]) -> Finished
         return None
     try:
         scores = json.loads(file.read_text())
-        card = MetricCard.from_dict(scores["card"])
+        card = read_card(scores["card"])
         values, diagnostics, cost = scores["values"], scores["diagnostics"], scores.get("cost", {})
     except (ValueError, KeyError, TypeError) as error:
         warnings.warn(f"{folder} is left out: {file} is truncated or altered ({error})", stacklevel=3)

@@ -14,6 +14,12 @@ EXPLAINED_BY = {
     "nfe": ("sampler", "grid", "guidance", "experiment"),
     "labels": ("model", "guidance", "metrics.labels", "experiment"),
     "weights": ("weights",),
+    "bound.num_steps": ("metrics.bound", "loss", "timesteps", "schedule", "experiment"),
+    "bound.v": ("metrics.bound", "variance", "experiment"),
+    "bound": ("metrics.bound",),
+    "ode.t_min": ("metrics.ode", "schedule", "experiment"),
+    "ode.t_max": ("metrics.ode", "predict", "loss_on", "experiment"),
+    "ode": ("metrics.ode",),
 }
 """Prefix of a name on the card -> prefixes of the options that may explain a difference there.
 
@@ -30,6 +36,7 @@ FIXES = {
     "features_sha256": "evaluate all runs with the same feature weights",
     "resize": "evaluate all runs with the same version of the features",
     "num_generated": "evaluate all runs with the same metrics.num_samples",
+    "num_images": "evaluate all runs with the same metrics.num_images",
     "num_real": "evaluate all runs with the same metrics.num_real",
     "real_images": "the images differ in size, in the split or its seed, or in the files: report each set of images "
     "separately, or evaluate all runs on the same one",
@@ -45,6 +52,13 @@ def check_comparable(runs: Sequence[FinishedRun], factors: Sequence[str]) -> Non
     Raises:
         ValueError: the scores are not comparable; the message names the difference, the runs, and a fix.
     """
+    kinds = _folders_by_value(runs, [type(run.card) for run in runs])
+    if len(kinds) > 1:
+        first, second = (folders[0] for folders in list(kinds.values())[:2])
+        raise ValueError(
+            f"these runs cannot be compared: some have scores of samples and some have likelihoods ({first} and "
+            f"{second}); report each kind separately"
+        )
     cards = [run.card.flat() for run in runs]
     for name in dict.fromkeys(name for card in cards for name in card):
         if not _explained(name, factors):

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
+from torch import Tensor
 
 from ddpm_lightning.metrics.jackknife import Jackknife, kernel_jackknife, shared_covariance
 from ddpm_lightning.report.finished_run import FinishedRun
-from ddpm_lightning.report.score_names import is_sample_score
+from ddpm_lightning.report.score_names import LIKELIHOODS, is_sample_score
 from ddpm_lightning.report.statistics import Interval, interval_of_samples, interval_over_seeds
 from ddpm_lightning.report.table import Estimate
 
@@ -18,8 +19,15 @@ SAMPLES = "samples"
 SEEDS_AND_SAMPLES = "seeds and samples"
 """`Estimate.covers` of KID's interval from the features of several seeds."""
 
+IMAGES = "images"
+"""`Estimate.covers` of a likelihood's interval from the images of one seed."""
+SEEDS_AND_IMAGES = "seeds and images"
+"""`Estimate.covers` of a likelihood's interval from the images of several seeds."""
+
 SamplingErrors = list[tuple[Jackknife, np.ndarray]]
 """For each run: the jackknife of its KID, and the indices of its real images."""
+ImageInfluences = list[tuple[Tensor, np.ndarray]]
+"""For each run: the influences of its images, whose squares add up to the variance of their mean, and their indices."""
 
 
 def scores(run: FinishedRun) -> dict[str, float]:
@@ -30,8 +38,8 @@ def scores(run: FinishedRun) -> dict[str, float]:
 def estimate(metric: str, runs: Mapping[int, FinishedRun]) -> Estimate:
     """Mean and interval of a score over the runs of one configuration.
 
-    KID's interval includes the sampling error, by a jackknife, if the runs kept their features; `covers` says whether
-    it does.
+    KID's interval includes the sampling error, by a jackknife, if the runs kept their features, and a likelihood's that
+    of a mean over images, if they kept those of the images; `covers` says whether it does.
 
     Args:
         metric: name of the score; runs without it are ignored.
@@ -51,6 +59,8 @@ def estimate(metric: str, runs: Mapping[int, FinishedRun]) -> Estimate:
         errors = _sampling_errors(metric, having.values())
         if errors is not None:
             interval, covers = _kid_interval(seen, list(having.values()), errors)
+    elif metric in LIKELIHOODS and (influences := _image_influences(metric, having.values())) is not None:
+        interval, covers = _likelihood_interval(seen, influences)
     return Estimate(values, float(np.mean(seen)), deviation, interval.low, interval.high, covers)
 
 
@@ -97,3 +107,26 @@ def _kid_interval(values: Sequence[float], runs: Sequence[FinishedRun], errors: 
             covariance += shared_covariance(first.generated_influences, indices, second.generated_influences, indices)
         covariances.append(covariance)
     return interval_over_seeds(values, max(0.0, float(np.mean(covariances)))), SEEDS_AND_SAMPLES
+
+
+def _image_influences(metric: str, runs: Iterable[FinishedRun]) -> ImageInfluences | None:
+    """The influence of each image on each run's mean; None if a run's file is missing or, with a warning, damaged."""
+    influences = []
+    for run in runs:
+        try:
+            bits, indices = run.load_likelihoods(metric)
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            warnings.warn(str(error), stacklevel=2)
+            return None
+        influences.append(((bits - bits.mean()) / math.sqrt(len(bits) * (len(bits) - 1)), indices))
+    return influences
+
+
+def _likelihood_interval(values: Sequence[float], influences: ImageInfluences) -> tuple[Interval, str]:
+    if len(values) == 1:
+        of_images, _ = influences[0]
+        return interval_of_samples(values[0], float(of_images.square().sum()), len(of_images) - 1), IMAGES
+    covariances = [shared_covariance(*first, *second) for first, second in combinations(influences, 2)]
+    return interval_over_seeds(values, max(0.0, float(np.mean(covariances)))), SEEDS_AND_IMAGES

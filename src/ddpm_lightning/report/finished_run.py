@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ddpm_lightning.archives import check_declared_sizes
-from ddpm_lightning.metrics.card import MetricCard
+from ddpm_lightning.metrics.cards import Card
 
 
 class RunFeatures(NamedTuple):
@@ -37,7 +37,7 @@ class FinishedRun:
         options: the options set on its command lines, "schedule" -> "cosine", "optimizer.lr" -> "0.001", except the
             seed.
         seed: the seed of the training.
-        values: scores by name: kid_NAME, precision_NAME, ... for features named NAME.
+        values: scores by name: kid_NAME, precision_NAME, ... for features named NAME; bits_per_dim_bound, ...
         card: how the scores were made.
         diagnostics: errors on held-out images by name: noise_mae, image_mae, loss, ...
         cost: measured costs by name: parameters, train_images_per_second, wall_seconds, sampling_seconds,
@@ -48,7 +48,7 @@ class FinishedRun:
     options: dict[str, str]
     seed: int
     values: dict[str, float]
-    card: MetricCard
+    card: Card
     diagnostics: dict[str, float]
     cost: dict[str, float]
 
@@ -61,6 +61,16 @@ class FinishedRun:
         """
         generated, real, indices = self._load("features.npz", "features", "real_features", "real_indices")
         return RunFeatures(torch.from_numpy(generated), torch.from_numpy(real), indices)
+
+    def load_likelihoods(self, metric: str) -> tuple[Tensor, np.ndarray]:
+        """A likelihood of each image, (N,) float64, and the images' indices in their split, from `likelihood.npz`.
+
+        Raises:
+            FileNotFoundError: the file does not exist.
+            ValueError: it is damaged.
+        """
+        bits, indices = self._load("likelihood.npz", metric, "image_indices")
+        return torch.from_numpy(bits), indices
 
     def load_samples(self) -> np.ndarray:
         """The samples, (N, C, H, W) uint8, in the order of their indices, read from `samples.npz`.

@@ -23,10 +23,16 @@ SAMPLE_SCORES = {
 }
 """Scores of generated samples. A metric's name also contains the features it was computed from: kid_lenet_mnist."""
 
+LIKELIHOODS = {
+    "bits_per_dim_bound": Score("bits/dim (bound)"),
+    "bits_per_dim_ode": Score("bits/dim (ODE)"),
+}
+"""Likelihoods of held-out images."""
+
 ERRORS = {"noise_mae": Score("noise MAE"), "image_mae": Score("image MAE")}
 """Errors of predictions from noised held-out images."""
 
-NAMES = (*SAMPLE_SCORES, *ERRORS)
+NAMES = (*SAMPLE_SCORES, *LIKELIHOODS, *ERRORS)
 """The scores by which the rows of a table can be sorted."""
 
 
@@ -37,7 +43,7 @@ def is_sample_score(metric: str) -> bool:
 
 def score_of(metric: str) -> Score:
     """The score of a metric: KID for kid_lenet_mnist."""
-    return SAMPLE_SCORES[metric.partition("_")[0]] if is_sample_score(metric) else ERRORS[metric]
+    return SAMPLE_SCORES[metric.partition("_")[0]] if is_sample_score(metric) else (LIKELIHOODS | ERRORS)[metric]
 
 
 def higher_is_better(metric: str) -> bool:

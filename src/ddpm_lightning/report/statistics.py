@@ -54,9 +54,9 @@ def interval_over_seeds(values: Sequence[float], shared_covariance: float = 0.0)
     return _symmetric(mean, max(half_widths))
 
 
-def interval_of_samples(value: float, variance: float) -> Interval:
-    """The normal interval of one score with known sampling variance."""
-    return _symmetric(value, _t(math.inf) * math.sqrt(variance))
+def interval_of_samples(value: float, variance: float, degrees_of_freedom: float = math.inf) -> Interval:
+    """The t-interval of one score with an estimated sampling variance; normal if that is known."""
+    return _symmetric(value, _t(degrees_of_freedom) * math.sqrt(variance))
 
 
 def significantly_different(values: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ddpm_lightning.metrics.card import MetricCard
+from ddpm_lightning.metrics.cards import Card
 from ddpm_lightning.report.finished_run import FinishedRun
 
 
@@ -102,5 +102,5 @@ class Table:
     metrics: list[str]
     rows: list[Row]
     effects: list[Effect]
-    cards: list[MetricCard]
+    cards: list[Card]
     notes: list[str]

@@ -173,7 +173,10 @@ def _check_steps(num_steps: int, timesteps: TimestepDistribution, schedule: Sche
 
 
 def check_scoring(config: DictConfig) -> None:
-    """Raises ValueError if samples cannot be scored as `config.metrics` says, even where no callback does it yet."""
+    """Raises ValueError if nothing can be scored as `config.metrics` says, even where no callback does it yet."""
+    if "_target_" in config.metrics:  # another plan than that of scores of samples
+        instantiate(config.metrics)
+        return
     # The features are left out, since some take long to load.
     ScoringPlan(**{**config.metrics, "features": cast(FeatureExtractor, None)})
 

@@ -74,7 +74,7 @@ def with_right_types(config: DictConfig, root: str = "") -> DictConfig:
 def _declared_options(config: DictConfig, root: str) -> Iterator[tuple[str, Parameter]]:
     """Each option of a config that has a declared type, by its path."""
     for path, section in _sections(config[root], root) if root else _sections(config):
-        of_class = parameters_of(SECTION_CLASSES.get(path) or str(section.get("_target_") or ""))
+        of_class = parameters_of(str(section.get("_target_") or SECTION_CLASSES.get(path, "")))
         for key in map(str, section):
             option = f"{path}.{key}" if path else key
             if option in SCHEMA:

@@ -9,7 +9,7 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from ddpm_lightning.runs.from_checkpoint import FROM_CHECKPOINT
+from ddpm_lightning.runs.from_checkpoint import needs_checkpoint, refuse_in_training
 from ddpm_lightning.verbs.composition import Composition
 from ddpm_lightning.verbs.grammar import read_overrides
 
@@ -113,8 +113,8 @@ def _check_group(override: Override, composition: Composition) -> None:
 
 
 def _shown_choices(composition: Composition, group: str) -> str:
-    hidden = FROM_CHECKPOINT if composition.config_name == "train" else None
-    return ", ".join(choice for choice in composition.choices(group) if choice != hidden)
+    trains = composition.config_name == "train"
+    return ", ".join(c for c in composition.choices(group) if not (trains and needs_checkpoint(group, c)))
 
 
 def _check_chosen(group: str, value: Any, composition: Composition) -> None:
@@ -135,6 +135,8 @@ def _check_chosen(group: str, value: Any, composition: Composition) -> None:
             close = difflib.get_close_matches(stem.lower(), composition.choices(group), n=1, cutoff=0.5)
             guess = f". Did you mean {group}={close[0]}?" if close else "."
             raise ValueError(f"unknown {group} {choice!r}: {possible}{guess}")
+        if composition.config_name == "train":
+            refuse_in_training(group, name)
 
 
 def _check_added(override: Override, config: DictConfig, composition: Composition, words: Sequence[str]) -> None:

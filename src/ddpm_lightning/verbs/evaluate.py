@@ -6,7 +6,14 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from ddpm_lightning.runs.build import build_callbacks, build_data, build_trainer, check_scoring, final_scores
+from ddpm_lightning.runs.build import (
+    build_callbacks,
+    build_data,
+    build_trainer,
+    check_scoring,
+    final_scores,
+    open_loggers,
+)
 from ddpm_lightning.runs.config import RunConfig
 from ddpm_lightning.runs.hardware import check_hardware
 from ddpm_lightning.runs.job import run_job
@@ -14,12 +21,13 @@ from ddpm_lightning.runs.launch import ranks_to_start
 from ddpm_lightning.runs.option_types import with_right_types
 from ddpm_lightning.runs.restore import check_split, restore_run
 from ddpm_lightning.runs.run_folder import RunFolder
+from ddpm_lightning.runs.trust import WATCHERS
 
 log = logging.getLogger(__name__)
 
 
 def evaluate(command: DictConfig) -> dict[str, float]:
-    """Draws samples from a checkpoint, scores them, and writes the files of a finished run.
+    """Scores a checkpoint as `metrics` says, and writes the files of a finished run.
 
     Raises:
         ValueError: for an option that the checkpoint's sampler, guidance or metrics do not have, or other data.
@@ -29,7 +37,8 @@ def evaluate(command: DictConfig) -> dict[str, float]:
     folder = RunFolder(Path(HydraConfig.get().runtime.output_dir))
     run = restore_run(command, groups=("grid", "sampler", "guidance", "metrics"))
     # Keep interpolations, so that they resolve against the checkpoint's config.
-    run.config.callbacks = OmegaConf.to_container(command.callbacks)
+    for section in WATCHERS:
+        run.config[section] = OmegaConf.to_container(command[section])
     config = RunConfig.of(run.config)
     check_hardware(config.options)
     ranks = ranks_to_start(config.options.trainer)
@@ -43,7 +52,8 @@ def evaluate(command: DictConfig) -> dict[str, float]:
         return dict(status["scores"])
 
     def score() -> dict[str, float]:
-        trainer = build_trainer(config.options, folder.path, build_callbacks(config.options), [])
-        return final_scores(trainer, run.module, data)
+        with open_loggers(config.options, folder.path) as loggers:
+            trainer = build_trainer(config.options, folder.path, build_callbacks(config.options), loggers)
+            return final_scores(trainer, run.module, data)
 
     return run_job(folder, config, ranks, score)

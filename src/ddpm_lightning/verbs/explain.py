@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from ddpm_lightning.runs.failure import RankError, cause_of
-from ddpm_lightning.runs.from_checkpoint import FROM_CHECKPOINT
+from ddpm_lightning.runs.from_checkpoint import needs_checkpoint
 from ddpm_lightning.runs.system_errors import explain_system_error
 from ddpm_lightning.verbs.composition import Composition
 from ddpm_lightning.verbs.guesses import guess_option
@@ -109,7 +109,7 @@ def _explain(error: HydraException, conf: Path, config_name: str) -> str:
     if choice in EXTRAS:
         return f"{group}={choice} needs: pip install 'ddpm-lightning[{EXTRAS[choice]}]'"
     if isinstance(error, MissingConfigException) and error.options and choice:
-        options = [o for o in error.options if o != FROM_CHECKPOINT or config_name != "train"]
+        options = [o for o in error.options if config_name != "train" or not needs_checkpoint(group, o)]
         close = difflib.get_close_matches(choice, options, n=1, cutoff=0.5)
         guess = f" Did you mean {group}={close[0]}?" if close else ""
         return f"unknown {group} {choice!r}: choose from {', '.join(options)}.{guess}"
@@ -129,6 +129,9 @@ def _explain(error: HydraException, conf: Path, config_name: str) -> str:
     if match is None:
         return " ".join(line.strip() for line in message.splitlines())
     key = (match.group(1) or match.group(2)).partition("@")[0]
+    outer = key.rpartition("/")[0]
+    if outer and (chosen := next((word for word in sys.argv[1:] if word.startswith(f"{outer}=")), None)):
+        return f"{chosen} has no group {key}: leave out {key}=..."
     *parents, last = re.split(r"[./]", key)
     options = _existing(conf, config_name, parents)
     while parents and not options:  # the misspelt word is further to the left

@@ -2,7 +2,6 @@
 
 import logging
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -21,7 +20,7 @@ from ddpm_lightning.runs.build import (
     open_loggers,
 )
 from ddpm_lightning.runs.config import RunConfig
-from ddpm_lightning.runs.from_checkpoint import FROM_CHECKPOINT
+from ddpm_lightning.runs.from_checkpoint import refuse_in_training
 from ddpm_lightning.runs.hardware import check_hardware
 from ddpm_lightning.runs.initial_weights import load_initial_weights
 from ddpm_lightning.runs.job import run_job
@@ -70,7 +69,8 @@ def train(command: DictConfig) -> dict[str, float]:
         FileExistsError: if the folder holds another run.
     """
     hydra = HydraConfig.get()
-    _refuse_from_checkpoint(hydra.runtime.choices)
+    for group, choice in hydra.runtime.choices.items():
+        refuse_in_training(group, choice)
     run = RunFolder(Path(hydra.runtime.output_dir))
     status = run.read_status()
     if command.resume:
@@ -107,13 +107,6 @@ def _check_last_checkpoint(run: RunFolder) -> None:
             f"{run.last_checkpoint} is missing, and {run.previous_checkpoint.name} is there. To continue from that: "
             f"{copy}; to begin again, choose another name="
         )
-
-
-def _refuse_from_checkpoint(choices: Mapping[str, str]) -> None:
-    """Raises ValueError if a group is to be taken from a checkpoint, which only the other verbs have."""
-    for group, choice in choices.items():
-        if choice == FROM_CHECKPOINT:
-            raise ValueError(f"{group}={choice} is for evaluate.py and sample.py: choose another {group}")
 
 
 def train_for_sweeper(config: DictConfig) -> float | None:

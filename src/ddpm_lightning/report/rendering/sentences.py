@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ddpm_lightning.metrics.card import MetricCard
+from ddpm_lightning.metrics.cards import Card
+from ddpm_lightning.metrics.likelihood.card import LikelihoodCard
 from ddpm_lightning.report.rendering.format import configuration_label, metric_name
 from ddpm_lightning.report.score_names import higher_is_better
 from ddpm_lightning.report.table import Row, Table, Verdict
@@ -73,8 +75,20 @@ def _verdict(table: Table, metric: str) -> str:
     return sentence
 
 
-def card_line(card: MetricCard) -> str:
-    """A metric card in one line of text."""
+def card_line(card: Card) -> str:
+    """A card in one line of text."""
+    return _likelihood_line(card) if isinstance(card, LikelihoodCard) else _score_line(card)
+
+
+def _likelihood_line(card: LikelihoodCard) -> str:
+    labels = "" if card.labels is None else f", labels {card.labels}"
+    methods = "; ".join(_described(part) for part in (card.bound, card.ode) if part is not None)
+    return (
+        f"{card.num_images:,} images, {card.split} split of {card.dataset}{labels}; {methods}; {card.weights} weights"
+    )
+
+
+def _score_line(card: MetricCard) -> str:
     labels = "" if card.labels is None else f", labels {card.labels.replace('_', ' ')}"
     return (
         f"features {card.features} (sha256 {card.features_sha256[:12]}, resize: {card.resize}); "

@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from ddpm_lightning.runs.from_checkpoint import FROM_CHECKPOINT
+from ddpm_lightning.runs.from_checkpoint import needs_checkpoint
 from ddpm_lightning.runs.stored_values import REFERENCE
 from ddpm_lightning.verbs.composition import Composition
 from ddpm_lightning.verbs.help.hydra_grammar import typed
@@ -84,7 +84,7 @@ class HelpContents:
 def help_contents(composition: Composition) -> HelpContents:
     """What `--help` of a verb lists, with the options of the choices that the command line makes.
 
-    A group is listed if there is something to choose, and `from_checkpoint` where there is a checkpoint. Not listed as
+    A group is listed if there is something to choose, and what needs a checkpoint where there is one. Not listed as
     options are `_target_` and its like, and references without a comment, as in `sampler: ${sampler}`: by these one
     section uses another.
 
@@ -126,11 +126,11 @@ class _Comments:
 
 
 def _groups(composition: Composition, comments: _Comments) -> Iterator[Group]:
-    hidden = set() if "checkpoint" in set(composition.config) else {FROM_CHECKPOINT}
+    has_checkpoint = "checkpoint" in set(composition.config)
     names = [name for name in composition.chosen if not _is_hydra(name) or name in HYDRA_GROUPS]
     for name in sorted(names, key=lambda name: _place(name, names)):
         current = composition.chosen[name]
-        choices = tuple(choice for choice in composition.choices(name) if choice not in hidden)
+        choices = tuple(c for c in composition.choices(name) if has_checkpoint or not needs_checkpoint(name, c))
         if len(choices) > 1 or not current:
             yield Group(name, choices, current, comments.groups.get(name, ""))
 
