@@ -182,7 +182,7 @@ def test_train_refuses_to_take_a_group_from_a_checkpoint(compose_verb, choice):
 
 def options_of(group: str) -> DictConfig:
     """Every option of any choice of a group, with the value of the last choice."""
-    paths = [p for p in sorted((CONF / group).glob("*.yaml")) if f"{group}={p.stem}" not in OF_EVALUATIONS]
+    paths = [p for p in sorted((CONF / group).glob("*.yaml")) if f"{group}={p.stem}" not in OF_OTHER_VERBS]
     return OmegaConf.merge(*(OmegaConf.load(path) for path in paths if path.stem != "from_checkpoint"))
 
 
