@@ -6,7 +6,7 @@ WORKERS ?= 2
 # Side by side, with a thread each.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m 'not slow'
 
-.PHONY: help setup demo test test-core test-slow lint benchmark chaos clean
+.PHONY: help setup demo test test-core test-slow lint tutorial benchmark chaos clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,10 @@ lint: setup  ## Check style, types and layers
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+tutorial: setup  ## Run docs/tutorial.ipynb and write it as a page
+	$(BIN)/python -m nbconvert --execute --to markdown docs/tutorial.ipynb
+	rm docs/tutorial_files/*.jpg  # notebooks hold two forms of each picture
 
 benchmark: setup  ## Measure training throughput, the input pipeline, the image cache and sweeps
 	$(BIN)/python benchmarks/training_step.py

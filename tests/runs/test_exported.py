@@ -43,7 +43,14 @@ def test_its_config_is_the_runs(exported: Path) -> None:
     assert content["config"]["seed"] == checkpoint[CONFIG_KEY]["seed"]
     assert (content["step"], content["image_shape"]) == (checkpoint["global_step"], [1, 28, 28])
     assert content["card"] == json.loads((RUN / "metrics.json").read_text())["card"]
-    assert ddpm_lightning.load(exported).config == ddpm_lightning.load(RUN).config
+    assert ddpm_lightning.load(exported).config == {
+        k: v for k, v in ddpm_lightning.load(RUN).config.items() if k != "paths"
+    }
+
+
+def test_the_folders_of_the_machine_stay_there(exported: Path) -> None:
+    assert "paths" in read_trained(RUN).config
+    assert "paths" not in json.loads((exported / "config.json").read_text())["config"]
 
 
 def test_weights_that_were_not_scored_have_no_card(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def write_exported(model: SavedModel, folder: str | Path) -> None:
         "weights": model.weights,
         "weights_sha256": content_sha256(model.state),
         "card": model.card,
-        "config": model.config,
+        "config": {section: node for section, node in model.config.items() if section != "paths"},  # of this machine
     }
     with new_folder(folder) as temporary:
         # Copies, since safetensors refuses tensors that share memory.
