@@ -9,8 +9,8 @@ import numpy as np
 from ddpm_lightning.metrics.card import MetricCard
 from ddpm_lightning.report.comparable import check_comparable
 from ddpm_lightning.report.estimate import SAMPLES, SEEDS_AND_SAMPLES, estimate, scores
-from ddpm_lightning.report.finished_run import FinishedRun
-from ddpm_lightning.report.score_names import ERRORS, SAMPLE_SCORES, higher_is_better
+from ddpm_lightning.report.finished_run import Card, FinishedRun
+from ddpm_lightning.report.score_names import ON_NOISED_IMAGES, SAMPLE_SCORES, higher_is_better
 from ddpm_lightning.report.shared_snr_buckets import average_over_shared_buckets
 from ddpm_lightning.report.statistics import confounded, main_effects, verdicts
 from ddpm_lightning.report.table import Effect, Estimate, Row, Table, Verdict
@@ -24,13 +24,13 @@ Runs = dict[int, FinishedRun]  # by seed
 Values = TypeVar("Values", float, np.ndarray)
 
 
-def build_table(runs: Sequence[FinishedRun], by: Sequence[str] | None = None, metric: str = "kid") -> Table:
+def build_table(runs: Sequence[FinishedRun], by: Sequence[str] | None = None, metric: str | None = None) -> Table:
     """The table of a sweep.
 
     Args:
         runs: in the order in which choices are listed; the first choice of a factor is its baseline.
         by: options that distinguish configurations; None for every option with more than one value.
-        metric: the score that the rows are sorted by, one of `score_names.NAMES`.
+        metric: the score that the rows are sorted by, one of `score_names.NAMES`; None for the first that there is.
 
     Raises:
         ValueError: no runs, an unknown option or metric, runs that are not comparable, several runs of one
@@ -62,7 +62,7 @@ def build_table(runs: Sequence[FinishedRun], by: Sequence[str] | None = None, me
         for i, (choices, members) in enumerate(groups)
     ]
     rows.sort(key=lambda row: _not_finite_last(_as_cost(metrics[0], row.estimates[metrics[0]].mean)))
-    cards: dict[tuple, MetricCard] = {}
+    cards: dict[tuple, Card] = {}
     for run in runs:
         cards.setdefault(tuple(run.card.flat().items()), run.card)
     return Table(factors, metrics, rows, effects, list(cards.values()), notes)
@@ -86,12 +86,13 @@ def _varying(runs: Sequence[FinishedRun]) -> list[str]:
     return [name for name in options if len({run.options.get(name, ABSENT) for run in runs}) > 1]
 
 
-def _metrics(runs: Sequence[FinishedRun], metric: str, notes_on_errors: Sequence[str]) -> list[str]:
+def _metrics(runs: Sequence[FinishedRun], metric: str | None, notes_on_errors: Sequence[str]) -> list[str]:
     """The scores that any run has, `metric` first. The notes may explain in an error why `metric` is missing."""
-    features = runs[0].card.features
-    names = {**{short: f"{short}_{features}" for short in SAMPLE_SCORES}, **{error: error for error in ERRORS}}
+    card = runs[0].card
+    features = {short: f"{short}_{card.features}" for short in SAMPLE_SCORES} if isinstance(card, MetricCard) else {}
+    names = {**features, **{name: name for name in ON_NOISED_IMAGES}}
     present = {short: name for short, name in names.items() if any(name in scores(run) for run in runs)}
-    first = present.get(metric, metric)
+    first = present.get(metric, metric) if metric else next(iter(present.values()), "kid")
     if first not in present.values():
         known = f"these runs have {', '.join(present) or 'no scores'}"
         raise ValueError("; ".join([f"unknown metric {metric!r}: {known}", *notes_on_errors]))

@@ -9,7 +9,8 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from ddpm_lightning.metrics.card import MetricCard
-from ddpm_lightning.report.finished_run import FinishedRun
+from ddpm_lightning.metrics.classifier_card import ClassifierCard
+from ddpm_lightning.report.finished_run import Card, FinishedRun
 from ddpm_lightning.runs.options import FACTORS, role_of
 from ddpm_lightning.runs.plain_config import value_as_text
 from ddpm_lightning.runs.run_folder import RunFolder
@@ -64,7 +65,7 @@ def _read(folder: Path, config: dict[str, Any], keys: Sequence[str]) -> Finished
         return None
     try:
         scores = json.loads(file.read_text())
-        card = MetricCard.from_dict(scores["card"])
+        card = _card(scores["card"])
         values, diagnostics, cost = scores["values"], scores["diagnostics"], scores.get("cost", {})
     except (ValueError, KeyError, TypeError) as error:
         warnings.warn(f"{folder} is left out: {file} is truncated or altered ({error})", stacklevel=3)
@@ -78,6 +79,10 @@ def _read(folder: Path, config: dict[str, Any], keys: Sequence[str]) -> Finished
         diagnostics={name.removeprefix("test/"): value for name, value in diagnostics.items()},
         cost=cost,
     )
+
+
+def _card(content: Mapping[str, Any]) -> Card:
+    return ClassifierCard.from_dict(content) if ClassifierCard.describes(content) else MetricCard.from_dict(content)
 
 
 def _record(config: Mapping[str, Any]) -> dict[str, dict[str, str]]:

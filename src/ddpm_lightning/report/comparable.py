@@ -31,6 +31,7 @@ FIXES = {
     "resize": "evaluate all runs with the same version of the features",
     "num_generated": "evaluate all runs with the same metrics.num_samples",
     "num_real": "evaluate all runs with the same metrics.num_real",
+    "num_images": "train all classifiers with the same dataset.diagnostic_size",
     "real_images": "the images differ in size, in the split or its seed, or in the files: report each set of images "
     "separately, or evaluate all runs on the same one",
 }
@@ -45,6 +46,9 @@ def check_comparable(runs: Sequence[FinishedRun], factors: Sequence[str]) -> Non
     Raises:
         ValueError: the scores are not comparable; the message names the difference, the runs, and a fix.
     """
+    tasks = _folders_by_value(runs, [run.card.task for run in runs])
+    if len(tasks) > 1:
+        raise ValueError(f"these runs cannot be compared: {_describe('task', tasks)}; report each task separately")
     cards = [run.card.flat() for run in runs]
     for name in dict.fromkeys(name for card in cards for name in card):
         if not _explained(name, factors):
@@ -54,7 +58,7 @@ def check_comparable(runs: Sequence[FinishedRun], factors: Sequence[str]) -> Non
     for option, part in PAIRING_SEEDS.items():
         for seed in sorted({run.seed for run in runs}):
             of_seed = [run for run in runs if run.seed == seed]
-            groups = _folders_by_value(of_seed, [getattr(run.card, part) for run in of_seed])
+            groups = _folders_by_value(of_seed, [getattr(run.card, part, None) for run in of_seed])
             studied = {option, "seeds.samples"} if part == "seed" else {option}
             if len(groups) > 1 and not studied & set(factors):
                 raise ValueError(

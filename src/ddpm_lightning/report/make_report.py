@@ -13,14 +13,14 @@ from ddpm_lightning.report.rendering.write_report import write_report
 
 
 def make_report(
-    sweeps: Sequence[Path], by: Sequence[str] | None = None, metric: str = "kid", out: Path | None = None
+    sweeps: Sequence[Path], by: Sequence[str] | None = None, metric: str | None = None, out: Path | None = None
 ) -> list[Path]:
     """Writes the report of the finished runs in `sweeps`, and returns its files.
 
     Args:
         sweeps: folders of sweeps or runs.
         by: options that distinguish the rows; None for every option in which the runs differ.
-        metric: the score that the rows are sorted by, one of `score_names.NAMES`.
+        metric: the score that the rows are sorted by, one of `score_names.NAMES`; None for the first that there is.
         out: the report's folder; None for `report` in the first sweep.
 
     Raises:
@@ -29,7 +29,9 @@ def make_report(
     """
     table = build_table(collect(sweeps), by=by, metric=metric)
     folder = out or sweeps[0] / "report"
-    words = ["python", "report.py", *map(str, sweeps), f"metric={metric}"]
+    words = ["python", "report.py", *map(str, sweeps)]
+    if metric is not None:
+        words.append(f"metric={metric}")
     if by is not None:
         words.append(f"by={','.join(by)}")
     if out is not None:

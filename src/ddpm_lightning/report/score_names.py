@@ -26,7 +26,10 @@ SAMPLE_SCORES = {
 ERRORS = {"noise_mae": Score("noise MAE"), "image_mae": Score("image MAE")}
 """Errors of predictions from noised held-out images."""
 
-NAMES = (*SAMPLE_SCORES, *ERRORS)
+ON_NOISED_IMAGES = {**ERRORS, "accuracy": Score("accuracy", higher_is_better=True)}
+"""What is measured on noised held-out images, also in each bucket of log SNR: errors, and a classifier's accuracy."""
+
+NAMES = (*SAMPLE_SCORES, *ON_NOISED_IMAGES)
 """The scores by which the rows of a table can be sorted."""
 
 
@@ -37,7 +40,7 @@ def is_sample_score(metric: str) -> bool:
 
 def score_of(metric: str) -> Score:
     """The score of a metric: KID for kid_lenet_mnist."""
-    return SAMPLE_SCORES[metric.partition("_")[0]] if is_sample_score(metric) else ERRORS[metric]
+    return SAMPLE_SCORES[metric.partition("_")[0]] if is_sample_score(metric) else ON_NOISED_IMAGES[metric]
 
 
 def higher_is_better(metric: str) -> bool:

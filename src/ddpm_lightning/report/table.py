@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ddpm_lightning.metrics.card import MetricCard
-from ddpm_lightning.report.finished_run import FinishedRun
+from ddpm_lightning.report.finished_run import Card, FinishedRun
 
 
 class Verdict(StrEnum):
@@ -102,5 +101,5 @@ class Table:
     metrics: list[str]
     rows: list[Row]
     effects: list[Effect]
-    cards: list[MetricCard]
+    cards: list[Card]
     notes: list[str]

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ddpm_lightning.metrics.card import MetricCard
+from ddpm_lightning.metrics.classifier_card import ClassifierCard
+from ddpm_lightning.report.finished_run import Card
 from ddpm_lightning.report.rendering.format import configuration_label, metric_name
 from ddpm_lightning.report.score_names import higher_is_better
 from ddpm_lightning.report.table import Row, Table, Verdict
@@ -73,8 +74,10 @@ def _verdict(table: Table, metric: str) -> str:
     return sentence
 
 
-def card_line(card: MetricCard) -> str:
+def card_line(card: Card) -> str:
     """A metric card in one line of text."""
+    if isinstance(card, ClassifierCard):
+        return f"{card.num_images:,} noised images, {card.split} split of {card.dataset}; {card.weights} weights"
     labels = "" if card.labels is None else f", labels {card.labels.replace('_', ' ')}"
     return (
         f"features {card.features} (sha256 {card.features_sha256[:12]}, resize: {card.resize}); "
