@@ -1,9 +1,24 @@
 """A classifier of noised images: network and schedule as one function of (x_t, t)."""
 
+from typing import NamedTuple
+
 from torch import Tensor, nn
 
 from ddpm_lightning.diffusion.conditioning import Conditioning
 from ddpm_lightning.diffusion.schedule import Schedule
+from ddpm_lightning.diffusion.target import ValueRange
+
+
+class TrainedOn(NamedTuple):
+    """The images that a classifier was trained on.
+
+    Attributes:
+        image_shape: (C, H, W).
+        value_range: the values of the darkest and the brightest pixel, which say how images are normalised.
+    """
+
+    image_shape: tuple[int, int, int]
+    value_range: ValueRange
 
 
 class Classifier(nn.Module):
@@ -13,14 +28,22 @@ class Classifier(nn.Module):
         network: called as `network(x, noise_level)`. Its attribute `conditioning` is the measure of the noise level
             that it wants, and `num_classes` its number of classes.
         schedule: relates t to alpha and sigma.
-        sha256: identifies the weights on score cards; None for weights that are still in training.
+        trained_on: for a check that it guides a model of the same images; None while it is in training.
+        weights_hash: identifies the weights on the card of a score; None while it is in training.
     """
 
-    def __init__(self, network: nn.Module, schedule: Schedule, sha256: str | None = None) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        schedule: Schedule,
+        trained_on: TrainedOn | None = None,
+        weights_hash: str | None = None,
+    ) -> None:
         super().__init__()
         self.network = network
         self.schedule = schedule
-        self.sha256 = sha256
+        self.trained_on = trained_on
+        self.weights_hash = weights_hash
         self.conditioning = Conditioning(str(network.conditioning))
         self.num_classes: int = network.num_classes  # type: ignore[assignment]
 

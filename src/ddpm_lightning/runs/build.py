@@ -18,6 +18,7 @@ from lightning.pytorch.strategies import StrategyRegistry
 from omegaconf import DictConfig
 
 from ddpm_lightning.data.datamodule import ImageDataModule
+from ddpm_lightning.diffusion.classifier_guidance import check_images
 from ddpm_lightning.diffusion.objective import Objective, objective_of
 from ddpm_lightning.diffusion.schedule import Schedule
 from ddpm_lightning.diffusion.target import Target
@@ -79,7 +80,9 @@ def build_module(config: DictConfig, image_shape: tuple[int, int, int], num_clas
 
 def check_sampling(config: DictConfig, module: DiffusionModule) -> None:
     """Raises ValueError if guidance or sampler cannot use the model, before it is trained."""
-    instantiate(config.sampler).times(instantiate(config.guidance)(module.denoiser))
+    guided = instantiate(config.guidance)(module.denoiser)
+    check_images(guided, module.image_shape, module.normalizer.value_range)
+    instantiate(config.sampler).times(guided)
 
 
 def build_target_and_objective(config: DictConfig) -> tuple[Target, Objective]:
