@@ -1,5 +1,6 @@
 """Guidance by the gradient of a classifier of noised images."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,8 +41,8 @@ class ClassifierGuidance(IntervalGuidance):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.scale >= 0:
-            raise ValueError(f"guidance.scale must be at least 0, not {self.scale}")
+        if not 0 <= self.scale < math.inf:
+            raise ValueError(f"guidance.scale must be a finite number of at least 0, not {self.scale}")
         own = self.denoiser.num_classes
         if own not in (None, self.classifier.num_classes):
             raise ValueError(
@@ -147,5 +148,5 @@ def _same_range(theirs: ValueRange, ours: ValueRange) -> bool:
 
 
 def _described(value_range: ValueRange) -> str:
-    low, high = (torch.as_tensor(limit).flatten().tolist() for limit in value_range)
-    return f"from {low[0]:.3g} to {high[0]:.3g}"
+    low, high = (torch.as_tensor(limit).flatten()[0].item() for limit in value_range)
+    return "that are standardised" if math.isnan(low) else f"from {low:.3g} to {high:.3g}"

@@ -147,10 +147,15 @@ def _check_steps(num_steps: int, timesteps: TimestepDistribution, schedule: Sche
         )
 
 
+def scores_samples(config: DictConfig) -> bool:
+    """Whether `config.metrics` is about samples; with `metrics=accuracy`, that of a classifier, it is not."""
+    return "chunk_size" in config.metrics
+
+
 def check_scoring(config: DictConfig) -> None:
     """Raises ValueError if samples cannot be scored as `config.metrics` says, even where no callback does it yet."""
     # The features are left out, since some take long to load.
-    if config.metrics:  # a classifier has none
+    if scores_samples(config):
         ScoringPlan(**{**config.metrics, "features": cast(FeatureExtractor, None)})
 
 

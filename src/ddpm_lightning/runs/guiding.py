@@ -19,7 +19,11 @@ from ddpm_lightning.runs.trust import packages_of_process
 
 
 def classifier_guidance(
-    denoiser: DenoiserLike, classifier: str, scale: float = 1.0, level_min: float = 0.0, level_max: float | None = None
+    denoiser: DenoiserLike,
+    classifier: str | None = None,
+    scale: float = 1.0,
+    level_min: float = 0.0,
+    level_max: float | None = None,
 ) -> ClassifierGuidance:
     """Guides by a trained classifier, with the weights that its run is scored with.
 
@@ -34,6 +38,11 @@ def classifier_guidance(
         FileNotFoundError: there is no checkpoint.
         ValueError: it is damaged, or no classifier's; or the classifier and the denoiser do not fit each other.
     """
+    if classifier is None:
+        raise ValueError(
+            "guidance=classifier needs a classifier: set guidance.classifier=RUN, a run of python train.py "
+            "task=classifier with the model's data set and schedule"
+        )
     try:
         file = find_checkpoint(at_home(classifier))
     except FileNotFoundError as error:

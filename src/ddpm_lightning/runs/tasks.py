@@ -8,7 +8,13 @@ import torch
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig
 
-from ddpm_lightning.runs.build import build_network, build_target_and_objective, check_sampling, check_training_times
+from ddpm_lightning.runs.build import (
+    build_network,
+    build_target_and_objective,
+    check_sampling,
+    check_training_times,
+    scores_samples,
+)
 from ddpm_lightning.training.classifier_module import ClassifierModule
 from ddpm_lightning.training.module import DiffusionModule
 from ddpm_lightning.training.training_module import TrainingModule
@@ -37,8 +43,10 @@ class Denoising(Task):
     """Removes noise, so that images can be drawn."""
 
     def check(self, config: DictConfig) -> None:
-        if not config.metrics:
+        if not scores_samples(config):
             raise ValueError("metrics=accuracy is for task=classifier: leave it out, or choose another one")
+        if config.callbacks.get("accuracy"):
+            raise ValueError("callbacks.accuracy is for task=classifier: leave it out, or choose callbacks=default")
 
     def build(self, config: DictConfig, image_shape: tuple[int, int, int], num_classes: int) -> DiffusionModule:
         _check_network(
@@ -72,8 +80,8 @@ class Classification(Task):
     """Classifies noised images, so that the classifier can guide a denoiser."""
 
     def check(self, config: DictConfig) -> None:
-        for group in OF_DENOISERS:
-            if config.get(group):
+        for group in OF_DENOISERS:  # a recipe may set single options of a group that is not chosen
+            if {"_target_", "features", "chunk_size"} & (config.get(group) or {}).keys():
                 raise ValueError(f"{group} has no effect on a classifier: leave it out, or choose task=denoising")
         for name, options in config.callbacks.items():
             if options and "sampler" in options:
@@ -84,7 +92,9 @@ class Classification(Task):
 
     def build(self, config: DictConfig, image_shape: tuple[int, int, int], num_classes: int) -> ClassifierModule:
         if num_classes == 0:
-            raise ValueError(f"dataset {config.dataset.name} has no labels, which a classifier learns: choose another")
+            raise ValueError(
+                f"dataset {config.dataset.name} has no labels for a classifier to learn: choose another one"
+            )
         _check_network(config, "num_classes", "does not classify: choose model=adm_classifier_small, or task=denoising")
         torch.manual_seed(config.seeds.init)
         return ClassifierModule(

@@ -6,7 +6,14 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from ddpm_lightning.runs.build import build_callbacks, build_data, build_trainer, check_scoring, final_scores
+from ddpm_lightning.runs.build import (
+    build_callbacks,
+    build_data,
+    build_trainer,
+    check_scoring,
+    final_scores,
+    scores_samples,
+)
 from ddpm_lightning.runs.config import RunConfig
 from ddpm_lightning.runs.hardware import check_hardware
 from ddpm_lightning.runs.job import run_job
@@ -26,6 +33,8 @@ def evaluate(command: DictConfig) -> dict[str, float]:
         FileExistsError: if the folder holds another evaluation.
     """
     command = with_right_types(command)
+    if not scores_samples(command):
+        raise ValueError("metrics=accuracy is for python train.py task=classifier: leave it out")
     folder = RunFolder(Path(HydraConfig.get().runtime.output_dir))
     run = restore_run(command, groups=("grid", "sampler", "guidance", "metrics"))
     # Keep interpolations, so that they resolve against the checkpoint's config.
