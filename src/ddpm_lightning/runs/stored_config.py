@@ -115,7 +115,7 @@ def modernized(
             "its `checkpoints`"
         ) from error
     _remove_constants(content, origin)
-    if "loss_on" in content:  # else it is no denoiser's config
+    if "model" in content and ("loss_on" in content or "task" not in content):  # else it is no denoiser's config
         content = copy.deepcopy(ADDED) | content
     content["config_version"] = CONFIG_VERSION
     if trust is not None:
