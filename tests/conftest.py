@@ -25,8 +25,8 @@ from ddpm_lightning.data.datamodule import ImageDataModule
 from ddpm_lightning.metrics.card import MetricCard
 from ddpm_lightning.runs.build import build_data, build_module, build_trainer
 from ddpm_lightning.runs.plain_config import plain, resolved
-from ddpm_lightning.training.module import DiffusionModule
-from tiny_runs import TINY_OPTIONS, write_tiny_data
+from ddpm_lightning.training.training_module import TrainingModule
+from tiny_runs import TINY_OPTIONS, of_classifier, write_tiny_data
 from tiny_runs import write_idx as write_idx_file
 
 REPOSITORY = Path(__file__).parents[1]
@@ -189,10 +189,10 @@ class TinyRun(NamedTuple):
 
     config: DictConfig
     trainer: Trainer
-    module: DiffusionModule
+    module: TrainingModule
     data: ImageDataModule
 
-    def fit(self) -> DiffusionModule:
+    def fit(self) -> TrainingModule:
         self.trainer.fit(self.module, self.data)
         return self.module
 
@@ -204,7 +204,9 @@ def tiny_run(
     """`tiny_run(*overrides, callbacks=[...], loggers=[...])`, with no other callbacks than these."""
 
     def make(*overrides: str, callbacks: list[Callback] | None = None, loggers: list[Logger] | None = None) -> TinyRun:
-        config = resolved(compose_verb("train", *tiny_options, *overrides))
+        is_classifier = "task=classifier" in overrides
+        options = of_classifier(tiny_options) if is_classifier else tiny_options
+        config = resolved(compose_verb("train", *options, *overrides))
         data = build_data(config)
         module = build_module(config, data.image_shape, data.num_classes)
         module.normalizer.fit(data.split("train"))

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from ddpm_lightning.runs.build import build_trainer
 from ddpm_lightning.runs.launch import ranks_to_start
 from ddpm_lightning.verbs.train import train
+from tiny_runs import of_classifier
 
 CONF = Path(__file__).parents[1] / "conf"
 VERBS = ("train", "evaluate", "sample")
@@ -23,6 +24,7 @@ NOT_RUN = {
     "logger=wandb": "an optional dependency that talks to a server",
     "dataset/split=folders": "needs files: tests/data/sources/test_split_folders.py",
     "metrics/features=inception": "needs its weights: covered by its own tests",
+    "guidance=classifier": "needs a run: tests/runs/test_guiding.py",
     **dict.fromkeys(("dataset=cifar10", "dataset=flowers", "dataset=folder", "dataset=pets"), "needs files: own tests"),
     **dict.fromkeys(
         (f"experiment=flowers_{how}" for how in ("64", "ablation", "ddim", "small")), "needs files: as pets_ablation"
@@ -35,6 +37,12 @@ NEEDS = {
     "variance=fixed_large": ["loss=vlb", "timesteps=uniform_discrete"],
     "loss=hybrid": ["variance=learned_range", "timesteps=uniform_discrete"],
     "loss=vlb": ["timesteps=uniform_discrete"],
+    **{
+        choice: ["task=classifier"]
+        for choice in ("model=adm_classifier_small", "metrics=accuracy", "callbacks=accuracy")
+    },
+    "model=adm_classifier": ["task=classifier", "model.blocks=1", "model.groups=4"],
+    "callbacks=classifier": ["task=classifier"],
     "model=unet": ["model.blocks=1"],
     "model=adm": ["model.blocks=1", "model.groups=4"],
     "experiment=search": ["optimize.score=test/loss"],  # without the callback that scores samples
@@ -116,6 +124,9 @@ def test_every_choice_runs_one_batch(compose_verb, tiny_options, tmp_path, choic
         shown = ["callbacks=generative_metrics"]
     else:
         shown = ["callbacks=minimal", "logger=none"] if group != "logger" else ["callbacks=minimal"]
+    needs = NEEDS.get(choice, [])
+    if "task=classifier" in (choice, *needs):
+        shown, tiny_options = ["logger=none"], of_classifier(tiny_options)
     config = compose_verb(
         "train",
         *shown,
@@ -125,7 +136,7 @@ def test_every_choice_runs_one_batch(compose_verb, tiny_options, tmp_path, choic
         "trainer.limit_train_batches=1",
         "trainer.limit_val_batches=1",
         "trainer.limit_test_batches=1",
-        *NEEDS.get(choice, []),
+        *needs,
     )
     scores = train(config)
     assert (tmp_path / "run" / "config.yaml").is_file()

@@ -1,5 +1,6 @@
 """A data set of a few images, and the options of runs that take a second."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,14 @@ TINY_OPTIONS = (
     "trainer.check_val_every_n_epoch=1",
 )
 """Options of train.py for these data: 10 steps an epoch, 8 images to validate on."""
+
+OF_DENOISERS = ("sampler.", "metrics.", "model.num_classes", "label_dropout", "self_conditioning")
+"""Beginnings of options that task=classifier does not have."""
+
+
+def of_classifier(options: Sequence[str]) -> list[str]:
+    """The options of a tiny run as those of a classifier's."""
+    return ["task=classifier", *(option for option in options if not option.startswith(OF_DENOISERS))]
 
 
 def write_idx(path: Path, array: np.ndarray) -> None:

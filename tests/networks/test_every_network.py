@@ -1,4 +1,4 @@
-"""Properties of every network in conf/model."""
+"""Properties of every network in conf/model that denoises."""
 
 import pytest
 import torch
@@ -7,13 +7,14 @@ from torch import nn
 from choices import choices, config_of, make
 from ddpm_lightning.diffusion.conditioning import Conditioning
 
-every_model = pytest.mark.parametrize("model", choices("model"))
-WITH_CLASSES = [model for model in choices("model") if "num_classes" in config_of("model", model)]
-WITH_LEVELS = [model for model in choices("model") if "channels" in config_of("model", model)]
+MODELS = [model for model in choices("model") if "classifier" not in model]
+every_model = pytest.mark.parametrize("model", MODELS)
+WITH_CLASSES = [model for model in MODELS if "num_classes" in config_of("model", model)]
+WITH_LEVELS = [model for model in MODELS if "channels" in config_of("model", model)]
 every_unet = pytest.mark.parametrize("build", WITH_LEVELS, indirect=True)
 
 
-@pytest.fixture(params=choices("model"))
+@pytest.fixture(params=MODELS)
 def build(request, small):
     """`build(input_shape, out_channels=None, **options)`: a small network of three levels."""
     return lambda *arguments, **options: small(request.param, *arguments, **options)

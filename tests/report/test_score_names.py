@@ -36,5 +36,9 @@ def test_errors_are_better_when_low():
     assert not any(is_sample_score(error) or higher_is_better(error) for error in ERRORS)
 
 
+def test_a_higher_accuracy_is_better():
+    assert higher_is_better("accuracy") and not is_sample_score("accuracy")
+
+
 def test_the_usage_names_every_score():
     assert all(name in USAGE for name in NAMES)

@@ -19,6 +19,7 @@ from ddpm_lightning.runs.build import build_callbacks, build_loggers, build_modu
 from ddpm_lightning.runs.config import RunConfig
 from ddpm_lightning.runs.run_folder import RunFolder
 from ddpm_lightning.runs.stored_config import CONFIG_VERSION, RENAMED, modernized
+from ddpm_lightning.runs.tasks import Denoising
 from ddpm_lightning.samplers.ddpm import DDPM
 from ddpm_lightning.samplers.grid import UniformGrid
 from ddpm_lightning.training.checkpoint import CONFIG_KEY, read_checkpoint
@@ -116,7 +117,13 @@ def test_an_earlier_model_has_what_it_had_no_option_for():
     model = {"_target_": "ddpm_lightning.networks.unet.UNet"}
     config = modernized(earlier(model=model), "run")
     assert (config["self_conditioning"], instantiate(config["variance"])) == (False, FixedVariance(0.0))
+    assert isinstance(instantiate(config["task"]), Denoising)
     assert modernized(earlier(model=model, self_conditioning=True), "run")["self_conditioning"] is True
+
+
+def test_a_classifier_gets_no_option_of_a_denoiser():
+    config = {"config_version": 2, "model": {}, "task": {"_target_": "ddpm_lightning.runs.tasks.Classification"}}
+    assert modernized(config, "run") == config
 
 
 def test_all_four_seeds_were_the_one_there_was():

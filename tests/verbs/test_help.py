@@ -218,7 +218,7 @@ def test_several_callbacks_are_marked():
     contents = contents_of("train", "callbacks=[cost,checkpointing]")
     (callbacks,) = (group for group in contents.groups if group.name == "callbacks")
     assert callbacks.current == ("cost", "checkpointing")
-    assert "checkpointing*, cost*, default," in help_text(
+    assert "checkpointing*, classifier, cost*, default," in help_text(
         CONF, "train", ["callbacks=[cost,checkpointing]"], "python train.py"
     )
 

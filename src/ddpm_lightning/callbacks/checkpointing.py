@@ -12,7 +12,7 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 from ddpm_lightning.callbacks.stop_signals import STEPS_BETWEEN_AGREEMENTS, StopSignals
 from ddpm_lightning.runs.logged_values import check_logged
 from ddpm_lightning.runs.run_folder import RunFolder
-from ddpm_lightning.training.module import DiffusionModule
+from ddpm_lightning.training.training_module import TrainingModule
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +113,7 @@ class Checkpointing(Callback):
         trainer.save_checkpoint(run.last_checkpoint)
         self._saved_step = trainer.global_step
         if self._has_config and trainer.is_global_zero and not run.config_file.is_file():
-            assert isinstance(trainer.lightning_module, DiffusionModule)
+            assert isinstance(trainer.lightning_module, TrainingModule)
             run.write_config(trainer.lightning_module.run_config)  # without it, nothing can continue the run
             raise FileNotFoundError(
                 f"{run.path} was moved or deleted while the run was training in it. Its state at step "

@@ -10,7 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from ddpm_lightning.callbacks.training_clock import TrainingClock
 from ddpm_lightning.data.batch import Batch
 from ddpm_lightning.readable_numbers import duration, magnitude
-from ddpm_lightning.training.module import DiffusionModule
+from ddpm_lightning.training.training_module import TrainingModule
 
 PREFIX = "cost/"
 """Prefix of logged costs."""
@@ -59,7 +59,7 @@ class CostMeter(Callback):
         self._clock.interrupt()
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        assert isinstance(pl_module, DiffusionModule)
+        assert isinstance(pl_module, TrainingModule)
         costs = {"parameters": float(sum(parameter.numel() for parameter in pl_module.network.parameters()))}
         if speed := self._clock.images_per_second:
             costs["train_images_per_second"] = speed
@@ -67,7 +67,7 @@ class CostMeter(Callback):
             costs["wall_seconds"] = self._wall_seconds
         log_costs(trainer, pl_module, costs)
 
-    def logged_values(self, module: DiffusionModule, stage: str) -> set[str]:
+    def logged_values(self, module: TrainingModule, stage: str) -> set[str]:
         """The names of all values that it may log in a stage: "train", "val" or "test"."""
         costs = ("parameters", "train_images_per_second", "wall_seconds")
         return {f"{PREFIX}{name}" for name in costs} if stage == "test" else set()
@@ -90,7 +90,7 @@ class CostMeter(Callback):
         self._wall_seconds = state_dict["wall_seconds"]
 
 
-def log_costs(trainer: Trainer, module: DiffusionModule, costs: Mapping[str, float]) -> None:
+def log_costs(trainer: Trainer, module: TrainingModule, costs: Mapping[str, float]) -> None:
     """Logs the first rank's values under `cost/` on every rank, since each rank has its own clock.
 
     All ranks must call it.

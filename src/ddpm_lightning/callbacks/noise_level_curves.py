@@ -11,7 +11,8 @@ from ddpm_lightning.data.order import spread_indices
 from ddpm_lightning.diffusion.forward_process import noise_batch
 from ddpm_lightning.diffusion.randomness import Purpose, keyed_normal
 from ddpm_lightning.process_pictures.figure import figure_picture, new_figure
-from ddpm_lightning.training.module import VALIDATION_SEED, DiffusionModule
+from ddpm_lightning.training.module import DiffusionModule
+from ddpm_lightning.training.training_module import VALIDATION_SEED
 
 
 @dataclass(eq=False)

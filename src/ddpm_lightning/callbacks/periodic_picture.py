@@ -38,6 +38,11 @@ class PeriodicPicture(Callback):
     def draw(self, trainer: Trainer, module: DiffusionModule) -> Tensor:
         """The picture, (3, H, W), uint8. Called on every rank, because drawing samples may use them all."""
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Raises ValueError for a module that draws nothing."""
+        if not isinstance(pl_module, DiffusionModule):
+            raise ValueError(f"callbacks: {type(self).__name__} shows a denoiser, and this model is none: leave it out")
+
     @torch.no_grad()
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, DiffusionModule)

@@ -8,7 +8,8 @@ from ddpm_lightning.callbacks.periodic_picture import PeriodicPicture
 from ddpm_lightning.data.order import spread_indices
 from ddpm_lightning.diffusion.randomness import Purpose, keyed_normal
 from ddpm_lightning.process_pictures.panel import process_panel
-from ddpm_lightning.training.module import VALIDATION_SEED, DiffusionModule
+from ddpm_lightning.training.module import DiffusionModule
+from ddpm_lightning.training.training_module import VALIDATION_SEED
 
 NUM_COLUMNS = 10
 

@@ -15,7 +15,7 @@ from ddpm_lightning.callbacks.cost import PREFIX, describe_costs, logged_costs
 from ddpm_lightning.runs.options import IDENTITY, role_of
 from ddpm_lightning.runs.plain_config import leaves
 from ddpm_lightning.runs.run_folder import shown_path
-from ddpm_lightning.training.module import DiffusionModule
+from ddpm_lightning.training.training_module import TrainingModule
 
 DETAILS = ("/log_snr_", "_subsets_")
 """Parts of the names of values that only files and TensorBoard show."""
@@ -30,7 +30,7 @@ class RunSummary(Callback):
 
     @rank_zero_only
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        assert isinstance(pl_module, DiffusionModule)
+        assert isinstance(pl_module, TrainingModule)
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.log_hyperparams(
@@ -41,7 +41,7 @@ class RunSummary(Callback):
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage != "test":
             return
-        table = RichTable(title="Final scores", caption="lower is better, except for precision and recall")
+        table = RichTable(title="Final scores", caption="lower is better, except for precision, recall and accuracy")
         table.add_column("score")
         table.add_column("value", justify="right")
         for name, value in trainer.callback_metrics.items():

@@ -79,7 +79,7 @@ class ImageDataModule(LightningDataModule):
         self._num_workers = num_workers
         self._seed = seed
         self._cache_dir = cache_dir
-        self._diagnostic_size = diagnostic_size
+        self.diagnostic_size = diagnostic_size
         self._in_memory = in_memory
         self._resumed_at = 0
 
@@ -184,7 +184,7 @@ class ImageDataModule(LightningDataModule):
     def _evaluation_loader(self, split: str) -> DataLoader[Batch]:
         rank, world_size = self._rank_and_world_size()
         return evaluation_loader(
-            self.split(split), self._diagnostic_size, EVAL_BATCH_SIZE, rank, world_size, self._num_workers
+            self.split(split), self.diagnostic_size, EVAL_BATCH_SIZE, rank, world_size, self._num_workers
         )
 
     def _rank_and_world_size(self) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 NOT_RECORDED = "not recorded"
 """Value of entries that cards of earlier versions lack: scores with such cards compare with one another."""
@@ -54,6 +54,8 @@ class MetricCard:
     split: str
     dataset: str
     real_images: str
+
+    measured: ClassVar[str] = "scores of samples"
 
     def __post_init__(self) -> None:
         if self.weights not in ("ema", "raw"):

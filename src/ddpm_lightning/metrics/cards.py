@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ddpm_lightning.metrics.card import MetricCard
+from ddpm_lightning.metrics.classifier_card import ClassifierCard
 from ddpm_lightning.metrics.likelihood.card import LikelihoodCard
 
-Card = MetricCard | LikelihoodCard
+Card = MetricCard | LikelihoodCard | ClassifierCard
 
 
 def read_card(content: Mapping[str, Any]) -> Card:
@@ -15,4 +16,6 @@ def read_card(content: Mapping[str, Any]) -> Card:
     Raises:
         TypeError, KeyError: an entry is missing or unknown.
     """
+    if ClassifierCard.describes(content):
+        return ClassifierCard.from_dict(content)
     return LikelihoodCard.from_dict(content) if "num_images" in content else MetricCard.from_dict(content)

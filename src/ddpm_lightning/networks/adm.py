@@ -1,8 +1,9 @@
 """The U-Net of "Diffusion Models Beat GANs on Image Synthesis" (Dhariwal & Nichol 2021)."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
+from functools import partial
 from typing import cast
 
 import torch
@@ -88,6 +89,52 @@ class UNetBlock(nn.Module):
         return output
 
 
+def make_block(
+    in_channels: int,
+    out_channels: int,
+    attends: bool,
+    resample: nn.Module | None = None,
+    takes_skip: bool = False,
+    *,
+    condition_dim: int,
+    head_channels: int,
+    groups: int,
+    dropout: float,
+    factor: float = 1.0,
+) -> UNetBlock:
+    """A block of these widths; `attends` says whether self-attention follows."""
+    residual = ResidualBlock(in_channels, out_channels, condition_dim, groups, dropout, factor, resample)
+    return UNetBlock(residual, out_channels, head_channels if attends else None, groups, takes_skip)
+
+
+def make_encoder(
+    block: Callable[..., UNetBlock], channels: Sequence[int], blocks: int, attention_levels: Sequence[int]
+) -> tuple[nn.ModuleList, list[int]]:
+    """The downsampling half, and the width of each feature map in it, from its input on.
+
+    Args:
+        block: `make_block` with all options but the widths, `attends`, `resample` and `takes_skip`.
+        channels: width of each level, from the full resolution down.
+        blocks: residual blocks per level; between levels there is one that halves the resolution.
+        attention_levels: levels whose blocks are followed by self-attention.
+    """
+    encoder, widths = nn.ModuleList(), [channels[0]]
+    for level, width in enumerate(channels):
+        for _ in range(blocks):
+            encoder.append(block(widths[-1], width, level in attention_levels))
+            widths.append(width)
+        if level < len(channels) - 1:
+            encoder.append(block(width, width, attends=False, resample=nn.AvgPool2d(2)))
+            widths.append(width)
+    return encoder, widths
+
+
+def check_groups(groups: int, channels: Sequence[int]) -> None:
+    """Raises ValueError unless a normalisation with so many groups can follow every level."""
+    if groups < 1 or any(width % groups for width in channels):
+        raise ValueError(f"model.groups={groups} must divide all widths in model.channels={list(channels)}")
+
+
 class ADM(nn.Module):
     """The ablated diffusion model: adaptive group norm, residual blocks that resample, attention at several levels.
 
@@ -136,8 +183,7 @@ class ADM(nn.Module):
         super().__init__()
         check_levels(channels, blocks)
         check_options(len(channels), attention_levels, head_channels, dropout, num_classes)
-        if groups < 1 or any(width % groups for width in channels):
-            raise ValueError(f"model.groups={groups} must divide all widths in model.channels={list(channels)}")
+        check_groups(groups, channels)
         check_size(input_shape, len(channels) - 1)
         self.conditioning = Conditioning(conditioning)
         self.num_classes = num_classes
@@ -146,25 +192,17 @@ class ADM(nn.Module):
         dim = 4 * channels[0]
         self.embed = ConditionEmbedding(channels[0], dim, num_classes, self.conditioning.span)
 
-        def block(
-            in_channels: int, out: int, attends: bool, resample: nn.Module | None = None, takes_skip: bool = False
-        ) -> UNetBlock:
-            factor = math.sqrt(0.5) if rescale_residual else 1.0
-            residual = ResidualBlock(in_channels, out, dim, groups, dropout, factor, resample)
-            return UNetBlock(residual, out, head_channels if attends else None, groups, takes_skip)
-
+        block = partial(
+            make_block,
+            condition_dim=dim,
+            head_channels=head_channels,
+            groups=groups,
+            dropout=dropout,
+            factor=math.sqrt(0.5) if rescale_residual else 1.0,
+        )
         self.conv_in = nn.Conv2d(input_shape[0], channels[0], 3, padding=1)
-        self.encoder = nn.ModuleList()
-        width, skip_widths = channels[0], [channels[0]]
-        for level, level_channels in enumerate(channels):
-            for _ in range(blocks):
-                self.encoder.append(block(width, level_channels, level in attention_levels))
-                width = level_channels
-                skip_widths.append(width)
-            if level < len(channels) - 1:
-                self.encoder.append(block(width, width, attends=False, resample=nn.AvgPool2d(2)))
-                skip_widths.append(width)
-
+        self.encoder, skip_widths = make_encoder(block, channels, blocks, attention_levels)
+        width = channels[-1]
         self.middle = nn.ModuleList([block(width, width, attends=True), block(width, width, attends=False)])
 
         self.decoder = nn.ModuleList()

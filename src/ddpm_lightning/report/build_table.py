@@ -11,7 +11,7 @@ from ddpm_lightning.metrics.cards import Card
 from ddpm_lightning.report.comparable import check_comparable
 from ddpm_lightning.report.estimate import SAMPLES, SEEDS_AND_SAMPLES, estimate, scores
 from ddpm_lightning.report.finished_run import FinishedRun
-from ddpm_lightning.report.score_names import ERRORS, LIKELIHOODS, NAMES, SAMPLE_SCORES, higher_is_better
+from ddpm_lightning.report.score_names import NAMES, OTHER_SCORES, SAMPLE_SCORES, higher_is_better
 from ddpm_lightning.report.shared_snr_buckets import average_over_shared_buckets
 from ddpm_lightning.report.statistics import confounded, main_effects, verdicts
 from ddpm_lightning.report.table import Effect, Estimate, Row, Table, Verdict
@@ -91,7 +91,7 @@ def _metrics(runs: Sequence[FinishedRun], metric: str | None, notes_on_errors: S
     """The scores that any run has, `metric` first. The notes may explain in an error why `metric` is missing."""
     card = runs[0].card
     of_samples = {short: f"{short}_{card.features}" for short in SAMPLE_SCORES} if isinstance(card, MetricCard) else {}
-    names = {**of_samples, **{name: name for name in (*LIKELIHOODS, *ERRORS)}}
+    names = {**of_samples, **{name: name for name in OTHER_SCORES}}
     present = {short: name for short, name in names.items() if any(name in scores(run) for run in runs)}
     metric = metric or next(iter(present), NAMES[0])
     first = present.get(metric, metric)

@@ -36,7 +36,8 @@ FIXES = {
     "features_sha256": "evaluate all runs with the same feature weights",
     "resize": "evaluate all runs with the same version of the features",
     "num_generated": "evaluate all runs with the same metrics.num_samples",
-    "num_images": "evaluate all runs with the same metrics.num_images",
+    "num_images": "evaluate all runs with the same metrics.num_images; train classifiers with the same "
+    "dataset.diagnostic_size",
     "num_real": "evaluate all runs with the same metrics.num_real",
     "real_images": "the images differ in size, in the split or its seed, or in the files: report each set of images "
     "separately, or evaluate all runs on the same one",
@@ -52,12 +53,12 @@ def check_comparable(runs: Sequence[FinishedRun], factors: Sequence[str]) -> Non
     Raises:
         ValueError: the scores are not comparable; the message names the difference, the runs, and a fix.
     """
-    kinds = _folders_by_value(runs, [type(run.card) for run in runs])
+    kinds = _folders_by_value(runs, [run.card.measured for run in runs])
     if len(kinds) > 1:
-        first, second = (folders[0] for folders in list(kinds.values())[:2])
+        (first, (one, *_)), (second, (other, *_)), *_ = kinds.items()
         raise ValueError(
-            f"these runs cannot be compared: some have scores of samples and some have likelihoods ({first} and "
-            f"{second}); report each kind separately"
+            f"these runs cannot be compared: some have {first} and some have {second} ({one} and {other}); report each "
+            "kind separately"
         )
     cards = [run.card.flat() for run in runs]
     for name in dict.fromkeys(name for card in cards for name in card):
@@ -68,7 +69,7 @@ def check_comparable(runs: Sequence[FinishedRun], factors: Sequence[str]) -> Non
     for option, part in PAIRING_SEEDS.items():
         for seed in sorted({run.seed for run in runs}):
             of_seed = [run for run in runs if run.seed == seed]
-            groups = _folders_by_value(of_seed, [getattr(run.card, part) for run in of_seed])
+            groups = _folders_by_value(of_seed, [getattr(run.card, part, None) for run in of_seed])
             studied = {option, "seeds.samples"} if part == "seed" else {option}
             if len(groups) > 1 and not studied & set(factors):
                 raise ValueError(

@@ -66,7 +66,7 @@ def estimate(metric: str, runs: Mapping[int, FinishedRun]) -> Estimate:
 
 def _covered_by_scatter(metric: str, runs: Iterable[FinishedRun]) -> str:
     """The sources of error that differ between the runs, and so show in the scatter of their scores."""
-    sampled = [run.card.seed for run in runs]
+    sampled = [run.sample_seed for run in runs]
     if len(sampled) < 2:
         return ""
     own_samples = is_sample_score(metric) and len(set(sampled)) == len(sampled)
@@ -102,7 +102,7 @@ def _kid_interval(values: Sequence[float], runs: Sequence[FinishedRun], errors: 
     for a, b in combinations(range(len(runs)), 2):
         (first, first_indices), (second, second_indices) = errors[a], errors[b]
         covariance = shared_covariance(first.real_influences, first_indices, second.real_influences, second_indices)
-        if runs[a].card.seed == runs[b].card.seed:  # then samples of equal index share their x_T
+        if runs[a].sample_seed == runs[b].sample_seed:  # then samples of equal index share their x_T
             indices = np.arange(len(first.generated_influences))
             covariance += shared_covariance(first.generated_influences, indices, second.generated_influences, indices)
         covariances.append(covariance)

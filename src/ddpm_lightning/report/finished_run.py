@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ddpm_lightning.archives import check_declared_sizes
+from ddpm_lightning.metrics.card import MetricCard
 from ddpm_lightning.metrics.cards import Card
 
 
@@ -39,7 +40,7 @@ class FinishedRun:
         seed: the seed of the training.
         values: scores by name: kid_NAME, precision_NAME, ... for features named NAME; bits_per_dim_bound, ...
         card: how the scores were made.
-        diagnostics: errors on held-out images by name: noise_mae, image_mae, loss, ...
+        diagnostics: errors, or the accuracy, on held-out images by name: noise_mae, image_mae, loss, ...
         cost: measured costs by name: parameters, train_images_per_second, wall_seconds, sampling_seconds,
             network_evaluations (per sample).
     """
@@ -51,6 +52,11 @@ class FinishedRun:
     card: Card
     diagnostics: dict[str, float]
     cost: dict[str, float]
+
+    @property
+    def sample_seed(self) -> int | None:
+        """Seed of the samples that were scored; None for a classifier, which draws none."""
+        return self.card.seed if isinstance(self.card, MetricCard) else None
 
     def load_features(self) -> RunFeatures:
         """The features that the scores were computed from, read from `features.npz`.

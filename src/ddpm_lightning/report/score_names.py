@@ -32,7 +32,11 @@ LIKELIHOODS = {
 ERRORS = {"noise_mae": Score("noise MAE"), "image_mae": Score("image MAE")}
 """Errors of predictions from noised held-out images."""
 
-NAMES = (*SAMPLE_SCORES, *LIKELIHOODS, *ERRORS)
+ON_NOISED_IMAGES = {**ERRORS, "accuracy": Score("accuracy", higher_is_better=True)}
+"""What is measured on noised held-out images, also in each bucket of log SNR: errors, and a classifier's accuracy."""
+
+OTHER_SCORES = LIKELIHOODS | ON_NOISED_IMAGES
+NAMES = (*SAMPLE_SCORES, *OTHER_SCORES)
 """The scores by which the rows of a table can be sorted."""
 
 
@@ -43,7 +47,7 @@ def is_sample_score(metric: str) -> bool:
 
 def score_of(metric: str) -> Score:
     """The score of a metric: KID for kid_lenet_mnist."""
-    return SAMPLE_SCORES[metric.partition("_")[0]] if is_sample_score(metric) else (LIKELIHOODS | ERRORS)[metric]
+    return SAMPLE_SCORES[metric.partition("_")[0]] if is_sample_score(metric) else OTHER_SCORES[metric]
 
 
 def higher_is_better(metric: str) -> bool:

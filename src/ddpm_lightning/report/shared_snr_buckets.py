@@ -1,4 +1,4 @@
-"""Errors averaged over the log-SNR buckets that all runs of a table share."""
+"""Errors, and accuracies, averaged over the log-SNR buckets that all runs of a table share."""
 
 import math
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from ddpm_lightning.report.finished_run import FinishedRun
-from ddpm_lightning.report.score_names import ERRORS
+from ddpm_lightning.report.score_names import ON_NOISED_IMAGES
 from ddpm_lightning.training.diagnostics import LOG_SNR_EDGES, bucket_names
 
 
@@ -19,7 +19,7 @@ def average_over_shared_buckets(runs: Sequence[FinishedRun]) -> tuple[list[Finis
     buckets do not count. Where no run has buckets, all errors are kept.
     """
     averaged, notes = list(runs), []
-    for error in ERRORS:
+    for error in ON_NOISED_IMAGES:
         finite = [run for run in runs if _is_finite(run, error)]
         if not any(name.startswith(f"{error}/") for run in finite for name in run.diagnostics):
             continue

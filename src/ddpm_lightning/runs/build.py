@@ -18,6 +18,7 @@ from lightning.pytorch.strategies import StrategyRegistry
 from omegaconf import DictConfig
 
 from ddpm_lightning.data.datamodule import ImageDataModule
+from ddpm_lightning.diffusion.classifier_guidance import check_images
 from ddpm_lightning.diffusion.objective import Objective, objective_of
 from ddpm_lightning.diffusion.schedule import Schedule
 from ddpm_lightning.diffusion.target import Target
@@ -37,6 +38,7 @@ from ddpm_lightning.runs.wandb_run import WandbRun
 from ddpm_lightning.training.checkpoint_io import AtomicCheckpointIO
 from ddpm_lightning.training.logged_once import LoggedOnce
 from ddpm_lightning.training.module import DiffusionModule
+from ddpm_lightning.training.training_module import TrainingModule
 
 
 def build_data(config: DictConfig) -> ImageDataModule:
@@ -60,8 +62,8 @@ def build_data(config: DictConfig) -> ImageDataModule:
     return ImageDataModule(source, split, seed=config.seeds.order, cache_dir=config.paths.cache_dir, **options)
 
 
-def build_module(config: DictConfig, image_shape: tuple[int, int, int], num_classes: int) -> DiffusionModule:
-    """The module to train; its initial weights are a function of `config.seeds.init`.
+def build_module(config: DictConfig, image_shape: tuple[int, int, int], num_classes: int) -> TrainingModule:
+    """The module of `config.task` to train; its initial weights are a function of `config.seeds.init`.
 
     Its normaliser has seen no images: fit it to the training split, or load a checkpoint.
 
@@ -70,43 +72,17 @@ def build_module(config: DictConfig, image_shape: tuple[int, int, int], num_clas
             than the data, or no image can be predicted where sampling should start or the loss compares images.
     """
     config = with_right_types(config)  # again, since a checkpoint's config comes here with what a command sets
-    target, objective = build_target_and_objective(config)
-    network = build_network(config, target, image_shape)
-    if network.num_classes is not None and num_classes == 0:
-        raise ValueError(f"dataset {config.dataset.name} has no labels: set model.num_classes=null")
-    if network.num_classes not in (None, num_classes):
-        raise ValueError(
-            f"model.num_classes={network.num_classes}, but dataset {config.dataset.name} has {num_classes} classes: "
-            f"set model.num_classes={num_classes}, or null for an unconditional model"
-        )
-    module = DiffusionModule(
-        network=network,
-        image_shape=image_shape,
-        num_classes=num_classes,
-        schedule=instantiate(config.schedule),
-        target=target,
-        objective=objective,
-        timesteps=instantiate(config.timesteps),
-        optimizer=instantiate(config.optimizer),
-        ema=instantiate(config.ema) or None,  # ema=none is an empty config
-        normalizer=instantiate(config.normalizer, channels=image_shape[0]),
-        seed=config.seeds.noise,
-        flip=config.dataset.flip,
-        label_dropout=config.label_dropout,
-        self_conditioning=config.self_conditioning,
-        variance=instantiate(config.variance),
-        weights=config.weights,
-    )
-    check_training_times(module)
-    _check_sampling(config, module)
+    module: TrainingModule = instantiate(config.task).build(config, image_shape, num_classes)
     if config.compile:
-        network.compile()  # in place: compiling to a new module would rename the keys of every checkpoint
+        module.network.compile()  # in place: compiling to a new module would rename the keys of every checkpoint
     return module
 
 
-def _check_sampling(config: DictConfig, module: DiffusionModule) -> None:
+def check_sampling(config: DictConfig, module: DiffusionModule) -> None:
     """Raises ValueError if guidance or sampler cannot use the model, before it is trained."""
-    instantiate(config.sampler).times(instantiate(config.guidance)(module.denoiser))
+    guided = instantiate(config.guidance)(module.denoiser)
+    check_images(guided, module.image_shape, module.normalizer.value_range)
+    instantiate(config.sampler).times(guided)
 
 
 def build_target_and_objective(config: DictConfig) -> tuple[Target, Objective]:
@@ -172,13 +148,19 @@ def _check_steps(num_steps: int, timesteps: TimestepDistribution, schedule: Sche
         )
 
 
+def scores_samples(config: DictConfig) -> bool:
+    """Whether `config.metrics` is about samples; with `metrics=accuracy`, that of a classifier, it is not."""
+    return "chunk_size" in config.metrics
+
+
 def check_scoring(config: DictConfig) -> None:
     """Raises ValueError if nothing can be scored as `config.metrics` says, even where no callback does it yet."""
     if "_target_" in config.metrics:  # another plan than that of scores of samples
         instantiate(config.metrics)
         return
     # The features are left out, since some take long to load.
-    ScoringPlan(**{**config.metrics, "features": cast(FeatureExtractor, None)})
+    if scores_samples(config):
+        ScoringPlan(**{**config.metrics, "features": cast(FeatureExtractor, None)})
 
 
 def check_buildable(config: DictConfig) -> None:
@@ -296,7 +278,7 @@ def open_loggers(config: DictConfig, folder: Path) -> Iterator[list[Logger]]:
                 logger.close(failed)
 
 
-def final_scores(trainer: Trainer, module: DiffusionModule, data: ImageDataModule) -> dict[str, float]:
+def final_scores(trainer: Trainer, module: TrainingModule, data: ImageDataModule) -> dict[str, float]:
     """The values of a pass over the test split, with the callbacks that score samples; empty without a pass."""
     results = trainer.test(module, data, verbose=False)
     return {name: float(value) for result in results for name, value in result.items()}

@@ -10,13 +10,13 @@ from omegaconf import DictConfig
 from ddpm_lightning.runs.exported import read_exported
 from ddpm_lightning.runs.find_checkpoint import is_exported
 from ddpm_lightning.runs.plain_config import leaves, plain
-from ddpm_lightning.runs.saved_model import NETWORK, SavedModel, read_trained
-from ddpm_lightning.training.module import DiffusionModule
+from ddpm_lightning.runs.saved_model import SavedModel, read_trained
+from ddpm_lightning.training.training_module import TrainingModule
 
 log = logging.getLogger(__name__)
 
 
-def load_initial_weights(module: DiffusionModule, config: DictConfig) -> None:
+def load_initial_weights(module: TrainingModule, config: DictConfig) -> None:
     """Gives a new module the network's weights that `config.init_from` names, if it names any.
 
     Everything else is new: the average starts from these weights, the optimizer without a memory, the normaliser fits
@@ -32,9 +32,8 @@ def load_initial_weights(module: DiffusionModule, config: DictConfig) -> None:
             raise ValueError(f"init_weights={weights} says which weights of another run to take: set init_from=RUN too")
         return
     saved = _read(Path(origin), weights)
-    state = {name.removeprefix(NETWORK): value for name, value in saved.state.items() if name.startswith(NETWORK)}
     try:
-        module.start_from(state)
+        module.start_from(saved.network)
     except RuntimeError as error:
         raise ValueError(
             f"the weights of init_from={origin} are not those of this network: {_difference(saved, config, error)}"
@@ -66,9 +65,8 @@ def _difference(saved: SavedModel, config: DictConfig, error: RuntimeError) -> s
 
 def _of_network(config: Mapping[str, Any]) -> dict[str, Any]:
     """The options on which the network's tensors depend."""
+    of_model = dict(leaves({"model": config["model"]}))
+    if "variance" not in config:  # a classifier's
+        return of_model
     variance = config["variance"]["_target_"].rpartition(".")[2]
-    return {
-        **dict(leaves({"model": config["model"]})),
-        "self_conditioning": config["self_conditioning"],
-        "variance": variance,
-    }
+    return {**of_model, "self_conditioning": config["self_conditioning"], "variance": variance}

@@ -17,7 +17,7 @@ from ddpm_lightning.runs.find_checkpoint import is_exported
 from ddpm_lightning.runs.home_folder import at_home
 from ddpm_lightning.runs.instantiate import instantiate
 from ddpm_lightning.runs.network_options import network_options
-from ddpm_lightning.runs.saved_model import NORMALIZER, SavedModel, read_trained
+from ddpm_lightning.runs.saved_model import DENOISER, NORMALIZER, SavedModel, check_denoiser, read_trained
 from ddpm_lightning.samplers.generation import SampleStream, chunk_indices
 from ddpm_lightning.samplers.labels import one_label
 from ddpm_lightning.samplers.sampler import Sampler
@@ -156,12 +156,13 @@ def load(path: str | Path, device: str | torch.device = "cpu", trust: str | Sequ
 
 def build_model(saved: SavedModel, device: str | torch.device = "cpu", trust: tuple[str, ...] = ()) -> Model:
     """The model with the saved weights; see `load`."""
+    check_denoiser(saved.state, saved.origin)
     config = saved.config
     with torch.random.fork_rng(devices=[]):  # initial weights are random, and replaced below
         denoiser = _denoiser(config, saved.image_shape, trust)
     normalizer: Normalizer = instantiate(config["normalizer"], trust, channels=saved.image_shape[0])
-    for prefix, part in (("denoiser.", denoiser), (NORMALIZER, normalizer)):
-        _fill(part, {k.removeprefix(prefix): v for k, v in saved.state.items() if k.startswith(prefix)}, saved.origin)
+    for prefix, part in ((DENOISER, denoiser), (NORMALIZER, normalizer)):
+        fill(part, saved.part(prefix), saved.origin)
     torch.set_float32_matmul_precision("high")  # as in a run
     return Model(
         denoiser=denoiser.to(device).eval().requires_grad_(False),
@@ -174,7 +175,7 @@ def build_model(saved: SavedModel, device: str | torch.device = "cpu", trust: tu
     )
 
 
-def _fill(part: nn.Module, state: Mapping[str, Tensor], origin: Path) -> None:
+def fill(part: nn.Module, state: Mapping[str, Tensor], origin: Path) -> None:
     """Loads the tensors of a part.
 
     Raises:

@@ -10,7 +10,7 @@ from typing import Protocol, cast, runtime_checkable
 from lightning.pytorch import Callback, LightningModule, Trainer
 from omegaconf import DictConfig
 
-from ddpm_lightning.training.module import DiffusionModule
+from ddpm_lightning.training.training_module import TrainingModule
 
 STAGES_OF_MONITORS = ("train", "val")
 
@@ -19,7 +19,7 @@ STAGES_OF_MONITORS = ("train", "val")
 class LogsValues(Protocol):
     """A callback that says which values it logs."""
 
-    def logged_values(self, module: DiffusionModule, stage: str) -> set[str]:
+    def logged_values(self, module: TrainingModule, stage: str) -> set[str]:
         """The names of all values that it may log in a stage: "train", "val" or "test"."""
 
 
@@ -27,7 +27,7 @@ class UnknownValueError(ValueError):
     """An option names a value that the run never logs."""
 
 
-def logged_values(module: DiffusionModule, callbacks: Iterable[Callback], stages: Sequence[str]) -> set[str]:
+def logged_values(module: TrainingModule, callbacks: Iterable[Callback], stages: Sequence[str]) -> set[str]:
     """The names that the module and those callbacks that say so may log in these stages."""
     declaring = [callback for callback in callbacks if isinstance(callback, LogsValues)]
     return {
@@ -38,7 +38,7 @@ def logged_values(module: DiffusionModule, callbacks: Iterable[Callback], stages
     }
 
 
-def check_named_values(config: DictConfig, module: DiffusionModule, callbacks: Sequence[Callback]) -> None:
+def check_named_values(config: DictConfig, module: TrainingModule, callbacks: Sequence[Callback]) -> None:
     """Checks the options of a run that name a logged value: each `callbacks.*.monitor`, and `optimize.score`.
 
     A run with callbacks that do not say what they log is not checked here.
@@ -62,7 +62,7 @@ def check_logged(option: str, name: str, trainer: Trainer, module: LightningModu
     Raises:
         UnknownValueError: no part of the run says that it logs the value at another one.
     """
-    assert isinstance(module, DiffusionModule)
+    assert isinstance(module, TrainingModule)
     callbacks = cast(list[Callback], trainer.callbacks)  # type: ignore[attr-defined]
     check_name(option, name, logged_values(module, callbacks, STAGES_OF_MONITORS) | {*trainer.callback_metrics})
 

@@ -18,6 +18,7 @@ from ddpm_lightning.runs.from_checkpoint import FROM_CHECKPOINT
 from ddpm_lightning.runs.hardware import missing_to_compile
 from ddpm_lightning.runs.options import Role, role_of
 from ddpm_lightning.runs.places import check_places, resolved_values, said_by
+from ddpm_lightning.runs.saved_model import check_denoiser
 from ddpm_lightning.runs.stored_config import modernized
 from ddpm_lightning.runs.trust import WATCHERS, trust_of_command
 from ddpm_lightning.training.checkpoint import CONFIG_KEY, IMAGES_KEY, read_checkpoint
@@ -56,6 +57,7 @@ def restore_run(command: DictConfig, groups: tuple[str, ...]) -> RestoredRun:
     path = find_checkpoint(command.checkpoint)
     trust, says = trust_of_command(command, path), said_by(command)
     checkpoint = read_checkpoint(path)
+    check_denoiser(checkpoint["state_dict"], command.checkpoint)
     content = modernized(checkpoint[CONFIG_KEY], path, trust, WATCHERS)
     stored = DictConfig(content | {section: {} for section in WATCHERS})
     config = copy.deepcopy(stored)
@@ -84,6 +86,7 @@ def restore_run(command: DictConfig, groups: tuple[str, ...]) -> RestoredRun:
     check_places(resolved_values(used), path, list(command.paths.values()), says)
     image_shape, num_classes = _images_of(checkpoint, config)
     module = build_module(config, image_shape, num_classes)
+    assert isinstance(module, DiffusionModule)
     module.load_state_dict(checkpoint["state_dict"])
     module.on_load_checkpoint(checkpoint)
     module.eval()

@@ -1,6 +1,6 @@
 """What is saved of a trained model, in a checkpoint or in an export: plain values and tensors, nothing built yet."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,8 @@ from ddpm_lightning.runs.stored_config import modernized
 from ddpm_lightning.runs.trust import WATCHERS, Trust
 from ddpm_lightning.training.checkpoint import CONFIG_KEY, IMAGES_KEY, read_checkpoint
 
-NETWORK, NORMALIZER = "denoiser.network.", "normalizer."
-"""Prefixes of the tensors of a model."""
+DENOISER, CLASSIFIER, NORMALIZER = "denoiser.", "classifier.", "normalizer."
+"""Prefixes of the tensors of a model; it has either a denoiser or a classifier."""
 WEIGHTS = ("ema", "raw")
 """The averaged weights, and those in training."""
 
@@ -27,7 +27,8 @@ class SavedModel:
     Attributes:
         origin: file or folder that it was read from.
         config: the run's config, as this version stores it.
-        state: tensors by name, those of the denoiser after `denoiser.`, those of the normaliser after `normalizer.`.
+        state: tensors by name: those of the denoiser after `denoiser.`, or those of the classifier after `classifier.`;
+            those of the normaliser after `normalizer.`.
         weights: which weights `state` holds, "ema" or "raw".
         image_shape: (C, H, W).
         num_classes: number of classes of the images, 0 for images without labels.
@@ -43,6 +44,29 @@ class SavedModel:
     num_classes: int
     step: int
     card: dict[str, Any] | None
+
+    def part(self, prefix: str) -> dict[str, Tensor]:
+        """The tensors whose names begin so, by the rest of their names."""
+        return {name.removeprefix(prefix): value for name, value in self.state.items() if name.startswith(prefix)}
+
+    @property
+    def network(self) -> dict[str, Tensor]:
+        """The tensors of the network by their names in it."""
+        return self.part(f"{CLASSIFIER if is_classifier(self.state) else DENOISER}network.")
+
+
+def is_classifier(state: Iterable[str]) -> bool:
+    """Whether tensors of these names are those of a classifier, not of a denoiser."""
+    return any(name.startswith(CLASSIFIER) for name in state)
+
+
+def check_denoiser(state: Iterable[str], origin: str | Path) -> None:
+    """Raises ValueError if tensors of these names, which are stored in `origin`, are those of a classifier."""
+    if is_classifier(state):
+        raise ValueError(
+            f"{origin} is a classifier, which draws no images: use it with guidance=classifier "
+            f"guidance.classifier={origin} of a denoiser's run"
+        )
 
 
 def read_trained(path: str | Path, trust: tuple[str, ...] | None = (), weights: str | None = None) -> SavedModel:
@@ -66,9 +90,10 @@ def read_trained(path: str | Path, trust: tuple[str, ...] | None = (), weights: 
         raise ValueError(f"unknown weights {chosen!r}: choose from {', '.join(WEIGHTS)}")
     if chosen == "ema" and "ema" not in checkpoint:
         raise ValueError(f"{file} has no averaged weights, because it was trained with ema=none: use weights=raw")
-    state = {k: v for k, v in checkpoint["state_dict"].items() if k.startswith(("denoiser.", NORMALIZER))}
+    part = CLASSIFIER if is_classifier(checkpoint["state_dict"]) else DENOISER
+    state = {k: v for k, v in checkpoint["state_dict"].items() if k.startswith((part, NORMALIZER))}
     if chosen == "ema":
-        state |= {NETWORK + k: v for k, v in checkpoint["ema"]["network"].items()}
+        state |= {f"{part}network.{k}": v for k, v in checkpoint["ema"]["network"].items()}
     image_shape, num_classes = _images(checkpoint, config, trust or ())
     return SavedModel(
         origin=file,

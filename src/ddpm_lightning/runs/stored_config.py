@@ -57,8 +57,9 @@ RENAMED_CHOICES = {("model", "ddim_resnet"): "keras_unet"}
 ADDED = {
     "self_conditioning": False,
     "variance": {"_target_": "ddpm_lightning.diffusion.variance.FixedVariance", "value": 0.0},
+    "task": {"_target_": "ddpm_lightning.runs.tasks.Denoising"},
 }
-"""Option that earlier versions lack, and that what reads a stored config needs -> the value that it had."""
+"""Option of a denoiser that earlier versions lack, and that what reads a stored config needs -> the value it had."""
 
 ANY = object()
 """Stands for every value, of an option that never changed a result."""
@@ -114,7 +115,7 @@ def modernized(
             "its `checkpoints`"
         ) from error
     _remove_constants(content, origin)
-    if "model" in content:  # else it is no training's config
+    if "model" in content and ("loss_on" in content or "task" not in content):  # else it is no denoiser's config
         content = copy.deepcopy(ADDED) | content
     content["config_version"] = CONFIG_VERSION
     if trust is not None:

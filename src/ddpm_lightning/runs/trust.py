@@ -74,6 +74,17 @@ def trust_of_command(command: DictConfig, own: str | Path | None = None) -> Trus
     return Trust(packages_of(command.get("trust")), frozenset(names))
 
 
+def packages_of_process() -> tuple[str, ...]:
+    """The packages of `trust=` on the command line that this process carries out; none in a notebook."""
+    hydra = sys.modules.get("hydra.core.hydra_config")  # a notebook needs no Hydra
+    if hydra is None or not hydra.HydraConfig.initialized():
+        return ()
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    words = [word for word in hydra.HydraConfig.get().overrides.task if word.startswith("trust=")]
+    return packages_of(OverridesParser.create().parse_overrides(words)[-1].value()) if words else ()
+
+
 def _folder_of(run: Path) -> Path:
     """The folder of a run, or that of the run whose checkpoint this is, or that of a checkpoint elsewhere."""
     if not run.is_file():

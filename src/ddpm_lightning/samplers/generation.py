@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ddpm_lightning.diffusion.classifier_guidance import check_images
 from ddpm_lightning.diffusion.denoiser import DenoiserLike
 from ddpm_lightning.diffusion.randomness import Purpose, keyed_normal
 from ddpm_lightning.diffusion.target import ValueRange
@@ -27,7 +28,7 @@ class SampleStream:
         chunk_size: number of samples computed together, at least 1.
 
     Raises:
-        ValueError: `chunk_size` is below 1.
+        ValueError: `chunk_size` is below 1, or the denoiser is guided by a classifier of other images.
     """
 
     denoiser: DenoiserLike
@@ -42,6 +43,7 @@ class SampleStream:
     def __post_init__(self) -> None:
         if self.chunk_size < 1:
             raise ValueError(f"chunk_size must be at least 1, not {self.chunk_size}")
+        check_images(self.denoiser, self.image_shape, self.value_range)
 
     def labels(self, indices: Tensor) -> Tensor | None:
         """The labels (n,) int64 of the samples with these indices, or None for a model without classes."""

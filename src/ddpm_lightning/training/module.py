@@ -1,74 +1,47 @@
-"""The LightningModule: the training step, the validation step, and the contents of a checkpoint."""
+"""The module that learns to denoise: its loss on a noised batch, and the errors of its predictions."""
 
-import math
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
-from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
-from torch.optim import Optimizer
-from torchmetrics import MeanMetric
 
-from ddpm_lightning.data.batch import Batch
 from ddpm_lightning.data.normalizer import Normalizer
 from ddpm_lightning.diffusion.denoiser import Denoiser, first_estimate, predict_as_sampled
-from ddpm_lightning.diffusion.forward_process import Noised, noise_batch
+from ddpm_lightning.diffusion.forward_process import Noised
 from ddpm_lightning.diffusion.objective import Objective
-from ddpm_lightning.diffusion.randomness import Purpose, golden_spread, keyed_normal
+from ddpm_lightning.diffusion.randomness import Purpose
 from ddpm_lightning.diffusion.schedule import Schedule
 from ddpm_lightning.diffusion.target import Prediction, Target
 from ddpm_lightning.diffusion.timesteps import TimestepDistribution
 from ddpm_lightning.diffusion.variance import FIXED_SMALL, Variance
-from ddpm_lightning.training.checkpoint import CONFIG_KEY, IMAGES_KEY
-from ddpm_lightning.training.diagnostics import (
-    BucketedMean,
-    bucket_names,
-    covered_buckets,
-    covers_bucket,
-    fixed_log_snr,
-)
 from ddpm_lightning.training.draws import StepDraws
 from ddpm_lightning.training.ema import ExponentialMovingAverage
 from ddpm_lightning.training.optimizer import AdamW
+from ddpm_lightning.training.training_module import TrainingModule
 
-VALIDATION_SEED = 0
-"""Seed of the validation noise; fixed so that runs are comparable."""
 ESTIMATE_PROBABILITY = 0.5
 """With self-conditioning: the probability that a batch is trained with an estimate of x_0 (Chen et al. 2022)."""
 
-ERRORS = ("noise_mae", "image_mae")
-"""Errors of predictions that are measured in each bucket of noise levels."""
 
-
-class DiffusionModule(LightningModule):
+class DiffusionModule(TrainingModule):
     """A LightningModule that trains a network to denoise.
 
     Args:
         network: `network(x, noise_level, label)`, with attributes `conditioning` and `num_classes`.
-        image_shape: (C, H, W) of the images; stored in checkpoints, so that sampling needs no data.
-        num_classes: classes of the images, 0 for images without labels; stored in checkpoints too.
+        image_shape: see `TrainingModule`, as for all that is not listed.
         schedule: the noise schedule.
         target: what the network predicts.
         objective: the space in which the loss compares, and the weight of errors.
-        timesteps: the distribution from which t is drawn.
-        optimizer: builds the optimizer and the learning-rate schedule.
-        ema: makes the moving average of a network, or None to train without.
-        normalizer: converts between uint8 and the model's range; its statistics of the training split are stored in
-            checkpoints.
-        seed: seed of every random draw in training (t, eps, flips, label dropout, self-conditioning, dropout), in
-            [0, 2^32).
-        flip: whether images are mirrored at random.
         label_dropout: probability, in [0, 1], with which a class label is withheld, for classifier-free guidance.
         self_conditioning: whether the network also takes an earlier estimate of x_0, as additional input channels.
         variance: where the variance of reverse steps comes from.
-        weights: which weights are validated, sampled from and scored, "ema" or "raw"; None for the average if there
-            is one.
 
     Raises:
         ValueError: if label_dropout is not a probability, or the model does not have these weights.
     """
+
+    measured = ("noise_mae", "image_mae")
+    """Errors of predictions."""
 
     def __init__(
         self,
@@ -89,90 +62,37 @@ class DiffusionModule(LightningModule):
         variance: Variance = FIXED_SMALL,
         weights: str | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(network, image_shape, num_classes, timesteps, optimizer, ema, normalizer, seed, flip, weights)
         if not 0 <= label_dropout <= 1:
             raise ValueError(f"label_dropout must be a probability from 0 to 1, not {label_dropout}")
-        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.denoiser = Denoiser(network, schedule, target, label_dropout > 0, self_conditioning, variance)
-        self.ema = None if ema is None else ema(network)
         self.objective = objective
-        self.timesteps = timesteps
-        self.timestep_memory = timesteps.memory  # registered here, so that checkpoints hold it and it changes devices
-        self.normalizer = normalizer
-        self.image_shape = image_shape
-        self.num_classes = num_classes
-        self.seed = seed
-        self.flip = flip
         self.label_dropout = label_dropout
-        self.run_config: dict[str, Any] = {}  # the run's resolved config, as plain values; stored in checkpoints
-        choices = ("raw",) if self.ema is None else ("ema", "raw")
-        if weights not in (None, *choices):
-            raise ValueError(f"unknown weights {weights!r}: this model has {', '.join(choices)}")
-        self.weights = weights or ("raw" if self.ema is None else "ema")
-        self._optimizer = optimizer
-        self.diagnostics = nn.ModuleDict({"loss": MeanMetric(), **{name: BucketedMean() for name in ERRORS}})
 
     @property
     def network(self) -> nn.Module:
-        """The network in training."""
         return self.denoiser.network
+
+    @property
+    def schedule(self) -> Schedule:
+        return self.denoiser.schedule
 
     def evaluation_denoiser(self) -> Denoiser:
         """The denoiser with the weights that are validated, sampled from and scored."""
-        own = self.denoiser
-        if self.weights == "raw" or self.ema is None:
+        own, network = self.denoiser, self.evaluation_network()
+        if network is own.network:
             return own
-        return Denoiser(self.ema.network, own.schedule, own.target, own.knows_none, own.self_conditioning, own.variance)
+        return Denoiser(network, own.schedule, own.target, own.knows_none, own.self_conditioning, own.variance)
 
-    def start_from(self, weights: Mapping[str, Tensor]) -> None:
-        """Sets the weights of the network, by name, and lets the average start from them.
-
-        Raises:
-            RuntimeError: they are not those of this network.
-        """
-        self.network.load_state_dict(weights)
-        if self.ema is not None:
-            self.ema.network.load_state_dict(weights)
-
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The mean loss, (), of one micro-batch of images (B, C, H, W), uint8."""
-        micro_batch = batch_idx % self.trainer.accumulate_grad_batches
-        draws = StepDraws(self.seed, self.global_step, micro_batch, batch.slots)
-        draws.seed_dropout(self.global_rank)
-        x_0 = self.normalizer.to_model(batch.images)
-        if self.flip:
-            mirrored = draws.uniform(Purpose.FLIP) < 0.5
-            x_0 = torch.where(mirrored[:, None, None, None], x_0.flip(-1), x_0)
-        t = self.timesteps(
-            self.denoiser.schedule,
-            draws.uniform(Purpose.TIME),
-            draws.shared_uniform(Purpose.SHARED_TIME),
-            batch.slots,
-            len(batch.slots) * self.trainer.world_size,
-        )
+    def training_loss(self, noised: Noised, labels: Tensor, draws: StepDraws) -> Tensor:
         label = None
         if self.denoiser.num_classes is not None:
             withheld = draws.uniform(Purpose.LABEL_DROPOUT) < self.label_dropout
-            label = torch.where(withheld, self.denoiser.num_classes, batch.labels)
-        eps = draws.normal(Purpose.NOISE, tuple(x_0.shape[1:]))
-        noised = noise_batch(self.denoiser.schedule, x_0, eps, t)
+            label = torch.where(withheld, self.denoiser.num_classes, labels)
         estimate = None
         if self.denoiser.self_conditioning and draws.happens(Purpose.SELF_CONDITIONING, ESTIMATE_PROBABILITY):
-            estimate = first_estimate(self.denoiser, noised.x_t, t, label, self.normalizer.clamp)
-        losses = self.loss(self.denoiser(noised.x_t, t, label, estimate), noised)
-        loss = (self.timesteps.weights(t) * losses).mean()
-        self._record_losses(batch.slots, t, losses.detach())
-        self.log("train/loss", loss.detach(), sync_dist=True)
-        return loss
-
-    def _record_losses(self, slots: Tensor, t: Tensor, losses: Tensor) -> None:
-        """Shows the losses of the whole batch, on all ranks, to a distribution of times that learns from them."""
-        if self.timestep_memory is None:
-            return
-        own = torch.stack([slots.double(), t.double(), losses.double()], 1)
-        rows = self.all_gather(own).reshape(-1, 3)  # type: ignore[union-attr]  # (ranks, B, 3) where there are several
-        _, t, losses = rows[rows[:, 0].argsort()].unbind(1)
-        self.timesteps.record(t, losses)
+            estimate = first_estimate(self.denoiser, noised.x_t, noised.t, label, self.normalizer.clamp)
+        return self.loss(self.denoiser(noised.x_t, noised.t, label, estimate), noised)
 
     def predict(self, denoiser: Denoiser, x_t: Tensor, t: Tensor, label: Tensor | None) -> Prediction:
         """The prediction as in sampling; with self-conditioning, it costs a second call."""
@@ -184,134 +104,24 @@ class DiffusionModule(LightningModule):
             return self.objective(prediction, noised, self.normalizer.value_range)
 
     def validation_times(self, spread: Tensor) -> Tensor:
-        """The times at which the loss is validated, for numbers spread over [0, 1): the bound's own, if it has one."""
-        schedule = self.denoiser.schedule
+        """As in the base class; of a loss with the variational bound, the times of its steps."""
         if self.objective.bound is None:
-            return schedule.t_min + spread * (1 - schedule.t_min)
-        return self.timesteps.times(spread, schedule)
+            return super().validation_times(spread)
+        return self.timesteps.times(spread, self.schedule)
 
-    def on_validation_epoch_start(self) -> None:
-        for metric in self.diagnostics.values():
-            metric.reset()  # type: ignore[operator]
+    def validation_loss(self, noised: Noised, labels: Tensor) -> Tensor:
+        return self.loss(self._validated(noised, labels), noised)
 
-    def on_validation_epoch_end(self) -> None:
-        self._log_diagnostics("val")
-
-    def on_test_epoch_end(self) -> None:
-        self._log_diagnostics("test")
-
-    @torch.no_grad()
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Measures the loss at times spread over [t_min, 1], and the errors at log SNRs spread over the buckets.
-
-        A loss with the variational bound is measured at the times of its steps.
-
-        Times, log SNRs and noise depend only on an image's position in the pass, so that epochs and runs are
-        comparable.
-        """
-        if len(batch.images) == 0:  # on a rank without a share of the pass
-            return
-        denoiser = self.evaluation_denoiser()
-        schedule = denoiser.schedule
-        x_0 = self.normalizer.to_model(batch.images)
-        label = None if denoiser.num_classes is None else batch.labels
-        eps = keyed_normal(VALIDATION_SEED, Purpose.VALIDATION_NOISE, batch.slots, tuple(x_0.shape[1:]))
-
-        t = self.validation_times(golden_spread(batch.slots))
-        noised = noise_batch(schedule, x_0, eps, t)
-        self.diagnostics["loss"].update(self.loss(self.predict(denoiser, noised.x_t, t, label), noised))  # type: ignore[operator]
-
-        log_snr = fixed_log_snr(batch.slots)
-        t, covered = schedule.time_of_log_snr(log_snr), covers_bucket(schedule, log_snr)
-        prediction = self.predict(denoiser, noise_batch(schedule, x_0, eps, t).x_t, t, label)
+    def measure(self, noised: Noised, labels: Tensor) -> Mapping[str, Tensor]:
+        """The mean absolute errors of the predicted noise and, on the scale of -1 to 1, of the predicted image."""
+        prediction = self._validated(noised, labels)
         # Clipped as in a sampler: where alpha vanishes, the error of an unclipped x_0 would only show 1 / alpha.
-        x_0_error = self.normalizer.clamp(prediction.x_0) - x_0
+        x_0_error = self.normalizer.clamp(prediction.x_0) - noised.x_0
         low, high = self.normalizer.value_range
         image_error = x_0_error * (2 / (high - low))  # on the scale of -1 to 1 with every normaliser
-        for name, error in zip(ERRORS, (prediction.eps - eps, image_error), strict=True):
-            per_sample = error.abs().flatten(1).mean(1)
-            self.diagnostics[name].update(per_sample[covered], log_snr[covered])  # type: ignore[operator]
+        errors = (prediction.eps - noised.eps, image_error)
+        return {name: error.abs().flatten(1).mean(1) for name, error in zip(self.measured, errors, strict=True)}
 
-    on_test_epoch_start = on_validation_epoch_start
-    test_step = validation_step
-
-    def _log_diagnostics(self, stage: str) -> None:
-        values: dict[str, Tensor] = {"loss": self.diagnostics["loss"].compute()}  # type: ignore[operator]
-        for name in ERRORS:
-            means: Tensor = self.diagnostics[name].compute()  # type: ignore[operator]
-            values[name] = means[-1]
-            for bucket, mean, missing in zip(bucket_names(), means[:-1], means[:-1].isnan().tolist(), strict=True):
-                # Skip buckets outside the schedule's range; a diverged network shows in the loss.
-                if not missing:
-                    values[f"{name}/{bucket}"] = mean
-        self.log_shared({f"{stage}/{name}": value for name, value in values.items()})
-
-    def logged_values(self, stage: str) -> set[str]:
-        """The names of all values that are logged in a stage: "train", "val" or "test"."""
-        if stage == "train":
-            return {"train/loss", "train/gradient_norm"}
-        ends = ("", *(f"/{bucket}" for bucket in covered_buckets(self.denoiser.schedule)))
-        return {f"{stage}/{name}" for name in ("loss", *(f"{error}{end}" for error in ERRORS for end in ends))}
-
-    def log_shared(self, values: Mapping[str, Tensor | float]) -> None:
-        """Logs, at the end of an epoch, values that are the same on every rank; all ranks must call it.
-
-        Their maximum over the ranks is each of them to the bit; their mean, which Lightning computes by default, is not
-        for three ranks.
-        """
-        self.log_dict(dict(values), sync_dist=True, reduce_fx="max")
-
-    def configure_optimizers(self) -> Any:
-        total_steps = self.trainer.estimated_stepping_batches
-        if math.isinf(total_steps):
-            raise ValueError("training needs an end: set trainer.max_steps or trainer.max_epochs")
-        optimizer, schedule = self._optimizer.build(self.network.parameters(), int(total_steps))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def optimizer_step(
-        self,
-        epoch: int,
-        batch_idx: int,
-        optimizer: Optimizer | LightningOptimizer,
-        optimizer_closure: Callable[[], Any] | None = None,
-    ) -> None:
-        """Steps the optimizer, then updates the average: once per step, not per micro-batch."""
-        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
-        if self.ema is not None:
-            self.ema.update(self.network)
-
-    def configure_gradient_clipping(
-        self,
-        optimizer: Optimizer,
-        gradient_clip_val: int | float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Clips the gradient, by norm unless `trainer.gradient_clip_algorithm=value`.
-
-        Lightning's own method refuses every fused optimizer under mixed precision, although only a gradient scaler
-        (float16) prevents clipping.
-        """
-        if getattr(self.trainer.precision_plugin, "scaler", None) is not None:
-            super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
-        elif gradient_clip_val and gradient_clip_algorithm == "value":
-            nn.utils.clip_grad_value_(self.network.parameters(), gradient_clip_val)
-        elif gradient_clip_val:
-            norm = nn.utils.clip_grad_norm_(self.network.parameters(), gradient_clip_val)
-            self.log("train/gradient_norm", norm)
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "DiffusionModule":
-        """Also moves the EMA network, which is deliberately not a submodule."""
-        if self.ema is not None:
-            self.ema.network._apply(fn)
-        super()._apply(fn, recurse)
-        return self
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint[CONFIG_KEY] = self.run_config
-        checkpoint[IMAGES_KEY] = {"shape": list(self.image_shape), "num_classes": self.num_classes}
-        if self.ema is not None:
-            checkpoint["ema"] = self.ema.state_dict()
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        if self.ema is not None:
-            self.ema.load_state_dict(checkpoint["ema"])
+    def _validated(self, noised: Noised, labels: Tensor) -> Prediction:
+        denoiser = self.evaluation_denoiser()
+        return self.predict(denoiser, noised.x_t, noised.t, None if denoiser.num_classes is None else labels)

@@ -13,6 +13,7 @@ from ddpm_lightning.runs.build import (
     check_scoring,
     final_scores,
     open_loggers,
+    scores_samples,
 )
 from ddpm_lightning.runs.config import RunConfig
 from ddpm_lightning.runs.hardware import check_hardware
@@ -34,6 +35,8 @@ def evaluate(command: DictConfig) -> dict[str, float]:
         FileExistsError: if the folder holds another evaluation.
     """
     command = with_right_types(command)
+    if not scores_samples(command):
+        raise ValueError("metrics=accuracy is for python train.py task=classifier: leave it out")
     folder = RunFolder(Path(HydraConfig.get().runtime.output_dir))
     run = restore_run(command, groups=("grid", "sampler", "guidance", "metrics"))
     # Keep interpolations, so that they resolve against the checkpoint's config.

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.errors import HydraException, InstantiationException, MissingConfigException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ddpm_lightning.runs.failure import RankError, cause_of
@@ -137,6 +137,8 @@ def _explain(error: HydraException, conf: Path, config_name: str) -> str:
     while parents and not options:  # the misspelt word is further to the left
         last = parents.pop()
         options = _existing(conf, config_name, parents)
+    if not parents and (task := _task_without(key, last, conf, config_name)):
+        return f"{key!r} has no effect with task={task}: leave it out, or choose another task"
     where = f" of {'.'.join(parents)}" if parents else ""
     valid = f"Options{where}: {', '.join(options)}"
     if not parents and (conf / last).is_dir():
@@ -147,6 +149,20 @@ def _explain(error: HydraException, conf: Path, config_name: str) -> str:
         return f"{key!r} cannot be changed here: of {last}, only single options can.\n{valid}"
     config = _composition(conf, config_name).config
     return f"unknown option {key!r}.{guess_option(key, parents, options, config, config_name)}\n{valid}"
+
+
+def _task_without(key: str, section: str, conf: Path, config_name: str) -> str | None:
+    """The task on the command line, if the default task has an option, or its section, that this one has not."""
+    tasks = [word.partition("=")[2] for word in sys.argv[1:] if re.match(r"task=\w+$", word)]
+    if not tasks:
+        return None
+    default, chosen = (_composition(conf, config_name, *words).config for words in ((), (f"task={tasks[-1]}",)))
+    lost = any(
+        OmegaConf.select(default, option, throw_on_resolution_failure=False) is not None
+        and OmegaConf.select(chosen, option, throw_on_resolution_failure=False) is None
+        for option in (key.replace("/", "."), section)
+    )
+    return tasks[-1] if lost else None
 
 
 def _existing(conf: Path, config_name: str, parents: list[str]) -> list[str]:

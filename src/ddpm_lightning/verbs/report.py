@@ -10,15 +10,15 @@ from ddpm_lightning.verbs.program import program_call, program_name
 from ddpm_lightning.verbs.words import read_words
 
 USAGE = f"""\
-SWEEP... [by=OPTION,OPTION] [metric=kid] [out=FOLDER]
+SWEEP... [by=OPTION,OPTION] [metric=NAME] [out=FOLDER]
 
 Writes report.md, report.csv, report.html and figures to SWEEP/report.
 
   SWEEP   folder of a sweep (multirun/...) or of a run, or a pattern in quotes; several are put into one table
   by      options that distinguish the rows, as in by=schedule,loss; by default, all that differ between the runs.
           Seeds are never rows: they are the replicates of each row
-  metric  score to sort the rows by, by default the first that the runs have:
-          {", ".join(NAMES)}
+  metric  score to sort the rows by: {", ".join(NAMES)}; by default, the
+          first of these that there is
   out     where to write"""
 OPTIONS = ("by", "metric", "out")
 

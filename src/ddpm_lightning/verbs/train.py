@@ -6,6 +6,7 @@ from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from ddpm_lightning.data.order import rank_slice
@@ -71,6 +72,7 @@ def train(command: DictConfig) -> dict[str, float]:
     hydra = HydraConfig.get()
     for group, choice in hydra.runtime.choices.items():
         refuse_in_training(group, choice)
+    instantiate(command.task).check(command)
     run = RunFolder(Path(hydra.runtime.output_dir))
     status = run.read_status()
     if command.resume:

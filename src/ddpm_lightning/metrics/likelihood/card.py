@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from ddpm_lightning.metrics.card import comparable_entries
 
@@ -36,6 +36,8 @@ class LikelihoodCard:
     split: str
     dataset: str
     real_images: str
+
+    measured: ClassVar[str] = "likelihoods"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""

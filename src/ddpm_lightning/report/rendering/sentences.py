@@ -5,6 +5,7 @@ from typing import Any
 
 from ddpm_lightning.metrics.card import MetricCard
 from ddpm_lightning.metrics.cards import Card
+from ddpm_lightning.metrics.classifier_card import ClassifierCard
 from ddpm_lightning.metrics.likelihood.card import LikelihoodCard
 from ddpm_lightning.report.rendering.format import configuration_label, metric_name
 from ddpm_lightning.report.score_names import higher_is_better
@@ -77,7 +78,13 @@ def _verdict(table: Table, metric: str) -> str:
 
 def card_line(card: Card) -> str:
     """A card in one line of text."""
-    return _likelihood_line(card) if isinstance(card, LikelihoodCard) else _score_line(card)
+    if isinstance(card, LikelihoodCard):
+        return _likelihood_line(card)
+    return _accuracy_line(card) if isinstance(card, ClassifierCard) else _score_line(card)
+
+
+def _accuracy_line(card: ClassifierCard) -> str:
+    return f"{card.num_images:,} noised images, {card.split} split of {card.dataset}; {card.weights} weights"
 
 
 def _likelihood_line(card: LikelihoodCard) -> str:
