@@ -67,8 +67,8 @@ def test_what_is_recorded_is_the_loss_of_each_sample(tiny_run):
     words = ("trainer.max_steps=1", "weighting=min_snr", NO_VALIDATION)
     tiny_run(*IMPORTANCE, *words, callbacks=[ours]).fit()
     run = tiny_run("timesteps=uniform_discrete", "timesteps.num_steps=5", "timesteps.stratified=true", *words)
-    objective = run.module._loss
-    run.module._loss = lambda *given: theirs.append(objective(*given)) or theirs[-1]
+    objective = run.module.loss
+    run.module.loss = lambda *given: theirs.append(objective(*given)) or theirs[-1]
     run.fit()
     torch.testing.assert_close(ours.recorded[0][1].float(), theirs[0].detach())
 
