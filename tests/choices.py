@@ -9,12 +9,14 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from ddpm_lightning.runs.from_checkpoint import needs_checkpoint
+
 CONF = Path(__file__).parents[1] / "conf"
 
 
 def choices(group: str) -> list[str]:
-    """The names of a group's choices, except `from_checkpoint`."""
-    return sorted(path.stem for path in (CONF / group).glob("*.yaml") if path.stem != "from_checkpoint")
+    """The names of a group's choices that a training can have."""
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml") if not needs_checkpoint(group, path.stem))
 
 
 @cache

@@ -27,10 +27,15 @@ GROUPS = sorted(
     for path in CONF.rglob("*")
     if path.is_dir() and not (group := str(path.relative_to(CONF))).startswith(NOT_SECTIONS)
 )
-CHOICES = [(group, choice) for group in GROUPS for choice in choices(group)]
+OF_EVALUATIONS = [("metrics", "likelihood")]
+CHOICES = [*((group, choice) for group in GROUPS for choice in choices(group)), *OF_EVALUATIONS]
 NOT_BUILT = ("dataset", "metrics/features", "guidance", "logger", "paths", "trainer")
 """Groups that need files, classes of images, a place, or devices."""
-BUILT = [(g, c) for g, c in CHOICES if g not in NOT_BUILT and c not in ("default", "generative_metrics", "official")]
+BUILT = [
+    (g, c)
+    for g, c in CHOICES
+    if g not in NOT_BUILT and c not in ("default", "generative_metrics", "official", "likelihood")
+]
 BUILT += [("dataset", "gradients"), ("metrics", "default"), ("ema", "default")]
 MAY_BE_NEGATIVE = ("schedule.start", "timesteps.p_mean", "timesteps.location")
 ROOT_OPTIONS = [
@@ -48,10 +53,11 @@ ROOT_OPTIONS = [
 
 @cache
 def composed(group: str, choice: str) -> DictConfig:
-    """The config of train.py with a choice, as it is written: references to other options are not resolved."""
+    """The config of a verb with a choice, as it is written: references to other options are not resolved."""
+    verb = "evaluate" if (group, choice) in OF_EVALUATIONS else "train"
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("train", [f"{group}=[{choice}]" if group == "callbacks" else f"{group}={choice}"])
+        return compose(verb, [f"{group}=[{choice}]" if group == "callbacks" else f"{group}={choice}"])
 
 
 def typed_leaves(group: str, choice: str) -> Iterator[tuple[DictConfig, str, Any]]:

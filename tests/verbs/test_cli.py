@@ -91,10 +91,10 @@ def test_what_the_checkpoint_decides_is_not_an_option(shell_here, override, prin
     result = shell_here("evaluate.py", "checkpoint=none", override)
     assert result.returncode == 1 and "Traceback" not in result.stderr
     assert printed in result.stderr
-    assert (
-        "Options: callbacks, checkpoint, grid, guidance, hydra, metrics, name, paths, sampler, trainer, trust, weights"
-        in result.stderr
+    options = (
+        "callbacks, checkpoint, grid, guidance, hydra, logger, metrics, name, paths, sampler, trainer, trust, weights"
     )
+    assert f"Options: {options}" in result.stderr
 
 
 def test_callbacks_of_an_evaluation_are_no_choice(shell_here):
