@@ -140,7 +140,7 @@ def test_a_difference_that_a_factor_explains_is_no_obstacle(tmp_path, name, fact
 
 def test_likelihoods_and_scores_of_samples_are_reported_apart(tmp_path, make_run):
     with pytest.raises(
-        ValueError, match="some have scores of samples and some have likelihoods .* each kind separately"
+        ValueError, match="some have likelihoods and some have scores of samples .* each kind separately"
     ):
         check_comparable([made(tmp_path, 0), make_run({}, 0)], ["schedule"])
 
