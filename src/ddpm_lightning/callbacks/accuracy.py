@@ -1,14 +1,13 @@
 """Callback that writes the accuracy of a classifier to the file that reports read."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from ddpm_lightning.atomic_files import write_json
-from ddpm_lightning.callbacks.cost import logged_costs
+from ddpm_lightning.callbacks.scored_run import write_scores
 from ddpm_lightning.data.datamodule import ImageDataModule
 from ddpm_lightning.metrics.classifier_card import ClassifierCard
+from ddpm_lightning.metrics.scores import Scores
 from ddpm_lightning.training.classifier_module import ClassifierModule
 
 
@@ -25,7 +24,7 @@ class AccuracyReport(Callback):
         self.seeds = dict(seeds)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Raises ValueError for a module that is no classifier."""
+        """Raises ValueError unless the module is a classifier."""
         if not isinstance(pl_module, ClassifierModule):
             raise ValueError("callbacks.accuracy is for task=classifier: leave it out")
 
@@ -34,8 +33,6 @@ class AccuracyReport(Callback):
         data = trainer.datamodule  # type: ignore[attr-defined]  # set by fit and test
         assert isinstance(pl_module, ClassifierModule)
         assert isinstance(data, ImageDataModule)
-        if not trainer.is_global_zero:
-            return
         split = data.split("test")
         card = ClassifierCard(
             num_images=min(len(split), data.diagnostic_size),
@@ -45,6 +42,4 @@ class AccuracyReport(Callback):
             dataset=self.dataset,
             real_images=split.fingerprint[:16],
         )
-        measured = {n: float(value) for n, value in trainer.callback_metrics.items() if n.startswith("test/")}
-        content = {"values": {}, "card": card.to_dict(), "diagnostics": measured, "cost": logged_costs(trainer)}
-        write_json(Path(trainer.default_root_dir) / "metrics.json", content)
+        write_scores(trainer, Scores({}, card))

@@ -20,7 +20,7 @@ class NoiseLevelCurves(PeriodicPicture):
     """The loss, and the mean absolute errors of eps and of x_0, at evenly spaced times, against their log SNR.
 
     The same images, evenly spaced in the validation split, with the same noise, at every time and in every picture. The
-    loss is that of the training, with its weights; the x_0 is clipped as in a sampler.
+    loss is that of the training, with its weights; the errors are those of the validation.
 
     Args:
         num_images: images at each time.
@@ -67,8 +67,6 @@ class NoiseLevelCurves(PeriodicPicture):
         for t in times:
             noised = noise_batch(denoiser.schedule, x_0, eps, t.expand(len(x_0)))
             prediction = module.predict(denoiser, noised.x_t, noised.t, label)
-            loss = module.loss(prediction, noised).mean()
-            of_eps = (prediction.eps - eps).abs().mean()
-            of_x_0 = (module.normalizer.clamp(prediction.x_0) - x_0).abs().mean()
-            means.append(torch.stack([loss, of_eps, of_x_0]))
+            values = [module.loss(prediction, noised), *module.errors(prediction, noised).values()]
+            means.append(torch.stack([value.mean() for value in values]))
         return denoiser.schedule.log_snr(times), torch.stack(means, dim=1)

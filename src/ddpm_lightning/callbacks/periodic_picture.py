@@ -41,7 +41,9 @@ class PeriodicPicture(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Raises ValueError for a module that draws nothing."""
         if not isinstance(pl_module, DiffusionModule):
-            raise ValueError(f"callbacks: {type(self).__name__} shows a denoiser, and this model is none: leave it out")
+            raise ValueError(
+                f"callbacks: {type(self).__name__} shows a denoiser, and this model is not one: leave it out"
+            )
 
     @torch.no_grad()
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -1,4 +1,4 @@
-"""What callbacks that score a run share."""
+"""Helpers of callbacks that score a run."""
 
 from pathlib import Path
 

@@ -92,7 +92,7 @@ class ImportanceTimesteps(DiscreteTimesteps):
         """The probability of each node in training, (T,) float64."""
         root = self.memory.second_moment().sqrt()
         learnt = (1 - self.uniform_share) * root / root.sum() + self.uniform_share / self.num_steps
-        learnt = learnt / learnt.sum()  # the sum is 1, or NaN after an infinite loss, and then no weight is finite
+        learnt = learnt / learnt.sum()  # all NaN after an infinite loss, which is not to be hidden
         return torch.where(self.memory.is_full(), learnt, 1 / self.num_steps)
 
     def proposal(self, uniform: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ddpm_lightning.data.normalizer import SymmetricNormalizer
+from ddpm_lightning.diffusion.forward_process import q_sample
 from ddpm_lightning.diffusion.randomness import Purpose, keyed_normal
 from ddpm_lightning.diffusion.schedule import Schedule
 from ddpm_lightning.process_pictures.figure import figure_picture, new_figure
@@ -31,8 +32,8 @@ def scaled_strip(schedule: Schedule, x_0: Tensor, eps: Tensor, t: Tensor) -> Ten
     x_0, eps: (C, H, W).
     """
     rates = schedule.rates(t)
-    alpha, sigma = rates.broadcast_to(x_0.expand(len(t), *x_0.shape))
-    return rates.input_scale().reshape(-1, 1, 1, 1) * (alpha * x_0 + sigma * eps)
+    x_t = q_sample(x_0.expand(len(t), *x_0.shape), eps, rates)
+    return rates.input_scale().reshape(-1, 1, 1, 1) * x_t
 
 
 def forward_strips(schedules: Mapping[str, Schedule], picture: Tensor, frames: int) -> Tensor:

@@ -40,8 +40,5 @@ class LatentInterpolation(ProcessPicture):
         weight = torch.linspace(0, 1, self.frames, device=stream.device)
         ends = zip(stream.start(left), stream.start(left + self.rows), strict=True)
         x = torch.cat([slerp(start, end, weight) for start, end in ends])
-        of_row = left.repeat_interleave(self.frames)
-        samples = stream.sampler(
-            stream.denoiser, x, stream.noise_source(of_row), stream.labels(of_row), stream.value_range
-        )
+        samples = stream.draw(left.repeat_interleave(self.frames), start=x)
         return Drawn(image_grid(normalizer.to_uint8(samples), columns=self.frames))

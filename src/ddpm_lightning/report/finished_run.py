@@ -55,7 +55,7 @@ class FinishedRun:
 
     @property
     def sample_seed(self) -> int | None:
-        """Seed of the samples that were scored; None for a classifier, which draws none."""
+        """Seed of the samples that were scored; None if the scores are not of samples."""
         return self.card.seed if isinstance(self.card, MetricCard) else None
 
     def load_features(self) -> RunFeatures:

@@ -148,18 +148,18 @@ def _check_steps(num_steps: int, timesteps: TimestepDistribution, schedule: Sche
         )
 
 
-def scores_samples(config: DictConfig) -> bool:
-    """Whether `config.metrics` is about samples; with `metrics=accuracy`, that of a classifier, it is not."""
-    return "chunk_size" in config.metrics
+def measures_accuracy(config: DictConfig) -> bool:
+    """Whether `metrics=accuracy` is chosen, the one choice without options: that of a classifier."""
+    return "chunk_size" not in config.metrics
 
 
 def check_scoring(config: DictConfig) -> None:
-    """Raises ValueError if nothing can be scored as `config.metrics` says, even where no callback does it yet."""
+    """Raises ValueError if an option of `config.metrics` is out of range, even where no callback reads it."""
     if "_target_" in config.metrics:  # another plan than that of scores of samples
         instantiate(config.metrics)
         return
     # The features are left out, since some take long to load.
-    if scores_samples(config):
+    if not measures_accuracy(config):
         ScoringPlan(**{**config.metrics, "features": cast(FeatureExtractor, None)})
 
 

@@ -36,7 +36,7 @@ def classifier_guidance(
 
     Raises:
         FileNotFoundError: there is no checkpoint.
-        ValueError: it is damaged, or no classifier's; or the classifier and the denoiser do not fit each other.
+        ValueError: it is damaged, or not a classifier's; or the classifier and the denoiser do not fit each other.
     """
     if classifier is None:
         raise ValueError(

@@ -89,7 +89,7 @@ class Model:
         guidance: Guidance | None = None,
         chunk_size: int = 250,
     ) -> SampleStream:
-        """The samples of a seed before they become uint8, to be drawn by index, or in part; see `sample`."""
+        """The samples of a seed, to be drawn by index or in part; arguments as in `sample`."""
         chosen = self.sampler if sampler is None else sampler
         if not isinstance(chosen, Sampler):
             raise TypeError(f"sampler must be an object such as ddpm_lightning.DDPM(), not {chosen!r}")

@@ -13,7 +13,7 @@ from ddpm_lightning.runs.build import (
     build_target_and_objective,
     check_sampling,
     check_training_times,
-    scores_samples,
+    measures_accuracy,
 )
 from ddpm_lightning.training.classifier_module import ClassifierModule
 from ddpm_lightning.training.module import DiffusionModule
@@ -43,7 +43,7 @@ class Denoising(Task):
     """Removes noise, so that images can be drawn."""
 
     def check(self, config: DictConfig) -> None:
-        if not scores_samples(config):
+        if measures_accuracy(config):
             raise ValueError("metrics=accuracy is for task=classifier: leave it out, or choose another one")
         if config.callbacks.get("accuracy"):
             raise ValueError("callbacks.accuracy is for task=classifier: leave it out, or choose callbacks=default")

@@ -61,9 +61,12 @@ class SampleStream:
         items = indices.to(self.device)
         return lambda step: keyed_normal(self.seed, purpose, items, self.image_shape, step=step)
 
-    def draw(self, indices: Tensor, callback: TrajectoryCallback | None = None) -> Tensor:
-        """The samples with these indices, (n, C, H, W), float32, computed in one chunk."""
-        x, noise_source = self.start(indices), self.noise_source(indices)
+    def draw(self, indices: Tensor, callback: TrajectoryCallback | None = None, start: Tensor | None = None) -> Tensor:
+        """The samples with these indices, (n, C, H, W), float32, computed in one chunk.
+
+        With `start`, (n, C, H, W), standard normal, they start from that instead of their own noise.
+        """
+        x, noise_source = self.start(indices) if start is None else start, self.noise_source(indices)
         return self.sampler(self.denoiser, x, noise_source, self.labels(indices), self.value_range, callback)
 
     def finish(

@@ -55,14 +55,14 @@ class RePaint:
         of_jump = stream.noise_source(indices, Purpose.RESAMPLING)
         x = loop.rates(times[0]).std() * stream.start(indices)
         for loop.step, (node, following) in enumerate(pairwise(self.walk(sampler.steps))):
-            t, s = times[node], times[following]
-            if following > node:
-                alpha, sigma = loop.rates(s)
+            here, there = times[node], times[following]
+            if there < here:
+                alpha, sigma = loop.rates(there)
                 noised = alpha * x_0 + sigma * of_known(loop.step)
-                x = torch.where(known, noised, sampler.advance(x, t, s, loop))
+                x = torch.where(known, noised, sampler.advance(x, here, there, loop))
             else:
-                q = loop.posterior(t=s, s=t)  # of the step up, from t to the noisier s
-                x = loop.rates(s).alpha / loop.rates(t).alpha * x + q.step_variance.sqrt() * of_jump(loop.step)
+                kept = loop.rates(there).alpha / loop.rates(here).alpha
+                x = kept * x + loop.posterior(there, here).step_variance.sqrt() * of_jump(loop.step)
                 loop.history.clear()
         return x
 

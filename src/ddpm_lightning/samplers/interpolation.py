@@ -13,6 +13,6 @@ def slerp(x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
     cosine = torch.dot(x.flatten(), y.flatten()) / (x.norm() * y.norm())
     angle = cosine.clamp(-1, 1).acos()
     weight = weight.reshape(-1, *[1] * x.dim())
-    if angle.sin() < 1e-6:  # parallel, where every arc is a line
+    if angle.sin() < 1e-6:  # parallel or opposite, where no arc is defined
         return torch.lerp(x, y, weight)
     return (((1 - weight) * angle).sin() * x + (weight * angle).sin() * y) / angle.sin()

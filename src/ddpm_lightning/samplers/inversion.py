@@ -35,7 +35,7 @@ def ddim_inversion(
     """
     x, estimate = x_0.float(), None
     for s, t in pairwise(reversed(times)):
-        prediction = predict(denoiser, x, s or t, label, estimate, clip=None)
+        prediction = predict(denoiser, x, t if s == 0 else s, label, estimate, clip=None)
         estimate = clamp(prediction.x_0, value_range)
         alpha, sigma = denoiser.schedule.rates(scalar_time(t, x.device))
         x = alpha * prediction.x_0 + sigma * prediction.eps

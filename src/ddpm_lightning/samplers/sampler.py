@@ -253,6 +253,6 @@ class Sampler(ABC):
         value_range: ValueRange = (-1.0, 1.0),
         callback: TrajectoryCallback | None = None,
     ) -> Tensor:
-        """The images to which the steps lead from x, (B, C, H, W), at t_max, as noised as the schedule is there."""
+        """Images, (B, C, H, W), denoised from x, of the same shape, at t_max, with the schedule's noise level there."""
         clip = value_range if self.clip else None
         return self.loop(denoiser, x, self.times(denoiser), noise_source, label, clip, callback, value_range)

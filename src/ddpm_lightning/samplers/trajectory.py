@@ -33,5 +33,5 @@ def record_frames(stream: SampleStream, num_frames: int, draw: Callable[[Traject
 
 
 def frame_nodes(steps: int, num_frames: int) -> list[int]:
-    """The nodes, of 0 to `steps`, that are shown in `num_frames` frames, or in fewer if there are not so many."""
+    """The nodes, of 0 to `steps`, that are shown in `num_frames` frames, or fewer."""
     return torch.linspace(0, steps, min(num_frames, steps + 1)).round().int().tolist()  # type: ignore[no-any-return]

@@ -114,7 +114,10 @@ class DiffusionModule(TrainingModule):
 
     def measure(self, noised: Noised, labels: Tensor) -> Mapping[str, Tensor]:
         """The mean absolute errors of the predicted noise and, on the scale of -1 to 1, of the predicted image."""
-        prediction = self._validated(noised, labels)
+        return self.errors(self._validated(noised, labels), noised)
+
+    def errors(self, prediction: Prediction, noised: Noised) -> Mapping[str, Tensor]:
+        """The errors of each sample by name, (B,); see `measure`."""
         # Clipped as in a sampler: where alpha vanishes, the error of an unclipped x_0 would only show 1 / alpha.
         x_0_error = self.normalizer.clamp(prediction.x_0) - noised.x_0
         low, high = self.normalizer.value_range

@@ -12,8 +12,8 @@ from ddpm_lightning.runs.build import (
     build_trainer,
     check_scoring,
     final_scores,
+    measures_accuracy,
     open_loggers,
-    scores_samples,
 )
 from ddpm_lightning.runs.config import RunConfig
 from ddpm_lightning.runs.hardware import check_hardware
@@ -35,7 +35,7 @@ def evaluate(command: DictConfig) -> dict[str, float]:
         FileExistsError: if the folder holds another evaluation.
     """
     command = with_right_types(command)
-    if not scores_samples(command):
+    if measures_accuracy(command):
         raise ValueError("metrics=accuracy is for python train.py task=classifier: leave it out")
     folder = RunFolder(Path(HydraConfig.get().runtime.output_dir))
     run = restore_run(command, groups=("grid", "sampler", "guidance", "metrics"))

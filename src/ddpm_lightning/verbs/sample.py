@@ -28,7 +28,7 @@ FORMATS = ("grid", "npz", "folder")
 FRAMES = 40
 """Frames of the animation, at most."""
 OF_SAMPLES = ("num", "chunk_size", "format", "trajectory")
-"""Options that have no meaning for another picture."""
+"""Options of samples only, which are refused with draw=...."""
 NOT_LISTED = ("status", "sample.log", "config.yaml", "events.out.tfevents.")
 
 

@@ -13,6 +13,7 @@ from ddpm_lightning.diffusion.forward_process import noise_batch
 from ddpm_lightning.diffusion.randomness import Purpose, keyed_normal
 from ddpm_lightning.diffusion.schedule import Schedule
 from ddpm_lightning.diffusion.target import Prediction
+from ddpm_lightning.diffusion.timesteps import most_nodes
 from ddpm_lightning.metrics.likelihood.images import LabelledImages
 from ddpm_lightning.samplers.sampler import clamp
 from ddpm_lightning.tracking import advance
@@ -41,8 +42,8 @@ class BoundLikelihood:
         num_steps: T, at least 2; the times are i/T. None: as the model's training has it.
         clip: whether the predicted image is clipped to the range of images, as in samplers and in the code of Nichol
             & Dhariwal 2021.
-        v: in [0, 1], for the variance of every step (see `Variance`); None for the model's own. A model that was not
-            trained by the bound has none that is better than another.
+        v: in [0, 1], for the variance of every step (see `Variance`); None for the model's own. For a model that was not
+            trained by the bound, no choice is best.
 
     Raises:
         ValueError: an option is out of range.
@@ -60,7 +61,7 @@ class BoundLikelihood:
 
     def steps(self, schedule: Schedule, own_steps: int) -> int:
         """T: `num_steps`, or else the model's own, as far as its schedule goes down to t = 1/T."""
-        return self.num_steps or min(own_steps, _most_steps(schedule))
+        return self.num_steps or min(own_steps, most_nodes(schedule))
 
     def bound(self, denoiser: DenoiserLike, own_steps: int) -> VariationalBound:
         """The bound of this model.
@@ -71,10 +72,10 @@ class BoundLikelihood:
         schedule = denoiser.schedule
         num_steps = self.steps(schedule, own_steps)
         without = "leave the bound out with metrics.bound=null"
-        if num_steps > _most_steps(schedule):
+        if num_steps > most_nodes(schedule):
             raise ValueError(
                 f"metrics.bound.num_steps={num_steps} has steps below t = {schedule.t_min:g}, where this model was "
-                f"never trained: take at most {_most_steps(schedule)}"
+                f"never trained: take at most {most_nodes(schedule)}"
             )
         if not denoiser.predicts_at(1.0):
             raise ValueError(
@@ -111,7 +112,3 @@ class BoundLikelihood:
         own_v = "learned" if denoiser.learns_variance else denoiser.variance.v(None)
         used = {"num_steps": self.steps(denoiser.schedule, own_steps), "v": own_v if self.v is None else self.v}
         return {"name": "variational bound", "kind": "upper bound", **asdict(self), **used}
-
-
-def _most_steps(schedule: Schedule) -> int:
-    return int(1 / schedule.t_min + 1e-6)
