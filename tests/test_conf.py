@@ -180,7 +180,7 @@ def test_the_smallest_experiment_takes_images_that_are_not_square(compose_verb, 
              "dataset.source.held_out=200", "trainer.val_check_interval=1", "trainer.accelerator=cpu"]  # fmt: skip
     train(compose_verb("train", *tiny_paths, *words))
     assert sorted(path.name for path in (tmp_path / "run" / "pictures").iterdir()) == [
-        "process", "samples", "trajectory"
+        "noise_levels", "process", "samples", "trajectory"
     ]  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from ddpm_lightning.callbacks.noise_level_curves import NoiseLevelCurves
 from ddpm_lightning.diffusion.randomness import Purpose, keyed_normal
@@ -27,9 +28,11 @@ def test_a_network_of_zeros_errs_by_the_noise_itself(untrained):
 
 
 def test_it_is_drawn_after_validations(run_with, tmp_path):
-    run_with("callbacks=pictures", "trainer.max_steps=1", "trainer.limit_train_batches=1").fit()
+    run_with("callbacks=pictures", "logger=tensorboard", "trainer.max_steps=1", "trainer.limit_train_batches=1").fit()
     files = (tmp_path / "run" / "pictures" / "noise_levels").iterdir()
     assert [file.name for file in files] == ["step-0000001.png"]
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
+    assert [image.step for image in events.Images("noise_levels")] == [1]
 
 
 @pytest.mark.parametrize("option", ["num_images", "num_times"])

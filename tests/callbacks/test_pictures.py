@@ -74,7 +74,7 @@ def test_the_panel_shows_truth_above_and_model_below(run_with, tmp_path):
     assert not np.array_equal(rows[2], rows[5])
 
 
-@pytest.mark.parametrize("callback", ["sample_grid", "process_panel", "trajectory"])
+@pytest.mark.parametrize("callback", ["sample_grid", "process_panel", "trajectory", "noise_level_curves"])
 def test_a_period_below_one_is_refused(run_with, callback):
     with pytest.raises(Exception, match="every_n_epochs of a picture must be at least 1, not 0"):
         run_with("callbacks=pictures", f"callbacks.{callback}.every_n_epochs=0")

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tiny_runs import of_classifier
+
 VERSION_1 = Path(__file__).parents[1] / "fixtures" / "version_1"
 PROGRAMS = Path(__file__).parents[2]
 FOLDER = "dataset=folder dataset/split=val_from_train"
@@ -60,6 +62,7 @@ def refuse(world: Path, shell_here: Callable, tiny_options: list[str], tiny_data
         if verb == "train" and not any(word.startswith("resume=") for word in words):
             given = {word.partition("=")[0] for word in words}
             options = [option for option in tiny_options if not option.startswith("paths.")]
+            options = of_classifier(options) if "task=classifier" in words else options
             words = [*(option for option in options if option.partition("=")[0] not in given), *words]
         before = snapshot(world)
         result = shell_here(world.parent / f"{verb}.py", *words, cwd=world, **environment)

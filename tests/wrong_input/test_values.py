@@ -119,7 +119,29 @@ RANGES = """
 1 evaluate run guidance=classifier_free guidance.level_min=-1 => guidance.level_min must be at least 0, not -1
 1 sample run sampler=ddpm sampler.variance=learned => needs a model that learns it: train with variance=learned_range
 1 sample run variance=learned_range => variance
+1 sample run sampler.variance=learned => has no option 'variance'
+1 evaluate run metrics=likelihood metrics.bound.num_steps=2000 => metrics.bound.num_steps
 1 train metrics=likelihood => metrics=likelihood measures a checkpoint: train without it, then python evaluate.py
+1 train task=classifier loss=mae => loss has no effect on a classifier: leave it out, or choose task=denoising
+1 train task=classifier loss.delta=1 => 'loss.delta' has no effect with task=classifier: leave it out
+1 train task=classifier label_dropout=0.3 => 'label_dropout' has no effect with task=classifier: leave it out
+1 train task=classifier metrics.num_samples=9 => 'metrics.num_samples' has no effect with task=classifier
+1 train task=classifier predict=noise => predict has no effect on a classifier
+1 train task=classifier callbacks=default => callbacks.sample_grid draws samples, which a classifier cannot
+1 train task=classifier dataset=gradients dataset/split=val_from_train => gradients has no labels for a classifier
+1 train task=classifier model=unet_small => does not classify: choose model=adm_classifier_small, or task=denoising
+1 train task=classifier callbacks.checkpointing.monitor=val/noise_mae => that this run does not log: it logs .*accuracy
+1 train model=adm_classifier_small => removes no noise, but classifies: choose another one, or task=classifier
+1 train callbacks=classifier => callbacks.accuracy is for task=classifier
+1 train task=classifying => unknown task 'classifying': choose from classifier, denoising
+1 train guidance=classifier => guidance=classifier needs a classifier: set guidance.classifier=RUN
+1 train guidance=classifier guidance.classifier=nowhere => guidance.classifier=nowhere: there is no checkpoint or run
+1 sample run guidance=classifier => guidance=classifier needs a classifier: set guidance.classifier=RUN
+1 sample run guidance=classifier guidance.classifier=nowhere => guidance.classifier=nowhere: there is no checkpoint
+1 evaluate run guidance=classifier guidance.classifier=run => guidance.classifier=.*last.ckpt is a denoiser: name a run
+1 evaluate run guidance.classifier=run => has no option 'classifier'
+1 evaluate run metrics=accuracy => metrics=accuracy is for python train.py task=classifier
+1 sample run task=classifier => 'task' cannot be changed here: task comes from the checkpoint
 1 train sampler=from_checkpoint => sampler=from_checkpoint is for evaluate.py and sample.py
 1 sample run num=0 => num must be at least 1, not 0
 1 sample run num=1e12 => there is not enough memory for [0-9]+ bytes: lower the number of images

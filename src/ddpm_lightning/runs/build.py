@@ -1,6 +1,7 @@
 """From a resolved config to the objects of a run, and to the scores of its test pass."""
 
 import inspect
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,6 +40,8 @@ from ddpm_lightning.training.checkpoint_io import AtomicCheckpointIO
 from ddpm_lightning.training.logged_once import LoggedOnce
 from ddpm_lightning.training.module import DiffusionModule
 from ddpm_lightning.training.training_module import TrainingModule
+
+log = logging.getLogger(__name__)
 
 
 def build_data(config: DictConfig) -> ImageDataModule:
@@ -83,6 +86,18 @@ def check_sampling(config: DictConfig, module: DiffusionModule) -> None:
     guided = instantiate(config.guidance)(module.denoiser)
     check_images(guided, module.image_shape, module.normalizer.value_range)
     instantiate(config.sampler).times(guided)
+
+
+def warn_of_unused_variance(config: DictConfig, module: TrainingModule) -> None:
+    """Logs a warning if samples will not have the variance that the model learns."""
+    if not (isinstance(module, DiffusionModule) and module.denoiser.learns_variance):
+        return
+    sampler = instantiate(config.sampler)
+    if not sampler.uses_learned_variance:
+        log.warning(
+            "sampler=%s does not use the variance that this model learns: sampler=ddpm sampler.variance=learned does",
+            sampler.name,
+        )
 
 
 def build_target_and_objective(config: DictConfig) -> tuple[Target, Objective]:

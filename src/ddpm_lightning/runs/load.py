@@ -19,7 +19,7 @@ from ddpm_lightning.runs.instantiate import instantiate
 from ddpm_lightning.runs.network_options import network_options
 from ddpm_lightning.runs.saved_model import DENOISER, NORMALIZER, SavedModel, check_denoiser, read_trained
 from ddpm_lightning.samplers.generation import SampleStream, chunk_indices
-from ddpm_lightning.samplers.labels import one_label
+from ddpm_lightning.samplers.labels import check_label, one_label
 from ddpm_lightning.samplers.sampler import Sampler
 
 
@@ -115,13 +115,17 @@ class Model:
             label: (n,) int64 or one number, for a model with classes; None for no label.
 
         Raises:
-            ValueError: x_t has another shape.
+            ValueError: x_t has another shape, or the model does not have this class.
         """
         if x_t.shape[1:] != self.image_shape:
             shape = ", ".join(map(str, self.image_shape))
             raise ValueError(f"x_t must have the shape (n, {shape}), not {tuple(x_t.shape)}")
         times = torch.as_tensor(t, dtype=torch.float32, device=self._device).expand(len(x_t))
-        labels = None if label is None else torch.as_tensor(label, device=self._device).expand(len(x_t))
+        labels = None
+        if label is not None:
+            labels = torch.as_tensor(label, device=self._device).expand(len(x_t))
+            for one in labels.unique().tolist():
+                check_label(one, self.denoiser.num_classes)
         with self._precision():
             return predict_as_sampled(self.denoiser, x_t.to(self._device), times, labels, self.normalizer.clamp)
 

@@ -39,8 +39,12 @@ class DDPM(Sampler):
                 f"{self.variance}"
             )
 
+    @property
+    def uses_learned_variance(self) -> bool:
+        return self.variance == LEARNED
+
     def times(self, denoiser: DenoiserLike) -> list[float]:
-        if self.variance == LEARNED and not denoiser.learns_variance:
+        if self.uses_learned_variance and not denoiser.learns_variance:
             raise ValueError(
                 "sampler.variance=learned needs a model that learns it: train with variance=learned_range, or set "
                 "sampler.variance to small or large"
@@ -60,7 +64,7 @@ class DDPM(Sampler):
         return mean + variance.sqrt() * loop.fresh_noise()
 
     def _v(self, prediction: Prediction) -> Tensor | float:
-        if self.variance == LEARNED:
+        if self.uses_learned_variance:
             assert prediction.v is not None, "checked at the start"
             return prediction.v
         return VARIANCES[self.variance] if isinstance(self.variance, str) else self.variance

@@ -22,11 +22,16 @@ def one_label(label: int, num_classes: int | None) -> LabelsOf:
     Raises:
         ValueError: `label` is not one of the classes, or the model knows none.
     """
+    check_label(label, num_classes)
+    return lambda indices: torch.full_like(indices, label)
+
+
+def check_label(label: int, num_classes: int | None) -> None:
+    """Raises ValueError if `label` is not one of a model's classes, or the model knows none."""
     if num_classes is None:
         raise ValueError(f"label={label}, but this model has no classes: leave label out")
     if not 0 <= label < num_classes:
         raise ValueError(f"label={label} does not exist: this model has the classes 0 to {num_classes - 1}")
-    return lambda indices: torch.full_like(indices, label)
 
 
 def proportional_labels(counts: Tensor) -> LabelsOf:

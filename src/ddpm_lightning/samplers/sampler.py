@@ -135,6 +135,11 @@ class Sampler(ABC):
     look_back: ClassVar[int] = 0
     """Number of earlier nodes that the loop's history keeps for a multistep method."""
 
+    @property
+    def uses_learned_variance(self) -> bool:
+        """Whether its steps have the variance that a model has learned."""
+        return False
+
     def evaluations(self, denoiser: DenoiserLike) -> int:
         """Network evaluations per image (NFE), including those of the guidance."""
         times = self.times(denoiser)

@@ -154,7 +154,7 @@ def _explain(error: HydraException, conf: Path, config_name: str) -> str:
 def _task_without(key: str, section: str, conf: Path, config_name: str) -> str | None:
     """The task on the command line, if the default task has an option, or its section, that this one has not."""
     tasks = [word.partition("=")[2] for word in sys.argv[1:] if re.match(r"task=\w+$", word)]
-    if not tasks:
+    if not tasks or "task" not in _composition(conf, config_name).chosen:
         return None
     default, chosen = (_composition(conf, config_name, *words).config for words in ((), (f"task={tasks[-1]}",)))
     lost = any(

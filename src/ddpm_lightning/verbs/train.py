@@ -19,6 +19,7 @@ from ddpm_lightning.runs.build import (
     check_scoring,
     final_scores,
     open_loggers,
+    warn_of_unused_variance,
 )
 from ddpm_lightning.runs.config import RunConfig
 from ddpm_lightning.runs.from_checkpoint import refuse_in_training
@@ -54,6 +55,7 @@ def fit_and_test(config: RunConfig, run: RunFolder) -> dict[str, float]:
             load_initial_weights(module, options)
         if "checkpointing" not in options.callbacks:
             log.warning("callbacks without `checkpointing`: this run keeps no weights and cannot be resumed")
+        warn_of_unused_variance(options, module)
         if resuming:
             log.info("continuing from %s", run.last_checkpoint)
         trainer.fit(module, data, ckpt_path=str(run.last_checkpoint) if resuming else None)

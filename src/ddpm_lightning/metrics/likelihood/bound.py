@@ -42,8 +42,8 @@ class BoundLikelihood:
         num_steps: T, at least 2; the times are i/T. None: as the model's training has it.
         clip: whether the predicted image is clipped to the range of images, as in samplers and in the code of Nichol
             & Dhariwal 2021.
-        v: in [0, 1], for the variance of every step (see `Variance`); None for the model's own. For a model that was not
-            trained by the bound, no choice is best.
+        v: in [0, 1], for the variance of every step (see `Variance`); None for the model's own. For a model that was
+            not trained by the bound, no choice is best.
 
     Raises:
         ValueError: an option is out of range.

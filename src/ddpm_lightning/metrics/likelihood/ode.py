@@ -20,6 +20,9 @@ from ddpm_lightning.metrics.likelihood.images import LabelledImages, bits_per_di
 from ddpm_lightning.samplers.grid import SPACING_FLOOR
 from ddpm_lightning.tracking import advance
 
+MOST_NOISE = 0.15
+"""Largest sigma / alpha at the clean end: the standard deviation of about 20 grey levels."""
+
 
 class Node(NamedTuple):
     """A node of the grid: the time, the angle phi = atan2(sigma, alpha), and n = sqrt(alpha^2 + sigma^2)."""
@@ -79,6 +82,13 @@ class ODELikelihood:
             raise ValueError(
                 f"metrics.ode needs {schedule.t_min:g} (the schedule's least) <= t_min < t_max <= 1, not t_min="
                 f"{t_min:g} and t_max={t_max:g}"
+            )
+        least = schedule.rates(torch.tensor(t_min, dtype=torch.float64, device=schedule.device))
+        if least.sigma > MOST_NOISE * least.alpha:
+            raise ValueError(
+                f"this schedule has no likelihood of images by an ODE: even at t = {t_min:g} its noise is "
+                f"{float(least.sigma / least.alpha):.2g} times the signal, so the clean end would be noised images. "
+                "Leave it out with metrics.ode=null"
             )
         if not denoiser.predicts_at(t_max):
             raise ValueError(
