@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 from choices import CONF, choices, config_of, make
 from ddpm_lightning.diffusion.conditioning import Conditioning
 from ddpm_lightning.diffusion.forward_process import noise_batch
-from ddpm_lightning.runs.build import build_network
+from ddpm_lightning.runs.build import build_network, warn_of_unused_variance
 from ddpm_lightning.training.module import DiffusionModule
 
 SCHEDULE_WITHOUT_SIGNAL = ("schedule=cosine", "schedule.zero_terminal_snr=true")
@@ -140,3 +140,12 @@ def test_the_denoiser_that_is_judged_knows_what_was_trained(tiny_run, weights):
 def test_a_seed_out_of_range_is_refused_at_once(tiny_run, part, seed):
     with pytest.raises(ValueError, match=rf"seeds\.{part} .* must be from 0 to 2\^32 - 1, not {seed}"):
         tiny_run(f"seeds.{part}={seed}")
+
+
+@pytest.mark.parametrize(
+    ("sampler", "warned"), [([], True), (["sampler=ddpm"], True), (["sampler=ddpm", "sampler.variance=learned"], False)]
+)
+def test_a_learned_variance_that_no_sample_has_is_said(tiny_run, caplog, sampler, warned):
+    run = tiny_run("variance=learned_range", "loss=hybrid", "timesteps=uniform_discrete", *sampler)
+    warn_of_unused_variance(run.config, run.module)
+    assert ("sampler=ddpm sampler.variance=learned does" in caplog.text) == warned

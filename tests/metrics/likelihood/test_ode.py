@@ -1,6 +1,7 @@
 """The likelihood by the ODE: against densities that are known, in double precision."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -50,6 +51,13 @@ def test_the_density_is_that_of_the_model_and_near_that_of_its_data(name, x):
     torch.testing.assert_close(found, model.log_prob(x.flatten(1)), rtol=0, atol=1e-3)
     # A little noise is left at t_min, and on some paths a little of the image at t_max.
     torch.testing.assert_close(found, MultivariateNormal(MEAN, COVARIANCE).log_prob(x.flatten(1)), rtol=0, atol=0.06)
+
+
+@pytest.mark.parametrize("name", ["cosine_rates", "linear_rates"])
+def test_a_path_that_begins_with_noise_has_no_likelihood(name):
+    denoiser = GaussianDenoiser(make("schedule", name))
+    with pytest.raises(ValueError, match=r"no likelihood of images by an ODE: even at t = 0.001 its noise is 0.3"):
+        ODELikelihood().check(SimpleNamespace(**vars(denoiser), t_max=1.0, self_conditioning=False))
 
 
 def test_other_ends_give_the_model_between_them(x):
