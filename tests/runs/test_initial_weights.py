@@ -12,7 +12,7 @@ from ddpm_lightning.runs.build import check_buildable
 from ddpm_lightning.runs.exported import write_exported
 from ddpm_lightning.runs.initial_weights import load_initial_weights
 from ddpm_lightning.runs.run_folder import RunFolder
-from ddpm_lightning.runs.saved_model import NETWORK, read_trained
+from ddpm_lightning.runs.saved_model import read_trained
 from ddpm_lightning.training.checkpoint import read_checkpoint
 from ddpm_lightning.verbs.train import train
 
@@ -32,7 +32,8 @@ def weights_of(run: RunFolder, kind: str) -> dict[str, Tensor]:
     checkpoint = read_checkpoint(run.last_checkpoint)
     if kind == "ema":
         return dict(checkpoint["ema"]["network"])
-    return {k.removeprefix(NETWORK): v for k, v in checkpoint["state_dict"].items() if k.startswith(NETWORK)}
+    prefix = "denoiser.network."
+    return {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
 
 
 def equal(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> bool:
