@@ -86,6 +86,12 @@ def test_the_best_has_the_lowest_monitored_value(saved, values, best):
     assert steps(written, "best") == best
 
 
+def test_the_best_has_the_highest_accuracy(saved):
+    checkpointing = Checkpointing(1000, monitor="val/accuracy")
+    scores = Scores("val/accuracy", [0.1, 0.3, 0.2])
+    assert steps(saved(checkpointing, f"trainer.max_steps={3 * EPOCH}", scores=scores), "best") == [10, 20]
+
+
 def test_a_checkpoint_holds_what_exact_resumption_needs(tiny_run, tmp_path):
     run = tiny_run(callbacks=[Checkpointing(1)])
     run.fit()

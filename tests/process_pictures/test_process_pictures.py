@@ -131,7 +131,7 @@ def test_options_out_of_range_are_refused(make, message):
 
 def test_an_image_needs_a_model_of_squares(image_file):
     assert read_image(image_file, (3, 2, 2)).tolist() == [PIXELS] * 3
-    with pytest.raises(ValueError, match="cut to a square, but this model's have 4 x 5 pixels"):
+    with pytest.raises(ValueError, match="cut to a square, but this model's have 5 x 4 pixels"):
         read_image(image_file, (1, 4, 5))
 
 

@@ -29,7 +29,7 @@ GROUPS = sorted(
 )
 OF_EVALUATIONS = [("metrics", "likelihood")]
 CHOICES = [*((group, choice) for group in GROUPS for choice in choices(group)), *OF_EVALUATIONS]
-NOT_BUILT = ("dataset", "metrics/features", "guidance", "logger", "paths", "trainer")
+NOT_BUILT = ("draw", "dataset", "metrics/features", "guidance", "logger", "paths", "trainer")
 """Groups that need files, classes of images, a place, or devices."""
 BUILT = [
     (g, c)
@@ -54,7 +54,7 @@ ROOT_OPTIONS = [
 @cache
 def composed(group: str, choice: str) -> DictConfig:
     """The config of a verb with a choice, as it is written: references to other options are not resolved."""
-    verb = "evaluate" if (group, choice) in OF_EVALUATIONS else "train"
+    verb = "sample" if group == "draw" else "evaluate" if (group, choice) in OF_EVALUATIONS else "train"
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose(verb, [f"{group}=[{choice}]" if group == "callbacks" else f"{group}={choice}"])

@@ -83,6 +83,11 @@ def test_a_resumed_run_may_change_its_machine_and_its_observers(done: RunFolder,
     assert after["model"] == before["model"]
 
 
+def test_what_the_run_has_already_may_be_said_again(done: RunFolder, compose_verb: Callable) -> None:
+    words = ["schedule=cosine", "seed=0", "sampler.steps=2"]
+    assert train(compose_verb("train", f"resume={done.path}", *words)) == done.read_status()["scores"]
+
+
 @pytest.mark.parametrize(
     "word", ["optimizer.lr=0.1", "seed=1", "schedule=linear", "debug=one_batch", "trainer.precision=64"]
 )

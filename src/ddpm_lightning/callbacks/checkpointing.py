@@ -33,8 +33,9 @@ class Checkpointing(Callback):
 
     Args:
         every_n_steps: optimizer steps between checkpoints, at least 1.
-        monitor: logged value whose minimum makes a checkpoint the best. It may be absent at some validations; if no
-            part of the run can ever log it, the first validation raises ValueError.
+        monitor: logged value whose minimum makes a checkpoint the best; of accuracy, precision and recall, the maximum.
+            It may be absent at some validations; if no part of the run can ever log it, the first validation raises
+            ValueError.
 
     Raises:
         ValueError: `every_n_steps` is below 1.
@@ -106,7 +107,7 @@ class Checkpointing(Callback):
     def _better(self, value: float) -> bool:
         if self.best_value is None:
             return not math.isnan(value)  # no value compares as lower than NaN
-        return value < self.best_value
+        return value > self.best_value if _higher_is_better(self.monitor) else value < self.best_value
 
     def _save_last(self, trainer: Trainer) -> None:
         run = RunFolder(Path(trainer.default_root_dir))
@@ -139,6 +140,12 @@ class Checkpointing(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         if state_dict.get("monitor", self.monitor) == self.monitor:  # else it is another value's
             self.best_value = state_dict["best_value"]
+
+
+def _higher_is_better(monitor: str | None) -> bool:
+    """Whether the best value of this name is the highest: val/accuracy, val/precision_lenet_mnist."""
+    name = (monitor or "").partition("/")[2]
+    return name.startswith(("accuracy", "precision", "recall"))
 
 
 def _epoch_end_or_validation_follows(trainer: Trainer, batch_idx: int) -> bool:

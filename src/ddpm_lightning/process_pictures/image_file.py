@@ -1,10 +1,9 @@
 """The user's own image and mask, as a model needs them."""
 
 import torch
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from ddpm_lightning.data.sources.decode import UnreadableImageError, read_square
+from ddpm_lightning.data.sources.decode import UnreadableImageError, decoded_file, read_square
 
 
 def read_image(path: str, image_shape: tuple[int, int, int]) -> Tensor:
@@ -15,7 +14,7 @@ def read_image(path: str, image_shape: tuple[int, int, int]) -> Tensor:
     """
     channels, height, width = image_shape
     if height != width:
-        raise ValueError(f"the image {path} would be cut to a square, but this model's have {height} x {width} pixels")
+        raise ValueError(f"the image {path} would be cut to a square, but this model's have {width} x {height} pixels")
     try:
         return torch.from_numpy(read_square(path, channels, height).copy())
     except UnreadableImageError as error:
@@ -30,16 +29,15 @@ def read_mask(path: str, image_shape: tuple[int, int, int]) -> Tensor:
     """
     _, height, width = image_shape
     try:
-        with Image.open(path) as image:
-            if image.size != (width, height):
-                raise ValueError(
-                    f"the mask {path} has {image.size[0]} x {image.size[1]} pixels, and this model's images {width} x "
-                    f"{height}: draw the mask in that size, white where the image is to be filled in"
-                )
-            grey = image.convert("L").tobytes()
-    except (FileNotFoundError, UnidentifiedImageError) as error:
-        reason = "the file is missing" if isinstance(error, FileNotFoundError) else "not an image of a known format"
-        raise ValueError(f"the mask {path} cannot be read: {reason}") from None
+        with decoded_file(path, remark=lambda _: None) as image:
+            size, grey = image.size, image.convert("L").tobytes()
+    except UnreadableImageError as error:
+        raise ValueError(f"the mask {path} cannot be read: {error}") from None
+    if size != (width, height):
+        raise ValueError(
+            f"the mask {path} has {size[0]} x {size[1]} pixels, and this model's images {width} x {height}: draw the "
+            "mask in that size, white where the image is to be filled in"
+        )
     known = torch.frombuffer(bytearray(grey), dtype=torch.uint8).reshape(height, width) < 128
     if bool(known.all()):
         raise ValueError(f"the mask {path} is black everywhere: paint white what is to be filled in")

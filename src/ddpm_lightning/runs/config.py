@@ -98,6 +98,8 @@ class RunConfig:
         config, hydra = DictConfig(dict(stored)), HydraConfig.get()
         given = _given(hydra)
         for word, option in given.items():
+            if role_of(option) not in RESUMABLE and _repeats(config, command, option):
+                continue  # as of a path that this command has to say
             if role_of(option) not in RESUMABLE:
                 raise ValueError(
                     f"resume continues a run as it was configured; {word} would make it another run. What may change: "
@@ -142,6 +144,16 @@ def merged_records(
     """What an earlier command line and a later one chose."""
     earlier = earlier or {"choices": {}, "options": {}}
     return {part: {**earlier[part], **record[part]} for part in ("choices", "options")}
+
+
+def _repeats(stored: DictConfig, command: DictConfig, option: str) -> bool:
+    """Whether a command says of an option, or of a group, what a stored config has."""
+    choices = chosen(HydraConfig.get())
+    if option in choices:
+        record = stored.get("hydra") or {"choices": {}}
+        return bool(record["choices"].get(option) == choices[option])
+    given = OmegaConf.select(command, option)
+    return given is not None and bool(OmegaConf.select(stored, option) == given)
 
 
 def _resumable() -> str:

@@ -51,9 +51,24 @@ def classifier_guidance(
     return ClassifierGuidance(denoiser, trained, scale, level_min=level_min, level_max=level_max)
 
 
+_being_read: set[Path] = set()
+"""Checkpoints whose config is just being built: none may name itself."""
+
+
 @lru_cache(maxsize=2)
 def _read(file: Path, changed: int, trust: tuple[str, ...]) -> Classifier:
     """The classifier in a checkpoint that was last changed at this time; read once for all callbacks of a run."""
+    if file in _being_read:
+        raise ValueError(f"guidance.classifier={file} is refused: its config names the checkpoint itself")
+    _being_read.add(file)
+    try:
+        with torch.inference_mode(False):  # or its weights could never have a gradient
+            return _built(file, trust)
+    finally:
+        _being_read.remove(file)
+
+
+def _built(file: Path, trust: tuple[str, ...]) -> Classifier:
     saved = read_trained(file, trust)
     if not is_classifier(saved.state):
         raise ValueError(

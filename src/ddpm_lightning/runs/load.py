@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ddpm_lightning.data.normalizer import Normalizer
-from ddpm_lightning.diffusion.denoiser import Denoiser, predict_as_sampled
+from ddpm_lightning.diffusion.denoiser import Denoiser, DenoiserLike, predict_as_sampled
 from ddpm_lightning.diffusion.guidance import Guidance
 from ddpm_lightning.diffusion.target import Prediction
 from ddpm_lightning.runs.exported import read_exported
@@ -18,6 +18,7 @@ from ddpm_lightning.runs.home_folder import at_home
 from ddpm_lightning.runs.instantiate import instantiate
 from ddpm_lightning.runs.network_options import network_options
 from ddpm_lightning.runs.saved_model import DENOISER, NORMALIZER, SavedModel, check_denoiser, read_trained
+from ddpm_lightning.runs.stored_values import RefusedError
 from ddpm_lightning.samplers.generation import SampleStream, chunk_indices
 from ddpm_lightning.samplers.labels import check_label, one_label
 from ddpm_lightning.samplers.sampler import Sampler
@@ -173,10 +174,23 @@ def build_model(saved: SavedModel, device: str | torch.device = "cpu", trust: tu
         normalizer=normalizer.to(device),
         image_shape=saved.image_shape,
         sampler=instantiate(config["sampler"], trust),
-        guidance=instantiate(config["guidance"], trust),
+        guidance=_guidance(config["guidance"], trust),
         config=config,
         card=saved.card,
     )
+
+
+def _guidance(node: Mapping[str, Any], trust: tuple[str, ...]) -> Guidance:
+    """The run's guidance; one that names a file elsewhere is refused where it is used, as another can be chosen."""
+    try:
+        return instantiate(node, trust)  # type: ignore[no-any-return]
+    except RefusedError as error:
+        refusal = error
+
+        def refuse(denoiser: DenoiserLike) -> DenoiserLike:
+            raise refusal
+
+        return refuse
 
 
 def fill(part: nn.Module, state: Mapping[str, Tensor], origin: Path) -> None:

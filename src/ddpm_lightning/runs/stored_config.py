@@ -60,6 +60,8 @@ ADDED = {
     "task": {"_target_": "ddpm_lightning.runs.tasks.Denoising"},
 }
 """Option of a denoiser that earlier versions lack, and that what reads a stored config needs -> the value it had."""
+ADDED_CHOICES = {"variance": "fixed_small", "task": "denoising"}
+"""Group that came with one of these options -> its choice then."""
 
 ANY = object()
 """Stands for every value, of an option that never changed a result."""
@@ -116,11 +118,22 @@ def modernized(
         ) from error
     _remove_constants(content, origin)
     if "model" in content and ("loss_on" in content or "task" not in content):  # else it is no denoiser's config
-        content = copy.deepcopy(ADDED) | content
+        _add(content)
     content["config_version"] = CONFIG_VERSION
     if trust is not None:
         check_targets(content, origin, trust, unbuilt)
     return content
+
+
+def _add(content: dict[str, Any]) -> None:
+    """Adds, in place, the options of `ADDED` that a config lacks, and the choices of their groups to its record."""
+    for option, value in ADDED.items():
+        if option in content:
+            continue
+        content[option] = copy.deepcopy(value)
+        if option in ADDED_CHOICES and (record := content.get("hydra")):
+            choices = {option: ADDED_CHOICES[option], **record["choices"]}
+            content["hydra"] = {**record, "choices": choices}
 
 
 def _renamed(node: Any) -> Any:

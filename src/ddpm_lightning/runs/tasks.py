@@ -97,17 +97,19 @@ class Classification(Task):
             )
         _check_network(config, "num_classes", "does not classify: choose model=adm_classifier_small, or task=denoising")
         torch.manual_seed(config.seeds.init)
-        return ClassifierModule(
+        module = ClassifierModule(
             network=instantiate(config.model, input_shape=image_shape, num_classes=num_classes),
             schedule=instantiate(config.schedule),
             **_options_of_every_module(config, image_shape, num_classes),
         )
+        module.timesteps.check(module.schedule)
+        return module
 
 
 def _check_network(config: DictConfig, required: str, otherwise: str) -> None:
     """Raises ValueError if a network's class has a signature without a parameter that each one of the task requires."""
     parameters = inspect.signature(get_object(config.model._target_)).parameters
-    if required in parameters and parameters[required].default is inspect.Parameter.empty:
+    if required in parameters and parameters[required].default is not None:
         return
     if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         raise ValueError(f"model ({config.model._target_}) {otherwise}")

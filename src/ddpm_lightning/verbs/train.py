@@ -74,7 +74,6 @@ def train(command: DictConfig) -> dict[str, float]:
     hydra = HydraConfig.get()
     for group, choice in hydra.runtime.choices.items():
         refuse_in_training(group, choice)
-    instantiate(command.task).check(command)
     run = RunFolder(Path(hydra.runtime.output_dir))
     status = run.read_status()
     if command.resume:
@@ -88,6 +87,7 @@ def train(command: DictConfig) -> dict[str, float]:
     else:
         config = RunConfig.of_command(command, previous=run.read_config() if run.holds_results else None)
         run.check(config)
+    instantiate(config.options.task).check(config.options)
     check_links(run.path, list(command.paths.values()))
     if status["state"] == "done" and not config.changes_length:
         log.info("this run is done: %s", run.path)

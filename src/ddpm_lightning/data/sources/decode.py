@@ -75,7 +75,7 @@ def read_square(path: str | Path, channels: int, size: int, remark: Remark = lam
         MemoryError: it is too large for the available memory.
     """
     try:
-        with _decoded_file(path, remark) as image:
+        with decoded_file(path, remark) as image:
             square = _small_square(image, size, remark)
             pixels = np.asarray(square.convert("L" if channels == 1 else "RGB"))
     except MemoryError as error:
@@ -97,7 +97,7 @@ def _reason(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _decoded_file(path: str | Path, remark: Remark) -> Image.Image:
+def decoded_file(path: str | Path, remark: Remark) -> Image.Image:
     """The decoded image; one of a PNG whose metadata Pillow refuses is decoded without them."""
     try:
         return _decoded(path)
