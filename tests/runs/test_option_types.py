@@ -30,11 +30,13 @@ GROUPS = sorted(
 OF_EVALUATIONS = [("metrics", "likelihood")]
 CHOICES = [*((group, choice) for group in GROUPS for choice in choices(group)), *OF_EVALUATIONS]
 NOT_BUILT = ("draw", "dataset", "metrics/features", "guidance", "logger", "paths", "trainer")
-"""Groups that need files, classes of images, a place, or devices."""
+"""Groups that need files, classes of images (as classifiers' networks do), a place, or devices, or are of sample.py."""
 BUILT = [
     (g, c)
     for g, c in CHOICES
-    if g not in NOT_BUILT and c not in ("default", "generative_metrics", "official", "likelihood")
+    if g not in NOT_BUILT
+    and c not in ("default", "generative_metrics", "official", "likelihood")
+    and not c.startswith("adm_classifier")
 ]
 BUILT += [("dataset", "gradients"), ("metrics", "default"), ("ema", "default")]
 MAY_BE_NEGATIVE = ("schedule.start", "timesteps.p_mean", "timesteps.location")
