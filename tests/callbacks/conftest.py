@@ -1,12 +1,15 @@
 """Runs with the callbacks of their configs."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from lightning.pytorch import Callback
 from torch import nn
 
 from ddpm_lightning.runs.build import build_callbacks, build_loggers
+from ddpm_lightning.verbs.train import train
+from tiny_runs import of_classifier
 
 
 @pytest.fixture
@@ -20,6 +23,22 @@ def run_with(tiny_run: Callable) -> Callable:
         return run
 
     return make
+
+
+@pytest.fixture
+def words_of_guidance(compose_verb: Callable, tiny_options: list[str], tmp_path: Path) -> Callable[[str], list[str]]:
+    """`words_of_guidance(choice)`: options of a tiny run with this guidance; for `classifier`, with a trained one."""
+
+    def words(guidance: str) -> list[str]:
+        own = [f"guidance={guidance}", "model.num_classes=10"]
+        if guidance != "classifier":
+            return own
+        folder = tmp_path / "classifier"
+        quiet = ["callbacks=[checkpointing,accuracy]", "logger=none", "trainer.max_steps=1"]
+        train(compose_verb("train", *of_classifier(tiny_options), *quiet, folder=folder))
+        return [*own, f"guidance.classifier={folder}"]
+
+    return words
 
 
 class PoisonedGradient(Callback):

@@ -186,10 +186,9 @@ class CountedCalls(Callback):
 
 @pytest.mark.parametrize("sampler", choices("sampler"))
 @pytest.mark.parametrize("guidance", choices("guidance"))
-def test_network_evaluations_are_those_of_the_network(run_with, tmp_path, sampler, guidance):
-    counter = CountedCalls(16)
-    run = run_with("callbacks=generative_metrics", f"sampler={sampler}", "sampler.steps=3", f"guidance={guidance}",
-                   "model.num_classes=10", extra=[counter])  # fmt: skip
+def test_network_evaluations_are_those_of_the_network(run_with, words_of_guidance, tmp_path, sampler, guidance):
+    counter, words = CountedCalls(16), words_of_guidance(guidance)
+    run = run_with("callbacks=generative_metrics", f"sampler={sampler}", "sampler.steps=3", *words, extra=[counter])
     run.trainer.test(run.module, run.data, verbose=False)
     report = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert report["cost"]["network_evaluations"] == report["card"]["nfe"] == counter.asked > 0
