@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ddpm_lightning.data.sources.decode import UnreadableImageError, decoded_file, read_square
+from ddpm_lightning.data.sources.decode import UnreadableImageError, read_grey, read_square
 
 
 def read_image(path: str, image_shape: tuple[int, int, int]) -> Tensor:
@@ -29,16 +29,15 @@ def read_mask(path: str, image_shape: tuple[int, int, int]) -> Tensor:
     """
     _, height, width = image_shape
     try:
-        with decoded_file(path, remark=lambda _: None) as image:
-            size, grey = image.size, image.convert("L").tobytes()
+        grey = torch.from_numpy(read_grey(path).copy())
     except UnreadableImageError as error:
         raise ValueError(f"the mask {path} cannot be read: {error}") from None
-    if size != (width, height):
+    if grey.shape != (height, width):
         raise ValueError(
-            f"the mask {path} has {size[0]} x {size[1]} pixels, and this model's images {width} x {height}: draw the "
-            "mask in that size, white where the image is to be filled in"
+            f"the mask {path} has {grey.shape[1]} x {grey.shape[0]} pixels, and this model's images {width} x "
+            f"{height}: draw the mask in that size, white where the image is to be filled in"
         )
-    known = torch.frombuffer(bytearray(grey), dtype=torch.uint8).reshape(height, width) < 128
+    known = grey < 128
     if bool(known.all()):
         raise ValueError(f"the mask {path} is black everywhere: paint white what is to be filled in")
     return known

@@ -2,7 +2,7 @@
 
 import contextlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -74,10 +74,23 @@ def read_square(path: str | Path, channels: int, size: int, remark: Remark = lam
         OSError: the system refuses to read it, which says nothing about the image.
         MemoryError: it is too large for the available memory.
     """
+    with _explained(path), _decoded_file(path, remark) as image:
+        square = _small_square(image, size, remark)
+        pixels = np.asarray(square.convert("L" if channels == 1 else "RGB"))
+    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
+
+
+def read_grey(path: str | Path) -> np.ndarray:
+    """An image file in its own size, in grey, uint8 (H, W). Raises what `read_square` raises."""
+    with _explained(path), _decoded_file(path, lambda _: None) as image:
+        return np.asarray(_eight_bit(image).convert("L"))
+
+
+@contextlib.contextmanager
+def _explained(path: str | Path) -> Iterator[None]:
+    """Raises what goes wrong with a file as `read_square` says."""
     try:
-        with decoded_file(path, remark) as image:
-            square = _small_square(image, size, remark)
-            pixels = np.asarray(square.convert("L" if channels == 1 else "RGB"))
+        yield
     except MemoryError as error:
         raise MemoryError(f"not enough memory to decode {path}") from error
     except Exception as error:  # Pillow's decoders raise many kinds of errors for a damaged file
@@ -85,7 +98,6 @@ def read_square(path: str | Path, channels: int, size: int, remark: Remark = lam
         if isinstance(error, OSError) and error.errno is not None and not isinstance(error, FileNotFoundError):
             raise
         raise UnreadableImageError(_reason(error)) from error
-    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
 
 
 def _reason(error: Exception) -> str:
@@ -97,7 +109,7 @@ def _reason(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def decoded_file(path: str | Path, remark: Remark) -> Image.Image:
+def _decoded_file(path: str | Path, remark: Remark) -> Image.Image:
     """The decoded image; one of a PNG whose metadata Pillow refuses is decoded without them."""
     try:
         return _decoded(path)

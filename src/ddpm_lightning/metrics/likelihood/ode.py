@@ -84,7 +84,7 @@ class ODELikelihood:
                 f"{t_min:g} and t_max={t_max:g}"
             )
         least = schedule.rates(torch.tensor(t_min, dtype=torch.float64, device=schedule.device))
-        if least.sigma > MOST_NOISE * least.alpha:
+        if self.t_min is None and least.sigma > MOST_NOISE * least.alpha:
             raise ValueError(
                 f"this schedule has no likelihood of images by an ODE: even at t = {t_min:g} its noise is "
                 f"{float(least.sigma / least.alpha):.2g} times the signal, so the clean end would be noised images. "
