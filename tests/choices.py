@@ -17,6 +17,10 @@ def choices(group: str) -> list[str]:
     return sorted(path.stem for path in (CONF / group).glob("*.yaml") if path.stem != "from_checkpoint")
 
 
+GUIDANCES = [choice for choice in choices("guidance") if choice != "classifier"]
+"""All but the guidance by the classifier of another run, which has tests of its own."""
+
+
 @cache
 def config_of(group: str, choice: str, *overrides: str) -> DictConfig:
     """The group's part of train.yaml with this choice, interpolations resolved."""

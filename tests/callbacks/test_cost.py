@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from lightning.pytorch import Callback
 
-from choices import choices
+from choices import GUIDANCES, choices
 from ddpm_lightning.callbacks import cost, training_clock
 from ddpm_lightning.callbacks.checkpointing import Checkpointing
 from ddpm_lightning.callbacks.cost import CostMeter, describe_costs
@@ -185,7 +185,7 @@ class CountedCalls(Callback):
 
 
 @pytest.mark.parametrize("sampler", choices("sampler"))
-@pytest.mark.parametrize("guidance", choices("guidance"))
+@pytest.mark.parametrize("guidance", GUIDANCES)
 def test_network_evaluations_are_those_of_the_network(run_with, tmp_path, sampler, guidance):
     counter = CountedCalls(16)
     run = run_with("callbacks=generative_metrics", f"sampler={sampler}", "sampler.steps=3", f"guidance={guidance}",

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hydra.errors import InstantiationException
 
-from choices import choices
+from choices import GUIDANCES, choices
 from ddpm_lightning.metrics.card import MetricCard
 from ddpm_lightning.metrics.features.extractor import extract_features
 from ddpm_lightning.metrics.features.lenet import LeNetFeatures, shared_lenet_features
@@ -251,7 +251,7 @@ def test_a_model_without_classes_has_no_labels_on_its_card(run_with, tmp_path):
 
 
 @pytest.mark.parametrize("sampler", choices("sampler"))
-@pytest.mark.parametrize("guidance", choices("guidance"))
+@pytest.mark.parametrize("guidance", GUIDANCES)
 def test_the_card_has_every_option_of_the_choices(run_with, tmp_path, sampler, guidance):
     run = run_with("callbacks=generative_metrics", f"sampler={sampler}", "sampler.steps=2", "grid=karras",
                    f"guidance={guidance}", "model.num_classes=10", "seed=4", "seeds.order=5")  # fmt: skip

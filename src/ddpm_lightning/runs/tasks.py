@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
-from hydra.utils import get_object, instantiate
+from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from ddpm_lightning.runs.build import (
@@ -15,6 +15,7 @@ from ddpm_lightning.runs.build import (
     check_training_times,
     scores_samples,
 )
+from ddpm_lightning.runs.dotted_name import imported
 from ddpm_lightning.training.classifier_module import ClassifierModule
 from ddpm_lightning.training.module import DiffusionModule
 from ddpm_lightning.training.training_module import TrainingModule
@@ -106,7 +107,10 @@ class Classification(Task):
 
 def _check_network(config: DictConfig, required: str, otherwise: str) -> None:
     """Raises ValueError if a network's class has a signature without a parameter that each one of the task requires."""
-    parameters = inspect.signature(get_object(config.model._target_)).parameters
+    try:
+        parameters = inspect.signature(imported(config.model._target_)).parameters
+    except (ImportError, AttributeError, TypeError, ValueError):  # building says what is wrong with it
+        return
     if required in parameters and parameters[required].default is inspect.Parameter.empty:
         return
     if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
