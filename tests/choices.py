@@ -19,6 +19,10 @@ def choices(group: str) -> list[str]:
     return sorted(path.stem for path in (CONF / group).glob("*.yaml") if not needs_checkpoint(group, path.stem))
 
 
+GUIDANCES = [choice for choice in choices("guidance") if choice != "classifier"]
+"""All but the guidance by the classifier of another run, which has tests of its own."""
+
+
 @cache
 def config_of(group: str, choice: str, *overrides: str) -> DictConfig:
     """The group's part of train.yaml with this choice, interpolations resolved."""

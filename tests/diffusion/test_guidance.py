@@ -3,14 +3,11 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from choices import choices, make
+from choices import GUIDANCES, make
 from ddpm_lightning.diffusion.denoiser import Denoiser
 from ddpm_lightning.diffusion.guidance import ClassifierFreeGuidance, GuidedDenoiser, unguided
 from ddpm_lightning.diffusion.schedules.linear import LinearSchedule
 from ddpm_lightning.diffusion.target import Noise, Prediction, eps_from_x_0
-
-WITHOUT_FILES = [choice for choice in choices("guidance") if choice != "classifier"]
-"""All but the guidance by the classifier of another run."""
 
 
 class LabelledDenoiser:
@@ -108,7 +105,7 @@ def test_a_network_is_called_with_and_without_labels(path, arguments):
     torch.testing.assert_close(x_0, (x_t - sigma * expected) / alpha, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("choice", WITHOUT_FILES)
+@pytest.mark.parametrize("choice", GUIDANCES)
 def test_a_guidance_hands_on_the_estimate_of_self_conditioning(choice, arguments):
     class Recorder(LabelledDenoiser):
         def __call__(self, x_t, t, label=None, estimate=None):
@@ -123,7 +120,7 @@ def test_a_guidance_hands_on_the_estimate_of_self_conditioning(choice, arguments
     assert denoiser.estimate is None
 
 
-@pytest.mark.parametrize("choice", WITHOUT_FILES)
+@pytest.mark.parametrize("choice", GUIDANCES)
 def test_a_guided_denoiser_is_a_denoiser(choice, arguments):
     denoiser = LabelledDenoiser()
     guided = make("guidance", choice)(denoiser)

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
-from hydra.utils import get_object, instantiate
+from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from ddpm_lightning.runs.build import (
@@ -15,6 +15,7 @@ from ddpm_lightning.runs.build import (
     check_training_times,
     measures_accuracy,
 )
+from ddpm_lightning.runs.dotted_name import imported
 from ddpm_lightning.training.classifier_module import ClassifierModule
 from ddpm_lightning.training.module import DiffusionModule
 from ddpm_lightning.training.training_module import TrainingModule
