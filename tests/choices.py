@@ -20,7 +20,7 @@ def choices(group: str) -> list[str]:
 
 
 GUIDANCES = [choice for choice in choices("guidance") if choice != "classifier"]
-"""All but the guidance by the classifier of another run, which has tests of its own."""
+"""All but the guidance by the classifier of another run, which needs one."""
 
 
 @cache

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from lightning.pytorch import Callback
 
-from choices import GUIDANCES, choices
+from choices import choices
 from ddpm_lightning.callbacks import cost, training_clock
 from ddpm_lightning.callbacks.checkpointing import Checkpointing
 from ddpm_lightning.callbacks.cost import CostMeter, describe_costs

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hydra.errors import InstantiationException
 
-from choices import GUIDANCES, choices
+from choices import choices
 from ddpm_lightning.metrics.card import MetricCard
 from ddpm_lightning.metrics.features.extractor import extract_features
 from ddpm_lightning.metrics.features.lenet import LeNetFeatures, shared_lenet_features

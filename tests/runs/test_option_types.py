@@ -34,9 +34,7 @@ NOT_BUILT = ("draw", "dataset", "metrics/features", "guidance", "logger", "paths
 BUILT = [
     (g, c)
     for g, c in CHOICES
-    if g not in NOT_BUILT
-    and c not in ("default", "generative_metrics", "official", "likelihood")
-    and not c.startswith("adm_classifier")
+    if g not in NOT_BUILT and c not in ("default", "generative_metrics", "official", "likelihood")
 ]
 BUILT += [("dataset", "gradients"), ("metrics", "default"), ("ema", "default")]
 MAY_BE_NEGATIVE = ("schedule.start", "timesteps.p_mean", "timesteps.location")
