@@ -84,10 +84,11 @@ def train(command: DictConfig) -> dict[str, float]:
         if run.last_checkpoint.is_file():
             opened.pop("init_from", None)
         check_places(resolved_values(DictConfig(opened)), run.path, places, said_by(command))
+        instantiate(config.options.task).check(config.options)
     else:
+        instantiate(command.task).check(command)  # before references to what the task lacks are resolved
         config = RunConfig.of_command(command, previous=run.read_config() if run.holds_results else None)
         run.check(config)
-    instantiate(config.options.task).check(config.options)
     check_links(run.path, list(command.paths.values()))
     if status["state"] == "done" and not config.changes_length:
         log.info("this run is done: %s", run.path)
