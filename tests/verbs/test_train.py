@@ -131,8 +131,8 @@ def test_a_run_keeps_its_number_format_on_another_machine(
 def test_what_refers_to_a_changed_option_changes_with_it(
     done: RunFolder, compose_verb: Callable, tmp_path: Path
 ) -> None:
-    words = ["metrics.every_n_epochs=1", "metrics.chunk_size=8", "metrics/features=lenet"]
-    with pytest.raises(ValueError, match="metrics/features=lenet would make it another run"):
+    words = ["metrics.every_n_epochs=1", "metrics.chunk_size=8", "metrics/features=inception"]
+    with pytest.raises(ValueError, match="metrics/features=inception would make it another run"):
         train(compose_verb("train", f"resume={done.path}", *words))
     callbacks = "callbacks=[checkpointing,generative_metrics]"
     train(compose_verb("train", f"resume={done.path}", "trainer.max_steps=4", callbacks))
