@@ -83,9 +83,9 @@ def build_module(config: DictConfig, image_shape: tuple[int, int, int], num_clas
 
 def check_sampling(config: DictConfig, module: DiffusionModule) -> None:
     """Raises ValueError if guidance or sampler cannot use the model, before it is trained."""
-    guided = instantiate(config.guidance)(module.denoiser)
+    sampler, guided = instantiate(config.sampler), instantiate(config.guidance)(module.denoiser)
     check_images(guided, module.image_shape, module.normalizer.value_range)
-    instantiate(config.sampler).times(guided)
+    sampler.times(guided)
 
 
 def warn_of_unused_variance(config: DictConfig, module: TrainingModule) -> None:
