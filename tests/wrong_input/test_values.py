@@ -120,7 +120,6 @@ RANGES = """
 1 sample run sampler=ddpm sampler.variance=learned => needs a model that learns it: train with variance=learned_range
 1 sample run variance=learned_range => variance
 1 sample run sampler.variance=learned => has no option 'variance'
-1 evaluate run metrics=likelihood metrics.bound.num_steps=2000 => metrics.bound.num_steps
 1 train metrics=likelihood => metrics=likelihood measures a checkpoint: train without it, then python evaluate.py
 1 train task=classifier loss=mae => loss has no effect on a classifier: leave it out, or choose task=denoising
 1 train task=classifier loss.delta=1 => 'loss.delta' has no effect with task=classifier: leave it out
