@@ -3,8 +3,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from ddpm_lightning.metrics.directions import higher_is_better
 from ddpm_lightning.metrics.scores import compare_features
-from ddpm_lightning.report.score_names import ERRORS, NAMES, SAMPLE_SCORES, higher_is_better, is_sample_score
+from ddpm_lightning.report.score_names import ERRORS, NAMES, SAMPLE_SCORES, is_sample_score
 from ddpm_lightning.verbs.report import USAGE
 
 

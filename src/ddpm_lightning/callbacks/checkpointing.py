@@ -10,6 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning_utilities.core.rank_zero import rank_zero_only
 
 from ddpm_lightning.callbacks.stop_signals import STEPS_BETWEEN_AGREEMENTS, StopSignals
+from ddpm_lightning.metrics.directions import higher_is_better
 from ddpm_lightning.runs.logged_values import check_logged
 from ddpm_lightning.runs.run_folder import RunFolder
 from ddpm_lightning.training.training_module import TrainingModule
@@ -107,7 +108,8 @@ class Checkpointing(Callback):
     def _better(self, value: float) -> bool:
         if self.best_value is None:
             return not math.isnan(value)  # no value compares as lower than NaN
-        return value > self.best_value if _higher_is_better(self.monitor) else value < self.best_value
+        score = self.monitor.partition("/")[2]  # val/accuracy
+        return value > self.best_value if higher_is_better(score) else value < self.best_value
 
     def _save_last(self, trainer: Trainer) -> None:
         run = RunFolder(Path(trainer.default_root_dir))
@@ -140,12 +142,6 @@ class Checkpointing(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         if state_dict.get("monitor", self.monitor) == self.monitor:  # else it is another value's
             self.best_value = state_dict["best_value"]
-
-
-def _higher_is_better(monitor: str | None) -> bool:
-    """Whether the best value of this name is the highest: val/accuracy, val/precision_lenet_mnist."""
-    name = (monitor or "").partition("/")[2]
-    return name.startswith(("accuracy", "precision", "recall"))
 
 
 def _epoch_end_or_validation_follows(trainer: Trainer, batch_idx: int) -> bool:

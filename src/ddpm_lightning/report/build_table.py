@@ -8,10 +8,11 @@ import numpy as np
 
 from ddpm_lightning.metrics.card import MetricCard
 from ddpm_lightning.metrics.cards import Card
+from ddpm_lightning.metrics.directions import higher_is_better
 from ddpm_lightning.report.comparable import check_comparable
 from ddpm_lightning.report.estimate import SAMPLES, SEEDS_AND_SAMPLES, estimate, scores
 from ddpm_lightning.report.finished_run import FinishedRun
-from ddpm_lightning.report.score_names import NAMES, OTHER_SCORES, SAMPLE_SCORES, higher_is_better
+from ddpm_lightning.report.score_names import NAMES, OTHER_SCORES, SAMPLE_SCORES
 from ddpm_lightning.report.shared_snr_buckets import average_over_shared_buckets
 from ddpm_lightning.report.statistics import confounded, main_effects, verdicts
 from ddpm_lightning.report.table import Effect, Estimate, Row, Table, Verdict

@@ -1,25 +1,23 @@
-"""The scores that a table can compare: their names, and in which direction they are better."""
+"""The scores that a table can compare: their names."""
 
 from typing import NamedTuple
 
 
 class Score(NamedTuple):
-    """A kind of score.
+    """A kind of score; `metrics.directions` says whether higher values are better.
 
     Attributes:
         title: its name in papers.
-        higher_is_better: whether higher values are better than lower ones.
     """
 
     title: str
-    higher_is_better: bool = False
 
 
 SAMPLE_SCORES = {
     "kid": Score("KID"),
     "fid": Score("FID"),
-    "precision": Score("precision", higher_is_better=True),
-    "recall": Score("recall", higher_is_better=True),
+    "precision": Score("precision"),
+    "recall": Score("recall"),
 }
 """Scores of generated samples. A metric's name also contains the features it was computed from: kid_lenet_mnist."""
 
@@ -32,7 +30,7 @@ LIKELIHOODS = {
 ERRORS = {"noise_mae": Score("noise MAE"), "image_mae": Score("image MAE")}
 """Errors of predictions from noised held-out images."""
 
-ON_NOISED_IMAGES = {**ERRORS, "accuracy": Score("accuracy", higher_is_better=True)}
+ON_NOISED_IMAGES = {**ERRORS, "accuracy": Score("accuracy")}
 """What is measured on noised held-out images, also in each bucket of log SNR: errors, and a classifier's accuracy."""
 
 OTHER_SCORES = LIKELIHOODS | ON_NOISED_IMAGES
@@ -48,8 +46,3 @@ def is_sample_score(metric: str) -> bool:
 def score_of(metric: str) -> Score:
     """The score of a metric: KID for kid_lenet_mnist."""
     return SAMPLE_SCORES[metric.partition("_")[0]] if is_sample_score(metric) else OTHER_SCORES[metric]
-
-
-def higher_is_better(metric: str) -> bool:
-    """Whether higher values of a metric are better than lower ones."""
-    return score_of(metric).higher_is_better

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ddpm_lightning.report.score_names import higher_is_better
+from ddpm_lightning.metrics.directions import higher_is_better
 from ddpm_lightning.report.table import Row
 
 # After Okabe and Ito (2008), distinguishable with any colour vision; without their yellow, too pale on white, and

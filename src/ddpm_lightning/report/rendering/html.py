@@ -10,12 +10,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from ddpm_lightning.atomic_files import write_text
+from ddpm_lightning.metrics.directions import higher_is_better
 from ddpm_lightning.report.rendering.aligned_samples import AlignedSamples
 from ddpm_lightning.report.rendering.cells import EFFECT_HEADINGS, effect_cells, score_cells, score_headings
 from ddpm_lightning.report.rendering.figures import WrittenFigure
 from ddpm_lightning.report.rendering.format import configuration_label
 from ddpm_lightning.report.rendering.sentences import TIE_MARK, card_line, legend_sentences, overview, verdict_sentences
-from ddpm_lightning.report.score_names import higher_is_better
 from ddpm_lightning.report.table import Table
 
 _PIXELS_PER_INCH = 112

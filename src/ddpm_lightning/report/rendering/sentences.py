@@ -6,9 +6,9 @@ from typing import Any
 from ddpm_lightning.metrics.card import MetricCard
 from ddpm_lightning.metrics.cards import Card
 from ddpm_lightning.metrics.classifier_card import ClassifierCard
+from ddpm_lightning.metrics.directions import higher_is_better
 from ddpm_lightning.metrics.likelihood.card import LikelihoodCard
 from ddpm_lightning.report.rendering.format import configuration_label, metric_name
-from ddpm_lightning.report.score_names import higher_is_better
 from ddpm_lightning.report.table import Row, Table, Verdict
 
 TIE_MARK = "⁼"
